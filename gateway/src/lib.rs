@@ -1,0 +1,1 @@
+//! The program: settings, signalling, the call machine, media workers and sockets.

@@ -1,0 +1,3 @@
+//! The `switchhook` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! RTP and RTCP, sequencing, DTMF relay and the two pipes of a call, sans-IO.

@@ -1,0 +1,1 @@
+//! SDP in both dialects, browser and SIP: parsing, offer/answer, and translation that explains itself.
