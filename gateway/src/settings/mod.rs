@@ -1,0 +1,210 @@
+//! Settings: one TOML file, environment variables and command-line options, validated once into
+//! typed values. The rest of the gateway sees only [`Settings`].
+//!
+//! Every mistake is reported at once, each with its place and what to do about it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything an operator can choose, after defaults, file, environment and options.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The web server: page, signalling WebSocket.
+    pub http: Http,
+    /// The gateway's own SIP user agent.
+    pub sip: Sip,
+    /// Where numbers that are not the lab's go. `None`: only the lab answers.
+    pub trunk: Option<Trunk>,
+    /// Limits of a call.
+    pub calls: Calls,
+    /// The media plane.
+    pub media: Media,
+    /// How the gateway encodes towards browsers.
+    pub opus: OpusSettings,
+    /// The lab phone.
+    pub lab: Lab,
+    /// Where call records go.
+    pub records: Records,
+    /// The log.
+    pub log: Log,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where the page and the signalling are served.
+    pub listen: SocketAddr,
+    /// Origins (`https://example.com`) that may open a session besides the page's own.
+    pub allowed_origins: Vec<String>,
+    /// Signalling sessions at once.
+    pub max_sessions: usize,
+    /// Signalling sessions at once from one address.
+    pub max_sessions_per_address: usize,
+}
+
+/// `[sip]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sip {
+    /// Where SIP is heard, by UDP and by TCP. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// Put in Via, Contact and SDP instead of the local address (1:1 NAT).
+    pub external_address: Option<IpAddr>,
+    /// The User-Agent header field.
+    pub user_agent: String,
+    /// The user part of the From URI.
+    pub caller: String,
+}
+
+/// `[trunk]`
+#[derive(Debug, Clone)]
+pub struct Trunk {
+    /// The next hop of outgoing calls. The host may be a name: it is resolved for each call.
+    pub uri: sip::Uri,
+    /// The trunk's quirks, as data.
+    pub profile: sdp::trunk::Profile,
+    /// RTP may come from elsewhere than the trunk's SDP announces.
+    pub behind_nat: bool,
+}
+
+/// `[calls]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calls {
+    /// How long a phone may ring.
+    pub ring_timeout: Duration,
+    /// Calls at once.
+    pub max: usize,
+    /// The longest call.
+    pub max_duration: Duration,
+}
+
+/// `[media]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Media {
+    /// Media workers (threads), at least 1.
+    pub workers: usize,
+    /// Addresses on which browsers reach the media workers.
+    pub listen: Vec<IpAddr>,
+    /// Worker n uses port + n. 0: any free ones.
+    pub port: u16,
+    /// Offered to browsers instead of the local addresses (1:1 NAT).
+    pub external_addresses: Vec<IpAddr>,
+    /// Ports for RTP with telephones.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// Which codec a browser is answered with.
+    pub prefer: sdp::Preference,
+    /// A telephone silent for this long has gone.
+    pub timeout: Duration,
+    /// A browser that has not consented (RFC 7675) for this long gets nothing more.
+    pub consent_timeout: Duration,
+    /// How long a telephone-side port rests before the next call gets it.
+    pub port_rest: Duration,
+    /// Packet time towards telephones, 10 to 60 ms.
+    pub ptime: Duration,
+}
+
+/// `[opus]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpusSettings {
+    /// bit/s, 6000 to 128000.
+    pub bitrate: u32,
+    /// 0 to 10.
+    pub complexity: u8,
+    /// In-band forward error correction from the start of a call.
+    pub fec: bool,
+}
+
+/// `[lab]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lab {
+    /// Where the lab phone listens, by UDP and by TCP. `None`: there is none.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[records]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records {
+    /// Where the JSON lines go. `None`: nowhere.
+    pub destination: Option<RecordDestination>,
+}
+
+/// Where call records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordDestination {
+    /// Appended to this file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter: `info`, or `warn,gateway=debug`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// The settings of a gateway with nothing configured, on a machine with the loopback
+    /// interface alone: for tests. [`Settings::load`] adds the default route's address.
+    pub fn defaults() -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Settings {
+            http: Http {
+                listen: SocketAddr::new(loopback, 8080),
+                allowed_origins: Vec::new(),
+                max_sessions: 10_000,
+                max_sessions_per_address: 100,
+            },
+            sip: Sip {
+                listen: SocketAddr::new(loopback, 5060),
+                external_address: None,
+                user_agent: "Switchhook/0.1".to_owned(),
+                caller: "switchhook".to_owned(),
+            },
+            trunk: None,
+            calls: Calls {
+                ring_timeout: Duration::from_secs(60),
+                max: 1000,
+                max_duration: Duration::from_secs(4 * 3600),
+            },
+            media: Media {
+                workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
+                listen: vec![loopback],
+                port: 7000,
+                external_addresses: Vec::new(),
+                rtp_ports: 20_000..=29_999,
+                prefer: sdp::Preference::Opus,
+                timeout: Duration::from_secs(30),
+                consent_timeout: Duration::from_secs(30),
+                port_rest: Duration::from_secs(30),
+                ptime: Duration::from_millis(20),
+            },
+            opus: OpusSettings {
+                bitrate: 32_000,
+                complexity: 0,
+                fec: false,
+            },
+            lab: Lab {
+                listen: Some(SocketAddr::new(loopback, 5070)),
+            },
+            records: Records { destination: None },
+            log: Log {
+                level: "info".to_owned(),
+                format: LogFormat::Text,
+            },
+        }
+    }
+}
