@@ -1,0 +1,293 @@
+//! What an [`Endpoint`](super::Endpoint) takes and gives: configuration, flows, events, errors.
+
+use std::{net::SocketAddr, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    headers::ReasonHeader,
+    message::Request,
+    method::StatusCode,
+    transaction::{Reliability, Timers},
+    uri::Uri,
+};
+
+/// A transport SIP runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// One message a datagram.
+    Udp,
+    /// A stream of messages, framed by Content-Length.
+    Tcp,
+}
+
+impl Transport {
+    /// The name in a Via header (RFC 3261 §20.42).
+    pub fn via_name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        }
+    }
+
+    /// Whether a transaction over it must retransmit.
+    pub fn reliability(self) -> Reliability {
+        match self {
+            Transport::Udp => Reliability::Unreliable,
+            Transport::Tcp => Reliability::Reliable,
+        }
+    }
+}
+
+/// Where bytes come from and go to: one of our listening sockets (UDP) or a connection (TCP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flow {
+    /// The transport.
+    pub transport: Transport,
+    /// The peer's address. For TCP the remote end of the connection.
+    pub remote: SocketAddr,
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where it goes.
+    pub flow: Flow,
+    /// The whole message.
+    pub bytes: Vec<u8>,
+    /// TCP only: whether a connection may be opened for it. True for requests. False for responses, which go
+    /// back on the connection the request came by; if that is gone they are dropped (CVE-2020-28327).
+    pub may_connect: bool,
+}
+
+/// What the transport reports about a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TransportError {
+    /// TCP: no connection could be made (refused, unreachable, or too slow).
+    #[error("the connection could not be made")]
+    ConnectFailed,
+    /// TCP: the connection ended.
+    #[error("the connection was closed")]
+    Closed,
+    /// UDP: an ICMP error came back, or the send failed.
+    #[error("the address is unreachable")]
+    Unreachable,
+}
+
+/// The most an endpoint keeps. Whatever is over a limit is refused before any state is made for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Server transactions begun by requests outside a dialog. A flood ends here with 503.
+    /// Requests inside known dialogs may use a tenth more.
+    pub server_transactions: usize,
+    /// Client transactions; [`Error::Overloaded`] beyond.
+    pub client_transactions: usize,
+    /// Calls, in and out together.
+    pub sessions: usize,
+    /// Early dialogs one INVITE may fork into; later forks are seen only by their 2xx.
+    pub early_dialogs: usize,
+    /// Stateless refusals a second while shedding; what comes beyond is dropped unanswered.
+    pub refusals_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            server_transactions: 8_192,
+            client_transactions: 8_192,
+            sessions: 4_096,
+            early_dialogs: 8,
+            refusals_per_second: 500,
+        }
+    }
+}
+
+/// How an endpoint is set up.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// The address in our Via and Contact; UDP and TCP listen on the same port.
+    pub local: SocketAddr,
+    /// The User-Agent and Server headers.
+    pub user_agent: String,
+    /// All randomness (tags, branches, Call-IDs) comes from this. It must be unpredictable and never used twice.
+    pub seed: [u8; 32],
+    /// T1, T2 and T4.
+    pub timers: Timers,
+    /// The bounds of memory.
+    pub limits: Limits,
+    /// How long an incoming call may go without a final answer from us before it is refused with 480.
+    pub ring_limit: Duration,
+    /// The Retry-After of our 503s, in seconds.
+    pub retry_after: u32,
+}
+
+impl EndpointConfig {
+    /// The defaults, at `local`, with this randomness.
+    pub fn new(local: SocketAddr, seed: [u8; 32]) -> Self {
+        Self {
+            local,
+            user_agent: concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned(),
+            seed,
+            timers: Timers::default(),
+            limits: Limits::default(),
+            ring_limit: Duration::from_secs(300),
+            retry_after: 10,
+        }
+    }
+}
+
+/// One call of an endpoint, as caller or as callee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Session(pub(crate) u64);
+
+/// A call to make.
+#[derive(Debug, Clone)]
+pub struct Invite {
+    /// Whom to call: the Request-URI and To.
+    pub to: Uri,
+    /// The next hop. A request of more than 1300 bytes for UDP goes by TCP to the same address first (RFC 3261 §18.1.1).
+    pub target: Flow,
+    /// The user part of From and Contact.
+    pub from_user: String,
+    /// The display name of From.
+    pub from_display: Option<String>,
+    /// The SDP offer; empty for an INVITE without an offer.
+    pub body: Vec<u8>,
+    /// More headers, as names and values. Those the endpoint writes itself are refused.
+    pub headers: Vec<(String, String)>,
+    /// How long to let it ring, from the first byte sent, before CANCEL and [`Failure::NoAnswer`].
+    pub ring_timeout: Duration,
+}
+
+/// Why the endpoint would not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// A [`Limits`] value is reached.
+    #[error("too many calls or transactions: limit {limit}")]
+    Overloaded {
+        /// The limit that is reached.
+        limit: usize,
+    },
+    /// A header of [`Invite::headers`] belongs to the endpoint or cannot be printed.
+    #[error("the header {name} cannot be set")]
+    Header {
+        /// The header's name.
+        name: String,
+    },
+    /// [`Invite::from_user`] or [`Invite::to`] cannot be put into a SIP message.
+    #[error("the address {value:?} is not usable in a SIP message")]
+    Address {
+        /// What was given.
+        value: String,
+    },
+}
+
+/// What happened, for the application.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A provisional response to our INVITE. Repetitions of the same one are left out.
+    Progress {
+        /// The call.
+        session: Session,
+        /// 100 to 199.
+        status: StatusCode,
+        /// The SDP, if it carries one.
+        body: Option<Vec<u8>>,
+    },
+    /// A 2xx to our INVITE. The ACK is on its way.
+    Answered {
+        /// The call.
+        session: Session,
+        /// The SDP.
+        body: Option<Vec<u8>>,
+    },
+    /// Our INVITE came to nothing. The session is gone.
+    Failed {
+        /// The call.
+        session: Session,
+        /// Why.
+        failure: Failure,
+    },
+    /// The call is over. The session is gone.
+    Ended {
+        /// The call.
+        session: Session,
+        /// The BYE's Reason header (RFC 3326), theirs or ours.
+        reason: Option<ReasonHeader>,
+        /// Who ended it.
+        by: EndedBy,
+    },
+    /// A call for us: answer with `ring`, `accept` or `reject`. 100 Trying has been sent.
+    Incoming {
+        /// The call.
+        session: Session,
+        /// The INVITE.
+        request: Request,
+        /// Where it came from.
+        flow: Flow,
+    },
+    /// The caller gave up before we answered (or [`EndpointConfig::ring_limit`] is over). The session is gone.
+    Cancelled {
+        /// The call.
+        session: Session,
+        /// The CANCEL's Reason header.
+        reason: Option<ReasonHeader>,
+    },
+    /// The ACK to our 2xx came: the call is up on both sides.
+    Confirmed {
+        /// The call.
+        session: Session,
+        /// The ACK's SDP (the answer, when our 2xx carried the offer).
+        body: Option<Vec<u8>>,
+    },
+}
+
+impl Event {
+    /// The call it is about.
+    pub fn session(&self) -> Session {
+        match self {
+            Event::Progress { session, .. }
+            | Event::Answered { session, .. }
+            | Event::Failed { session, .. }
+            | Event::Ended { session, .. }
+            | Event::Incoming { session, .. }
+            | Event::Cancelled { session, .. }
+            | Event::Confirmed { session, .. } => *session,
+        }
+    }
+}
+
+/// Why an INVITE of ours failed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failure {
+    /// A final response of 300 to 699.
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// The reason phrase.
+        reason: String,
+        /// The Reason header, where a Q.850 cause travels (RFC 3326, RFC 6432).
+        reason_header: Option<ReasonHeader>,
+        /// The Retry-After header, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// It rang for [`Invite::ring_timeout`] and nobody answered.
+    NoAnswer,
+    /// Nothing at all came back for 64·T1 (timer B).
+    Timeout,
+    /// The transport failed.
+    Transport(TransportError),
+    /// `cancel` was called.
+    Cancelled,
+}
+
+/// Who ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndedBy {
+    /// They sent BYE.
+    Remote,
+    /// We sent BYE and it was answered.
+    Local,
+    /// They no longer answer: no ACK for 64·T1, or no answer to our BYE.
+    Timeout,
+}

@@ -1,0 +1,219 @@
+//! A user agent core (RFC 3261 §8, §12 to §15): calls in and out over the transactions, sans-IO.
+//!
+//! Feed it packets, messages, transport errors and the time; after each, take what it has to send with
+//! [`Endpoint::poll_transmit`], what happened with [`Endpoint::poll_event`], and when it must be woken with
+//! [`Endpoint::poll_timeout`].
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Instant,
+};
+
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+
+use crate::{
+    headers::ReasonHeader,
+    message::Message,
+    method::StatusCode,
+    transaction::{ClientId, Layer, ServerId},
+};
+
+mod admit;
+mod api;
+mod build;
+mod bucket;
+mod callee;
+mod caller;
+mod in_dialog;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use api::{
+    EndedBy, EndpointConfig, Error, Event, Failure, Flow, Invite, Limits, Session, Transmit,
+    Transport, TransportError,
+};
+use bucket::Bucket;
+use state::{Call, ClientUse};
+
+/// What an endpoint holds at this moment, for metrics and for tests that look for leaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Calls.
+    pub sessions: usize,
+    /// Client transactions.
+    pub client_transactions: usize,
+    /// Server transactions.
+    pub server_transactions: usize,
+}
+
+/// A SIP user agent: caller and callee of any number of calls on one local address.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    rng: ChaCha20Rng,
+    /// Keys the To tags of stateless answers, so that a repeated request gets the same one (§8.2.7).
+    stateless_secret: [u8; 16],
+    layer: Layer,
+    calls: HashMap<Session, Call>,
+    next_session: u64,
+    /// Our tag names the dialog: it is 128 random bits. Call-ID and remote tag are then compared.
+    by_local_tag: HashMap<String, Session>,
+    clients: HashMap<ClientId, ClientUse>,
+    /// The INVITEs that wait for our final answer.
+    pending_invites: HashMap<ServerId, Session>,
+    deadlines: BTreeSet<(Instant, Session)>,
+    events: VecDeque<Event>,
+    transmits: VecDeque<Transmit>,
+    accepting: bool,
+    refusals: Bucket,
+}
+
+impl Endpoint {
+    /// An endpoint without calls, accepting new ones.
+    pub fn new(config: EndpointConfig) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(config.seed);
+        let stateless_secret = build::random_bytes(&mut rng);
+        Self {
+            rng,
+            stateless_secret,
+            layer: Layer::new(config.timers),
+            calls: HashMap::new(),
+            next_session: 0,
+            by_local_tag: HashMap::new(),
+            clients: HashMap::new(),
+            pending_invites: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            events: VecDeque::new(),
+            transmits: VecDeque::new(),
+            accepting: true,
+            refusals: Bucket::new(config.limits.refusals_per_second),
+            config,
+        }
+    }
+
+    /// One UDP datagram, or the bytes of exactly one message of a TCP connection.
+    pub fn handle_packet(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        match crate::parse_datagram(bytes) {
+            Ok(message) => self.handle_message(now, flow, message),
+            Err(error) => {
+                if let Some(response) = error.respond() {
+                    self.refuse_statelessly(now, flow, response);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// One message, already parsed (a TCP connection's framer yields these).
+    pub fn handle_message(&mut self, now: Instant, flow: Flow, message: Message) {
+        match message {
+            Message::Request(request) => self.handle_request(now, flow, request),
+            Message::Response(response) => self.handle_response(now, flow, response),
+        }
+        self.settle(now);
+    }
+
+    /// A flow failed: transactions that wait on it fail now instead of at their timeout.
+    pub fn handle_transport_error(&mut self, now: Instant, flow: Flow, error: TransportError) {
+        self.layer.handle_transport_error(now, flow, error);
+        self.settle(now);
+    }
+
+    /// Fires every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.layer.handle_timeout(now);
+        self.settle(now);
+        self.fire_call_timers(now);
+        self.settle(now);
+    }
+
+    /// When [`Endpoint::handle_timeout`] must next be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let calls = self.deadlines.first().map(|(at, _)| *at);
+        match (self.layer.poll_timeout(), calls) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Calls somebody.
+    ///
+    /// # Errors
+    /// [`Error`] when a limit is reached or an address or header cannot be put into a message; nothing was sent then.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<Session, Error> {
+        let session = self.start_invite(now, invite)?;
+        self.settle(now);
+        Ok(session)
+    }
+
+    /// Gives up a call of ours that is not answered yet. [`Event::Failed`] with [`Failure::Cancelled`] follows, at the
+    /// latest after 64·T1. CANCEL waits for a provisional response (§9.1); a 200 that crosses it is ACKed and BYEd.
+    /// On a call that has been answered meanwhile this is [`Endpoint::bye`].
+    pub fn cancel(&mut self, now: Instant, session: Session, reason: Option<ReasonHeader>) {
+        self.end_call(now, session, reason);
+        self.settle(now);
+    }
+
+    /// Ends a call. [`Event::Ended`] follows when the BYE is answered, at the latest after 64·T1. A callee's BYE waits
+    /// for the ACK (§15). On a call that is not answered yet this is [`Endpoint::cancel`], or a 480 to an incoming one.
+    pub fn bye(&mut self, now: Instant, session: Session, reason: Option<ReasonHeader>) {
+        self.end_call(now, session, reason);
+        self.settle(now);
+    }
+
+    /// Sends a provisional response (101 to 199) to an incoming call, with SDP for early media if given.
+    /// It is repeated every minute (§13.3.1.1).
+    pub fn ring(&mut self, now: Instant, session: Session, status: StatusCode, body: Option<Vec<u8>>) {
+        self.send_provisional(now, session, status, body);
+        self.settle(now);
+    }
+
+    /// Answers an incoming call with 200 and this SDP, repeated until the ACK comes ([`Event::Confirmed`]); if none
+    /// comes for 64·T1 the call is ended with BYE ([`EndedBy::Timeout`], §13.3.1.4).
+    pub fn accept(&mut self, now: Instant, session: Session, body: Vec<u8>) {
+        self.send_success(now, session, body);
+        self.settle(now);
+    }
+
+    /// Refuses an incoming call with a final status of 300 to 699. The session is gone; no event follows.
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        session: Session,
+        status: StatusCode,
+        reason: Option<ReasonHeader>,
+    ) {
+        self.send_rejection(now, session, status, reason);
+        self.settle(now);
+    }
+
+    /// Graceful end: while false, new INVITEs and OPTIONS are answered 503 with Retry-After. Running calls go on.
+    pub fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    /// How much it holds.
+    pub fn load(&self) -> Load {
+        Load {
+            sessions: self.calls.len(),
+            client_transactions: self.layer.clients(),
+            server_transactions: self.layer.servers(),
+        }
+    }
+
+    /// Whether `session` has an established dialog that nobody has ended yet.
+    pub fn is_up(&self, session: Session) -> bool {
+        matches!(self.calls.get(&session), Some(Call::Up(_)))
+    }
+}
