@@ -8,6 +8,19 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod assemble;
+mod layers;
+mod mistakes;
+mod profile;
+mod read;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use layers::{Overrides, Sources};
+pub use mistakes::{Mistake, Mistakes, Place};
+
 /// Everything an operator can choose, after defaults, file, environment and options.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -157,6 +170,14 @@ pub enum LogFormat {
 }
 
 impl Settings {
+    /// Reads, merges and checks all sources.
+    ///
+    /// # Errors
+    /// Every mistake in them at once.
+    pub fn load(sources: &Sources) -> Result<Self, Mistakes> {
+        assemble::assemble(sources, &routes::SystemRoutes)
+    }
+
     /// The settings of a gateway with nothing configured, on a machine with the loopback
     /// interface alone: for tests. [`Settings::load`] adds the default route's address.
     pub fn defaults() -> Self {

@@ -1,0 +1,316 @@
+//! Parsers of one value each.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::layers::Raw;
+use super::mistakes::{Wrong, nearest};
+use super::read::describe;
+
+pub(super) fn text(raw: &Raw) -> Result<&str, Wrong> {
+    match raw {
+        Raw::Text(text) | Raw::Loose(text) => Ok(text.trim()),
+        other => Err(Wrong::new(
+            format!("{} is not text", describe(other)),
+            "put it in quotation marks",
+        )),
+    }
+}
+
+pub(super) fn boolean(raw: &Raw) -> Result<bool, Wrong> {
+    match raw {
+        Raw::Boolean(value) => Ok(*value),
+        Raw::Loose(text) if text.trim() == "true" => Ok(true),
+        Raw::Loose(text) if text.trim() == "false" => Ok(false),
+        other => Err(Wrong::new(
+            format!("{} is neither true nor false", describe(other)),
+            "write true or false, without quotation marks",
+        )),
+    }
+}
+
+/// A whole number within `range`.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> impl FnOnce(&Raw) -> Result<T, Wrong>
+where
+    T: TryFrom<i64> + PartialOrd + std::fmt::Display,
+{
+    move |raw| {
+        let advice = || format!("write a whole number from {} to {}", range.start(), range.end());
+        let value = match raw {
+            Raw::Integer(value) => *value,
+            Raw::Loose(text) => i64::from_str(text.trim()).map_err(|_| {
+                Wrong::new(format!("{} is not a whole number", describe(raw)), advice())
+            })?,
+            other => {
+                return Err(Wrong::new(
+                    format!("{} is not a whole number", describe(other)),
+                    advice(),
+                ));
+            }
+        };
+        T::try_from(value)
+            .ok()
+            .filter(|value| range.contains(value))
+            .ok_or_else(|| Wrong::new(format!("{value} is out of range"), advice()))
+    }
+}
+
+/// A time such as `30s`, `1m 30s` or `500ms`, within `range`.
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl FnOnce(&Raw) -> Result<Duration, Wrong> {
+    move |raw| {
+        let value = match raw {
+            Raw::Text(text) | Raw::Loose(text) => parse_duration(text),
+            _ => None,
+        };
+        let Some(value) = value else {
+            return Err(Wrong::new(
+                format!("{} is not a time", describe(raw)),
+                "write a number and its unit, like \"500ms\", \"30s\", \"5m\" or \"4h\"",
+            ));
+        };
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        Err(Wrong::new(
+            format!("{} is out of range", describe(raw)),
+            format!(
+                "write a time from {} to {}",
+                show_duration(*range.start()),
+                show_duration(*range.end())
+            ),
+        ))
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let mut sum = Duration::ZERO;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let count = u64::from_str(&rest[..digits]).ok()?;
+        let after = rest[digits..].trim_start();
+        let end = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
+        let milliseconds: u64 = match &after[..end] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        sum = sum.checked_add(Duration::from_millis(count.checked_mul(milliseconds)?))?;
+        rest = after[end..].trim_start();
+    }
+    Some(sum)
+}
+
+/// The shortest way to write a time so that [`duration`] reads it back.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    for (unit, length) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        if milliseconds >= length && milliseconds % length == 0 {
+            return format!("{}{unit}", milliseconds / length);
+        }
+    }
+    format!("{milliseconds}ms")
+}
+
+/// An address and a port.
+pub(super) fn socket_address(raw: &Raw) -> Result<SocketAddr, Wrong> {
+    let text = text(raw)?;
+    SocketAddr::from_str(text).map_err(|_| {
+        Wrong::new(
+            format!("{text:?} is not an address and a port"),
+            "write them like \"127.0.0.1:8080\" or \"[::1]:8080\"",
+        )
+    })
+}
+
+/// `auto` or an address and a port.
+pub(super) fn socket_address_or_auto(raw: &Raw) -> Result<Option<SocketAddr>, Wrong> {
+    if text(raw)? == "auto" {
+        return Ok(None);
+    }
+    socket_address(raw).map(Some).map_err(|wrong| Wrong {
+        advice: format!("{}, or \"auto\"", wrong.advice),
+        ..wrong
+    })
+}
+
+/// An address telephones or browsers can be told.
+pub(super) fn ip_address(raw: &Raw) -> Result<IpAddr, Wrong> {
+    let text = text(raw)?;
+    let address = IpAddr::from_str(text).map_err(|_| {
+        Wrong::new(
+            format!("{text:?} is not an IP address"),
+            "write it like \"192.0.2.1\" or \"2001:db8::1\"",
+        )
+    })?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(Wrong::new(
+            format!("nobody can send to {address}"),
+            "write the address of one interface",
+        ));
+    }
+    Ok(address)
+}
+
+/// `auto` or an address.
+pub(super) fn ip_address_or_auto(raw: &Raw) -> Result<Option<IpAddr>, Wrong> {
+    if text(raw)? == "auto" {
+        return Ok(None);
+    }
+    ip_address(raw).map(Some).map_err(|wrong| Wrong {
+        advice: format!("{}, or \"auto\"", wrong.advice),
+        ..wrong
+    })
+}
+
+/// Ports, `first-last`.
+pub(super) fn port_range(raw: &Raw) -> Result<RangeInclusive<u16>, Wrong> {
+    let text = text(raw)?;
+    text.split_once('-')
+        .and_then(|(first, last)| {
+            let first = u16::from_str(first.trim()).ok()?;
+            let last = u16::from_str(last.trim()).ok()?;
+            (first > 0 && first < last).then_some(first..=last)
+        })
+        .ok_or_else(|| {
+            Wrong::new(
+                format!("{text:?} is not a range of ports"),
+                "write the first and the last, like \"20000-29999\"",
+            )
+        })
+}
+
+/// One of a few words.
+pub(super) fn one_of<T: Copy>(
+    words: [(&'static str, T); 2],
+) -> impl FnOnce(&Raw) -> Result<T, Wrong> {
+    move |raw| {
+        let text = text(raw)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        Err(Wrong::new(
+            format!("{text:?} is not one of the choices"),
+            choices(text, words.iter().map(|(word, _)| *word)),
+        ))
+    }
+}
+
+fn choices<'a>(text: &str, words: impl Iterator<Item = &'a str> + Clone) -> String {
+    match nearest(text, words.clone()) {
+        Some(meant) => format!("did you mean {meant:?}?"),
+        None => {
+            let words: Vec<String> = words.map(|word| format!("{word:?}")).collect();
+            format!("write {}", words.join(" or "))
+        }
+    }
+}
+
+/// A web origin: scheme, host and perhaps a port (RFC 6454 §6.2).
+pub(super) fn origin(raw: &Raw) -> Result<String, Wrong> {
+    let text = text(raw)?;
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_origin = host.is_some_and(|host| {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    });
+    if is_origin {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Wrong::new(
+        format!("{text:?} is not a web origin"),
+        "write scheme and host, without a path, like \"https://example.com\"",
+    ))
+}
+
+/// Text that goes into a SIP header field as it is.
+pub(super) fn header_text(raw: &Raw) -> Result<String, Wrong> {
+    let text = text(raw)?;
+    if !text.is_empty() && text.len() <= 128 && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new(
+        format!("{text:?} cannot stand in a SIP header field"),
+        "write 1 to 128 printable ASCII characters",
+    ))
+}
+
+/// The user part of a SIP URI (RFC 3261 §25.1, `user`, without escapes).
+pub(super) fn sip_user(raw: &Raw) -> Result<String, Wrong> {
+    let text = text(raw)?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b);
+    if !text.is_empty() && text.len() <= 128 && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new(
+        format!("{text:?} cannot be the user of a SIP address"),
+        "write letters, digits and -_.+",
+    ))
+}
+
+/// The next hop of outgoing calls; empty for none.
+pub(super) fn trunk_uri(raw: &Raw) -> Result<Option<sip::Uri>, Wrong> {
+    let text = text(raw)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let advice = "write it like \"sip:192.0.2.1\" or \"sip:pbx.example.com:5060;transport=tcp\"";
+    let uri = sip::Uri::from_str(text)
+        .map_err(|error| Wrong::new(format!("{text:?} is not a SIP URI: {error}"), advice))?;
+    if uri.scheme != sip::Scheme::Sip {
+        return Err(Wrong::new(
+            format!("{text:?} is not reached by SIP over UDP or TCP"),
+            advice,
+        ));
+    }
+    match uri.params.get("transport").flatten() {
+        Some(transport)
+            if !transport.eq_ignore_ascii_case("udp") && !transport.eq_ignore_ascii_case("tcp") =>
+        {
+            Err(Wrong::new(
+                format!("transport {transport:?} is not spoken here"),
+                "write ;transport=udp or ;transport=tcp",
+            ))
+        }
+        _ => Ok(Some(uri)),
+    }
+}
+
+/// What to log: levels by module.
+pub(super) fn log_filter(raw: &Raw) -> Result<String, Wrong> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let text = text(raw)?;
+    for directive in text.split(',').map(str::trim) {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(Wrong::new(
+                format!("{level:?} is not a log level"),
+                choices(level, LEVELS.into_iter()),
+            ));
+        }
+    }
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| {
+            Wrong::new(
+                format!("{text:?} is not a log filter: {error}"),
+                "write \"info\" or \"warn,gateway=debug\"",
+            )
+        })
+}
