@@ -1,0 +1,79 @@
+//! What a bridge is made with.
+
+use std::time::Duration;
+
+use codecs::opus::EncoderSettings;
+
+use crate::format::{RtpFormat, StreamStart};
+
+/// The settings of one call's media.
+#[derive(Debug, Clone)]
+pub struct BridgeConfig {
+    /// How the browser is spoken with.
+    pub browser: RtpFormat,
+    /// Our stream towards the browser.
+    pub browser_start: StreamStart,
+    /// Our stream towards the trunk.
+    pub trunk_start: StreamStart,
+    /// Our CNAME in RTCP (RFC 3550 §6.5.1); the first 255 octets are used.
+    pub cname: String,
+    /// Randomness for the times of RTCP reports.
+    pub seed: u64,
+    /// The NTP time (seconds since 1900 in the upper 32 bits, fractions in the lower) when the bridge is made. Only
+    /// differences matter to us: 0 is fine where the wall clock is unknown.
+    pub ntp_start: u64,
+    /// How Opus is encoded.
+    pub opus: EncoderSettings,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl BridgeConfig {
+    /// Settings with the default codec settings and limits.
+    pub fn new(
+        browser: RtpFormat,
+        browser_start: StreamStart,
+        trunk_start: StreamStart,
+        cname: impl Into<String>,
+        seed: u64,
+    ) -> Self {
+        Self {
+            browser,
+            browser_start,
+            trunk_start,
+            cname: cname.into(),
+            seed,
+            ntp_start: 0,
+            opus: EncoderSettings::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The bounds of a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a gap in the sequence numbers is waited for before it counts as loss. It ends sooner when two
+    /// packets from behind the gap have come.
+    pub reorder_wait: Duration,
+    /// The most audio that is made up for one gap; a longer one is a pause in our stream.
+    pub concealment: Duration,
+    /// How long a telephone-event lasts without a word from its sender.
+    pub event_timeout: Duration,
+    /// The pause between two digits we send.
+    pub interdigit: Duration,
+    /// The mean time between RTCP reports (RFC 3550 §6.2: 5 s).
+    pub report_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            reorder_wait: Duration::from_millis(40),
+            concealment: Duration::from_millis(100),
+            event_timeout: Duration::from_millis(200),
+            interdigit: Duration::from_millis(60),
+            report_interval: Duration::from_secs(5),
+        }
+    }
+}
