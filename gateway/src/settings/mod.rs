@@ -14,6 +14,7 @@ mod mistakes;
 mod profile;
 mod read;
 mod routes;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod value;

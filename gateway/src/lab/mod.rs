@@ -1,0 +1,1 @@
+//! The lab phone: a real SIP user agent inside the box.

@@ -1,0 +1,128 @@
+//! What the settings come to, in words.
+
+use std::fmt::Write as _;
+
+use super::value::show_duration;
+use super::{RecordDestination, Settings};
+
+impl Settings {
+    /// What would be bound and what was chosen, a line for each section.
+    pub fn summary(&self) -> String {
+        let lines = [
+            ("http", self.http_line()),
+            ("sip", self.sip_line()),
+            ("trunk", self.trunk_line()),
+            ("calls", self.calls_line()),
+            ("media", self.media_line()),
+            ("opus", self.opus_line()),
+            ("lab", self.lab_line()),
+            ("records", self.records_line()),
+            ("log", format!("{}, {:?}", self.log.level, self.log.format).to_lowercase()),
+        ];
+        let mut summary = String::new();
+        for (section, line) in lines {
+            // Writing to a String cannot fail.
+            let _ = writeln!(summary, "{section:<8} {line}");
+        }
+        summary
+    }
+
+    fn http_line(&self) -> String {
+        let http = &self.http;
+        let mut line = format!("TCP {}: http://{}/", http.listen, http.listen);
+        if !http.allowed_origins.is_empty() {
+            let _ = write!(line, ", also for {}", http.allowed_origins.join(", "));
+        }
+        line
+    }
+
+    fn sip_line(&self) -> String {
+        let sip = &self.sip;
+        let mut line = format!("UDP and TCP {}", sip.listen);
+        if let Some(external) = sip.external_address {
+            let _ = write!(line, ", known outside as {external}");
+        }
+        let _ = write!(line, "; calls come from {:?}", sip.caller);
+        line
+    }
+
+    fn trunk_line(&self) -> String {
+        match &self.trunk {
+            None => "none: only the lab phone can be called".to_owned(),
+            Some(trunk) if trunk.behind_nat => format!("{}, behind NAT", trunk.uri),
+            Some(trunk) => trunk.uri.to_string(),
+        }
+    }
+
+    fn calls_line(&self) -> String {
+        let calls = &self.calls;
+        format!(
+            "{} at once, ringing up to {}, lasting up to {}",
+            calls.max,
+            show_duration(calls.ring_timeout),
+            show_duration(calls.max_duration)
+        )
+    }
+
+    fn media_line(&self) -> String {
+        let media = &self.media;
+        let last = usize::from(media.port) + media.workers - 1;
+        let ports = match (media.port, media.workers) {
+            (0, 1) => "any free port".to_owned(),
+            (0, _) => "any free ports".to_owned(),
+            (port, 1) => format!("port {port}"),
+            (port, _) => format!("ports {port}-{last}"),
+        };
+        let workers = if media.workers == 1 { "worker" } else { "workers" };
+        let addresses = |list: &[std::net::IpAddr]| {
+            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+            list.join(", ")
+        };
+        let mut line = format!(
+            "{} {workers}; browsers: UDP {} on {ports}",
+            media.workers,
+            addresses(&media.listen)
+        );
+        if !media.external_addresses.is_empty() {
+            let external = addresses(&media.external_addresses);
+            let _ = write!(line, ", known outside as {external}");
+        }
+        let _ = write!(
+            line,
+            "; telephones: UDP {} ports {}-{}; prefers {}",
+            self.sip.listen.ip(),
+            media.rtp_ports.start(),
+            media.rtp_ports.end(),
+            match media.prefer {
+                sdp::Preference::Opus => "Opus",
+                sdp::Preference::G711 => "G.711",
+            }
+        );
+        line
+    }
+
+    fn opus_line(&self) -> String {
+        let opus = &self.opus;
+        format!(
+            "{} bit/s, complexity {}, FEC {}",
+            opus.bitrate,
+            opus.complexity,
+            if opus.fec { "on" } else { "off" }
+        )
+    }
+
+    fn lab_line(&self) -> String {
+        match self.lab.listen {
+            Some(listen) => format!("UDP and TCP {listen}"),
+            None => "none".to_owned(),
+        }
+    }
+
+    fn records_line(&self) -> String {
+        match &self.records.destination {
+            None => "none".to_owned(),
+            Some(RecordDestination::Stdout) => "standard output".to_owned(),
+            Some(RecordDestination::File(path)) => format!("appended to {}", path.display()),
+        }
+    }
+}
