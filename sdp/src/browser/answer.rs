@@ -1,0 +1,420 @@
+//! Answering a browser's offer.
+
+use std::net::SocketAddr;
+
+use sdp_types::Media;
+
+use super::{Audio, Offer, Transport};
+use crate::{
+    Action, Codec, Format, Negotiated, Note, Preference, Refusal, format, limits,
+    write::{self, flag, value},
+};
+
+/// What the gateway answers with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerOptions {
+    /// Which codec to take where both are offered.
+    pub prefer: Preference,
+    /// Our ICE user name fragment (RFC 8839 §5.4).
+    pub ufrag: String,
+    /// Our ICE password.
+    pub pwd: String,
+    /// SHA-256 of our DTLS certificate, `AB:CD:..`.
+    pub fingerprint: String,
+    /// Our host candidates, the preferred first; the first is also what `m=` and `c=` say.
+    pub candidates: Vec<SocketAddr>,
+    /// `o=` session id; the same for the whole call.
+    pub session_id: u64,
+    /// `o=` session version; one more for each answer of a call (RFC 3264 §8).
+    pub session_version: u64,
+    /// SSRC of what we send.
+    pub ssrc: u32,
+    /// RTCP CNAME of what we send.
+    pub cname: String,
+    /// Packet length we would like to receive, in milliseconds.
+    pub ptime_ms: u32,
+    /// Take telephone events where they are offered at the codec's clock rate.
+    pub dtmf: bool,
+    /// What we ask of the browser's Opus encoder.
+    pub opus: OpusOptions,
+}
+
+impl Default for AnswerOptions {
+    /// Only the choices; ICE, DTLS and candidates are empty and must be given.
+    fn default() -> Self {
+        Self {
+            prefer: Preference::Opus,
+            ufrag: String::new(),
+            pwd: String::new(),
+            fingerprint: String::new(),
+            candidates: Vec::new(),
+            session_id: 1,
+            session_version: 1,
+            ssrc: 1,
+            cname: "switchhook".into(),
+            ptime_ms: 20,
+            dtmf: true,
+            opus: OpusOptions::default(),
+        }
+    }
+}
+
+impl AnswerOptions {
+    /// Values that are plainly not real, for an answer that is only to be looked at: an address of TEST-NET-1
+    /// (RFC 5737), a fingerprint of zeros, and names that say so.
+    pub fn placeholder() -> Self {
+        let offer = super::OfferOptions::placeholder();
+        Self {
+            ufrag: offer.ufrag,
+            pwd: offer.pwd,
+            fingerprint: offer.fingerprint,
+            candidates: offer.candidates,
+            cname: offer.cname,
+            ..Self::default()
+        }
+    }
+}
+
+/// The Opus parameters of RFC 7587 §6.1 as the gateway sets them: narrowband mono, since the other side is a telephone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpusOptions {
+    /// `maxaveragebitrate` in bit/s; `None` leaves it to the browser.
+    pub max_average_bitrate: Option<u32>,
+    /// `useinbandfec`: loss is repaired from the next packet.
+    pub inband_fec: bool,
+    /// `usedtx`: nearly nothing is sent in pauses.
+    pub dtx: bool,
+}
+
+impl Default for OpusOptions {
+    fn default() -> Self {
+        Self {
+            max_average_bitrate: None,
+            inband_fec: true,
+            dtx: false,
+        }
+    }
+}
+
+impl OpusOptions {
+    /// The parameters of `a=fmtp`.
+    pub(crate) fn fmtp(self) -> String {
+        let mut fmtp = format!(
+            "minptime=10;maxplaybackrate=8000;sprop-maxcapturerate=8000;stereo=0;sprop-stereo=0;useinbandfec={}",
+            u8::from(self.inband_fec)
+        );
+        if self.dtx {
+            fmtp.push_str(";usedtx=1");
+        }
+        if let Some(rate) = self.max_average_bitrate {
+            fmtp.push_str(&format!(
+                ";maxaveragebitrate={}",
+                rate.clamp(6_000, 510_000)
+            ));
+        }
+        fmtp
+    }
+}
+
+/// An answer and what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The SDP.
+    pub text: String,
+    /// What was agreed on for the audio.
+    pub audio: Negotiated,
+    /// What was kept, dropped, changed, added and rejected, and why.
+    pub notes: Vec<Note>,
+}
+
+/// Answers a browser's offer as an ICE-lite DTLS server.
+///
+/// A new offer on a running call is answered by the same function with a higher `session_version` and, for an ICE
+/// restart, new credentials.
+/// # Errors
+/// [`Refusal::NoCommonCodec`], or [`Refusal::Options`] where the options make no right answer.
+pub fn answer(offer: &Offer, options: &AnswerOptions) -> Result<Answer, Refusal> {
+    let transport = Transport {
+        ufrag: &options.ufrag,
+        pwd: &options.pwd,
+        fingerprint: &options.fingerprint,
+        candidates: &options.candidates,
+    };
+    let default = transport.check()?;
+    if !crate::description::is_token(&options.cname) {
+        return Err(Refusal::Options {
+            what: "cname must be a token",
+        });
+    }
+    let mut notes = offer.notes.clone();
+    let chosen = choose(&offer.audio, options, &mut notes)?;
+    let negotiated = chosen.negotiated(&offer.audio, options);
+
+    let mut session = write::session(
+        None,
+        options.session_id,
+        options.session_version,
+        default.ip(),
+        "-",
+    );
+    write_bundle(offer, &mut session.attributes, &mut notes);
+    session.attributes.push(flag("ice-lite"));
+    for (index, section) in offer.sections.iter().enumerate() {
+        let mid = section.mid.as_deref();
+        if index == offer.audio.index {
+            let proto = &section.proto;
+            let mut media = chosen.section(proto, default, negotiated.direction, options);
+            if let Some(mid) = mid {
+                media.attributes.insert(0, value("mid", mid));
+            }
+            session.medias.push(media);
+            continue;
+        }
+        let reason = section
+            .rejected
+            .as_deref()
+            .unwrap_or("not the call's audio");
+        let subject = format!("m={} {}", section.media, mid.unwrap_or(""));
+        notes.push(Note::new(Action::Rejected, subject.trim(), reason));
+        let media = write::rejected(&section.media, &section.proto, &section.formats, mid);
+        session.medias.push(media);
+    }
+    Ok(Answer {
+        text: write::text(&session),
+        audio: negotiated,
+        notes,
+    })
+}
+
+/// The formats of the answer.
+struct Chosen {
+    codec: Codec,
+    /// The codec first, the other law of G.711, the telephone events.
+    formats: Vec<Format>,
+    telephone_event: Option<u8>,
+}
+
+fn choose(
+    audio: &Audio,
+    options: &AnswerOptions,
+    notes: &mut Vec<Note>,
+) -> Result<Chosen, Refusal> {
+    let g711 = audio
+        .formats
+        .iter()
+        .filter(|format| format.codec().is_some_and(Codec::is_g711));
+    let opus = audio
+        .formats
+        .iter()
+        .filter(|format| format.codec() == Some(Codec::Opus));
+    let ordered: Vec<&Format> = match options.prefer {
+        Preference::Opus => opus.chain(g711).collect(),
+        Preference::G711 => g711.chain(opus).collect(),
+    };
+    let Some((first, codec)) = ordered
+        .first()
+        .and_then(|first| Some((*first, first.codec()?)))
+    else {
+        return Err(Refusal::NoCommonCodec {
+            theirs: format::names(&audio.formats),
+            ours: "opus/48000, PCMU/8000, PCMA/8000".into(),
+            at: crate::At(None),
+        });
+    };
+    let mut formats = vec![Format {
+        fmtp: (codec == Codec::Opus).then(|| options.opus.fmtp()),
+        ..first.clone()
+    }];
+    // With both laws in the answer a trunk of either passes through: payload types are by direction.
+    formats.extend(
+        ordered
+            .iter()
+            .find(|other| {
+                codec.is_g711()
+                    && other.codec() != Some(codec)
+                    && other.codec().is_some_and(Codec::is_g711)
+            })
+            .map(|other| Format {
+                fmtp: None,
+                ..(*other).clone()
+            }),
+    );
+    let telephone_event = choose_telephone_event(audio, codec, options, notes);
+    formats.extend(
+        telephone_event
+            .map(|payload_type| Format::telephone_event(payload_type, codec.clock_rate(), "0-15")),
+    );
+    note_formats(audio, codec, &formats, notes);
+    Ok(Chosen {
+        codec,
+        formats,
+        telephone_event,
+    })
+}
+
+/// One rate only, the codec's: with another one Chromium sends nothing but the end of each event.
+fn choose_telephone_event(
+    audio: &Audio,
+    codec: Codec,
+    options: &AnswerOptions,
+    notes: &mut Vec<Note>,
+) -> Option<u8> {
+    if !options.dtmf {
+        return None;
+    }
+    let events = || {
+        audio
+            .formats
+            .iter()
+            .filter(|format| format.is_telephone_event())
+    };
+    let found = events().find(|format| format.clock_rate == codec.clock_rate());
+    if found.is_none() && events().next().is_some() {
+        notes.push(Note::new(
+            Action::Dropped,
+            "telephone-event",
+            format!(
+                "none is offered at {codec}'s {} Hz, and one stream has one clock rate (RFC 4733 §2.1): digits must come by signalling",
+                codec.clock_rate()
+            ),
+        ));
+    } else if found.is_none() {
+        notes.push(Note::new(
+            Action::Dropped,
+            "telephone-event",
+            "not offered (RFC 4733): digits must come by signalling",
+        ));
+    }
+    found.map(|format| format.payload_type)
+}
+
+fn note_formats(audio: &Audio, codec: Codec, answered: &[Format], notes: &mut Vec<Note>) {
+    for format in &audio.formats {
+        let subject = format.to_string();
+        let taken = answered
+            .iter()
+            .any(|one| one.payload_type == format.payload_type);
+        let note = match (taken, format.codec()) {
+            (true, Some(codec)) if codec == Codec::Opus => Note::new(
+                Action::Changed,
+                subject,
+                "chosen; a=fmtp asks for narrowband mono, since a telephone is on the other side (RFC 7587 §6.1)",
+            ),
+            (true, Some(_)) => Note::new(Action::Kept, subject, "chosen (RFC 3264 §6.1)"),
+            (true, None) => Note::new(
+                Action::Kept,
+                subject,
+                format!("the same clock rate as {codec} (RFC 4733 §2.1)"),
+            ),
+            (false, Some(_)) => {
+                Note::new(Action::Dropped, subject, format!("{codec} is preferred"))
+            }
+            (false, None) => {
+                let reason = why_dropped(format, codec);
+                Note::new(Action::Dropped, subject, reason)
+            }
+        };
+        notes.push(note);
+    }
+}
+
+fn why_dropped(format: &Format, codec: Codec) -> String {
+    match format.encoding.to_ascii_lowercase().as_str() {
+        "telephone-event" => format!(
+            "{} Hz is not {codec}'s clock rate (RFC 4733 §2.1)",
+            format.clock_rate
+        ),
+        "red" => "redundant audio (RFC 2198) is not spoken; Opus has its own FEC".into(),
+        "cn" => "comfort noise (RFC 3389) is not spoken".into(),
+        other => format!("the gateway does not speak {other}"),
+    }
+}
+
+fn write_bundle(offer: &Offer, attributes: &mut Vec<sdp_types::Attribute>, notes: &mut Vec<Note>) {
+    let Some(mid) = offer
+        .audio
+        .mid
+        .as_ref()
+        .filter(|mid| offer.bundle.contains(mid))
+    else {
+        return;
+    };
+    attributes.push(value("group", format!("BUNDLE {mid}")));
+    let removed: Vec<_> = offer
+        .bundle
+        .iter()
+        .filter(|other| *other != mid)
+        .map(String::as_str)
+        .collect();
+    if !removed.is_empty() {
+        notes.push(Note::new(
+            Action::Changed,
+            "a=group:BUNDLE",
+            format!(
+                "{} taken out: a rejected stream is in no group (RFC 9143 §7.3.3)",
+                removed.join(" ")
+            ),
+        ));
+    }
+}
+
+impl Chosen {
+    fn negotiated(&self, audio: &Audio, options: &AnswerOptions) -> Negotiated {
+        let payload_type = self.formats.first().map_or(0, |format| format.payload_type);
+        Negotiated {
+            codec: self.codec,
+            payload_type_in: payload_type,
+            payload_type_out: payload_type,
+            telephone_event_in: self.telephone_event,
+            telephone_event_out: self.telephone_event,
+            telephone_event_clock_rate: self.codec.clock_rate(),
+            ptime_ms: write::ptime(audio.ptime, options.ptime_ms, audio.maxptime),
+            direction: audio.direction.reversed(),
+            remote_rtp: None,
+            remote_rtcp: None,
+            rtcp_mux: true,
+            also_accepted: self
+                .formats
+                .iter()
+                .skip(1)
+                .filter(|format| format.codec().is_some())
+                .cloned()
+                .collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn section(
+        &self,
+        proto: &str,
+        default: SocketAddr,
+        direction: crate::Direction,
+        options: &AnswerOptions,
+    ) -> Media {
+        let fmt = write::fmt_list(&self.formats);
+        let mut media = write::media("audio", default.port(), proto, fmt);
+        media.connections.push(write::connection(default.ip()));
+        media.attributes.extend([
+            flag("rtcp-mux"),
+            value("ice-ufrag", &options.ufrag),
+            value("ice-pwd", &options.pwd),
+            value("ice-options", "ice2"),
+            value("fingerprint", format!("sha-256 {}", options.fingerprint)),
+            value("setup", "passive"),
+            flag(direction.as_str()),
+        ]);
+        write::describe_formats(&mut media, &self.formats, true);
+        media.attributes.extend([
+            value("ptime", write::ptime(None, options.ptime_ms, None)),
+            value("maxptime", limits::PTIME_MAX_MS),
+        ]);
+        if direction.sends() {
+            media.attributes.extend([
+                value("msid", format!("{} audio", options.cname)),
+                value("ssrc", format!("{} cname:{}", options.ssrc, options.cname)),
+            ]);
+        }
+        write::candidates(&mut media, &options.candidates);
+        media
+    }
+}
