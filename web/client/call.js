@@ -1,0 +1,398 @@
+// One call: an RTCPeerConnection, the state it is in, and what both say to each other.
+
+import { causeOf, openMicrophone, stop, words } from "./microphone.js";
+import { DTMF_DIGITS } from "./protocol.js";
+import { advance, end, localCause } from "./state.js";
+import { quality, snapshot } from "./quality.js";
+
+/** @typedef {import("./protocol.js").Cause} Cause */
+/** @typedef {import("./protocol.js").CallMessage} CallMessage */
+/** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
+/** @typedef {import("./protocol.js").ErrorMessage} ErrorMessage */
+/** @typedef {import("./state.js").CallState} CallState */
+/** @typedef {import("./quality.js").Quality} Quality */
+/** @typedef {import("./quality.js").Snapshot} Snapshot */
+
+/**
+ * What a call needs of its surroundings; tests bring their own.
+ * @typedef {object} Surroundings
+ * @property {(message: ClientMessage) => boolean} send false when there is no connection
+ * @property {(configuration: RTCConfiguration) => RTCPeerConnection} peerConnection
+ * @property {(constraints: MediaStreamConstraints) => Promise<MediaStream>} getUserMedia
+ * @property {() => number} now milliseconds
+ * @property {(run: () => void, ms: number) => unknown} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ */
+
+/**
+ * @typedef {object} CallOptions
+ * @property {MediaTrackConstraints} [audio] for the microphone
+ * @property {RTCIceServer[]} [iceServers]
+ */
+
+/**
+ * Moments of a call, in `performance.now()` milliseconds.
+ * @typedef {Partial<Record<"started" | "microphone" | "offer_sent" | "answer_received" | "answer_applied" | "media_connected" | "ringing" | "early" | "accepted" | "ended", number>>} Marks
+ */
+
+/** How long a pressed key sounds, and the pause after it, in milliseconds. */
+const DIGIT_MS = 160;
+const DIGIT_GAP_MS = 80;
+/** How long the media path may take to come up, and to come back after a restart. */
+const MEDIA_UP_MS = 15_000;
+/** How long a broken path may mend itself before ICE is restarted. */
+const MEND_MS = 4_000;
+const MAX_ICE_RESTARTS = 3;
+
+/**
+ * A call. Its events, each a `CustomEvent`:
+ * * `state`: `detail` is the new `CallState`;
+ * * `track`: `detail` is the remote `MediaStream`, to be given to an `<audio>` element;
+ * * `dtmf`: `detail` is `{ digit, duration_ms }`, a key that the phone pressed;
+ * * `notice`: `detail` is a sentence for people: something went wrong, the call goes on.
+ */
+export class Call extends EventTarget {
+  /** @type {CallState} */
+  #state = { name: "preparing" };
+  /** @type {RTCPeerConnection | null} */
+  #pc = null;
+  /** @type {MediaStream | null} */
+  #microphone = null;
+  /** @type {MediaStream | null} */
+  #remote = null;
+  /** @type {RTCRtpSender | null} */
+  #sender = null;
+  /** @type {ClientMessage[]} candidates found before the offer was sent */
+  #waiting = [];
+  #offered = false;
+  #muted = false;
+  #restarts = 0;
+  /** @type {unknown} */
+  #mediaTimer = null;
+  /** @type {Promise<void>} descriptions are applied one after the other */
+  #descriptions = Promise.resolve();
+  /** @type {Snapshot | null} */
+  #snapshot = null;
+  #surroundings;
+  #options;
+
+  /**
+   * @param {string} id
+   * @param {string} to
+   * @param {CallOptions} options
+   * @param {Surroundings} surroundings
+   */
+  constructor(id, to, options, surroundings) {
+    super();
+    /** The name of the call in the protocol. */
+    this.id = id;
+    /** Whom it calls. */
+    this.to = to;
+    /** @type {Marks} */
+    this.marks = { started: surroundings.now() };
+    /** Digits the phone has pressed. */
+    this.receivedDigits = "";
+    this.#options = options;
+    this.#surroundings = surroundings;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** @returns {boolean} */
+  get ended() {
+    return this.#state.name === "ended";
+  }
+
+  /** Why it ended, once it has. */
+  get cause() {
+    return this.#state.name === "ended" ? this.#state.cause : null;
+  }
+
+  /** What the microphone gives, while the call lasts. */
+  get microphone() {
+    return this.#microphone;
+  }
+
+  /** What the phone sends, once there is something. */
+  get remoteStream() {
+    return this.#remote;
+  }
+
+  /** For those who want to look closer. */
+  get peerConnection() {
+    return this.#pc;
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  /** @param {boolean} muted */
+  set muted(muted) {
+    this.#muted = muted;
+    for (const track of this.#microphone?.getAudioTracks() ?? []) track.enabled = !muted;
+  }
+
+  /** Asks for the microphone and sends the offer. Errors end the call with a cause. */
+  async start() {
+    try {
+      this.#microphone = await openMicrophone(this.#surroundings.getUserMedia, this.#options.audio ?? {});
+    } catch (error) {
+      return this.#finish(causeOf(error));
+    }
+    if (this.ended) return stop(this.#microphone);
+    this.marks.microphone = this.#surroundings.now();
+    this.muted = this.#muted;
+    try {
+      await this.#offer();
+    } catch (error) {
+      this.#abandon(causeOf(error));
+    }
+  }
+
+  /** Ends the call; cancels it while it rings. */
+  hangup() {
+    if (this.ended) return;
+    this.#abandon(localCause(this.#state.name === "in_call" ? "normal" : "cancelled"));
+  }
+
+  /**
+   * Presses keys. They travel as RTP telephone-events (RFC 4733) where the media path can carry
+   * them, else as a message.
+   * @param {string} digits `0`-`9`, `A`-`D`, `*`, `#`
+   * @returns {"rtp" | "message" | null} how they went; `null` when they could not
+   */
+  sendDigits(digits) {
+    const tones = digits.toUpperCase();
+    if (!DTMF_DIGITS.test(tones) || !this.#offered || this.ended) return null;
+    const dtmf = this.#sender?.dtmf;
+    if (dtmf?.canInsertDTMF && this.#pc?.connectionState === "connected") {
+      // insertDTMF replaces what is still to be played.
+      dtmf.insertDTMF(dtmf.toneBuffer + tones, DIGIT_MS, DIGIT_GAP_MS);
+      return "rtp";
+    }
+    return this.#send({ type: "dtmf", call: this.id, digits: tones, duration_ms: DIGIT_MS }) ? "message" : null;
+  }
+
+  /**
+   * Takes another microphone, in the midst of the call.
+   * @param {MediaTrackConstraints} audio
+   */
+  async useMicrophone(audio) {
+    if (this.ended || !this.#sender) return;
+    const stream = await openMicrophone(this.#surroundings.getUserMedia, audio);
+    const old = this.#microphone;
+    if (this.ended) return stop(stream);
+    this.#microphone = stream;
+    this.muted = this.#muted;
+    await this.#sender.replaceTrack(stream.getAudioTracks()[0] ?? null);
+    stop(old);
+    this.#changed();
+  }
+
+  /**
+   * How the call sounds now; the fractions are since the last time this was asked.
+   * @returns {Promise<Quality | null>}
+   */
+  async quality() {
+    if (!this.#pc || this.ended) return null;
+    const report = await this.#pc.getStats();
+    const now = snapshot(/** @type {any} */ (report), this.#surroundings.now());
+    const before = this.#snapshot;
+    this.#snapshot = now;
+    return quality(before, now);
+  }
+
+  /**
+   * A message of the gateway about this call.
+   * @param {CallMessage} message
+   */
+  handleMessage(message) {
+    const now = this.#surroundings.now();
+    switch (message.type) {
+      case "answer":
+        return this.#handleAnswer(message.sdp);
+      case "dtmf":
+        this.receivedDigits += message.digit;
+        return this.#emit("dtmf", { digit: message.digit, duration_ms: message.duration_ms });
+      case "hangup":
+        return this.#finish(message.cause);
+      default:
+        this.marks[message.type] ??= now;
+        return this.#move(advance(this.#state, message, now));
+    }
+  }
+
+  /**
+   * The gateway could not take a message of this call. Before it had answered the offer, that was
+   * the offer, and there is no call.
+   * @param {ErrorMessage} error
+   */
+  handleError(error) {
+    const fatal = this.marks.answer_received === undefined || error.code === "unknown_call";
+    if (fatal) this.#finish({ code: error.code, text: `The gateway could not take the call: ${error.text}.` });
+    else this.#emit("notice", `The gateway could not take a message: ${error.text}.`);
+  }
+
+  /** The connection to the gateway is gone, and the call with it. */
+  handleConnectionLost() {
+    this.#finish(localCause("connection_lost"));
+  }
+
+  async #offer() {
+    const pc = this.#surroundings.peerConnection({ iceServers: this.#options.iceServers ?? [], bundlePolicy: "max-bundle" });
+    this.#pc = pc;
+    pc.onicecandidate = ({ candidate }) => this.#handleCandidate(candidate);
+    pc.onconnectionstatechange = () => this.#handleConnectionState(pc.connectionState);
+    pc.ontrack = ({ track, streams }) => {
+      this.#remote = streams[0] ?? new MediaStream([track]);
+      this.#emit("track", this.#remote);
+    };
+    const microphone = /** @type {MediaStream} */ (this.#microphone);
+    const track = microphone.getAudioTracks()[0];
+    if (!track) return this.#finish(localCause("microphone_missing"));
+    this.#sender = pc.addTrack(track, microphone);
+    const offer = await pc.createOffer();
+    await pc.setLocalDescription(offer);
+    if (this.ended) return;
+    // The offer leaves before any candidate is known; they follow as they are found.
+    if (!this.#send({ type: "call", call: this.id, to: this.to, sdp: offer.sdp ?? "" })) {
+      return this.#finish(localCause("not_connected"));
+    }
+    this.marks.offer_sent = this.#surroundings.now();
+    this.#offered = true;
+    this.#waiting.splice(0).forEach((message) => this.#send(message));
+    this.#move({ name: "connecting" });
+  }
+
+  /** @param {RTCIceCandidate | null} candidate */
+  #handleCandidate(candidate) {
+    /** @type {ClientMessage} */
+    const message = candidate?.candidate
+      ? { type: "candidate", call: this.id, candidate: candidate.candidate, mid: candidate.sdpMid ?? "0" }
+      : { type: "end_of_candidates", call: this.id };
+    // An empty candidate ends one generation; the null one after it says the same again.
+    if (candidate !== null && !candidate.candidate) return;
+    if (this.#offered) this.#send(message);
+    else this.#waiting.push(message);
+  }
+
+  /** @param {string} sdp */
+  #handleAnswer(sdp) {
+    this.marks.answer_received ??= this.#surroundings.now();
+    this.#inTurn(async (pc) => {
+      // The SDP of an offer's answer never changes: the final one after the provisional one is no news.
+      if (pc.signalingState !== "have-local-offer") return;
+      // `answer`, not `pranswer`: the media path comes up at once, and while the phone rings the
+      // gateway simply has nothing to send yet.
+      await pc.setRemoteDescription({ type: "answer", sdp });
+      this.marks.answer_applied ??= this.#surroundings.now();
+      if (this.marks.media_connected === undefined) this.#expectMedia(MEDIA_UP_MS, () => this.#abandon(localCause("media_failed")));
+    });
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  #handleConnectionState(state) {
+    if (this.ended) return;
+    if (state === "connected") {
+      this.marks.media_connected ??= this.#surroundings.now();
+      this.#clearMediaTimer();
+      this.#restarts = 0;
+    } else if (state === "failed") {
+      if (this.marks.media_connected === undefined) this.#abandon(localCause("media_failed"));
+      else this.#restartIce();
+    } else if (state === "disconnected") {
+      this.#expectMedia(MEND_MS, () => this.#restartIce());
+    }
+  }
+
+  #restartIce() {
+    if (this.#restarts === MAX_ICE_RESTARTS) return this.#abandon(localCause("media_lost"));
+    this.#restarts += 1;
+    this.#expectMedia(MEDIA_UP_MS, () => this.#restartIce());
+    this.#inTurn(async (pc) => {
+      const offer = await pc.createOffer({ iceRestart: true });
+      await pc.setLocalDescription(offer);
+      this.#send({ type: "offer", call: this.id, sdp: offer.sdp ?? "" });
+    });
+  }
+
+  /**
+   * @param {number} ms
+   * @param {() => void} otherwise
+   */
+  #expectMedia(ms, otherwise) {
+    this.#clearMediaTimer();
+    this.#mediaTimer = this.#surroundings.setTimeout(otherwise, ms);
+  }
+
+  #clearMediaTimer() {
+    this.#surroundings.clearTimeout(this.#mediaTimer);
+    this.#mediaTimer = null;
+  }
+
+  /** @param {(pc: RTCPeerConnection) => Promise<void>} step */
+  #inTurn(step) {
+    this.#descriptions = this.#descriptions.then(async () => {
+      if (this.ended || !this.#pc) return;
+      try {
+        await step(this.#pc);
+      } catch (error) {
+        // Closing the connection makes the step fail: that is no news.
+        if (!this.ended) this.#abandon(localCause("media_failed", words(error)));
+      }
+    });
+  }
+
+  /**
+   * Ends the call from this side.
+   * @param {Cause} cause
+   */
+  #abandon(cause) {
+    if (this.ended) return;
+    if (this.#offered) this.#send({ type: "hangup", call: this.id });
+    this.#finish(cause);
+  }
+
+  /** @param {Cause} cause */
+  #finish(cause) {
+    const first = !this.ended;
+    const now = this.#surroundings.now();
+    this.marks.ended ??= now;
+    if (first) {
+      this.#clearMediaTimer();
+      stop(this.#microphone);
+      if (this.#pc) {
+        this.#pc.onicecandidate = this.#pc.onconnectionstatechange = this.#pc.ontrack = null;
+        this.#pc.close();
+      }
+    }
+    this.#move(end(this.#state, cause, now));
+  }
+
+  /** @param {CallState} state */
+  #move(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#changed();
+  }
+
+  #changed() {
+    this.#emit("state", this.#state);
+  }
+
+  /** @param {ClientMessage} message */
+  #send(message) {
+    return this.#surroundings.send(message);
+  }
+
+  /**
+   * @param {string} type
+   * @param {unknown} detail
+   */
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

@@ -1,0 +1,256 @@
+// The session with the gateway: one WebSocket, kept up, and the calls on it.
+
+import { Call } from "./call.js";
+import { ProtocolError, readMessage, SUBPROTOCOL } from "./protocol.js";
+
+/** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
+/** @typedef {import("./protocol.js").Welcome} Welcome */
+/** @typedef {import("./call.js").CallOptions} CallOptions */
+
+/**
+ * One variant a state.
+ * * `idle`: not asked to connect.
+ * * `connecting`: on the way, up to the welcome.
+ * * `open`: the gateway has said welcome.
+ * * `waiting`: it could not be reached, or was lost; the next attempt is at `until`
+ *   (`performance.now()` milliseconds).
+ * @typedef {(
+ *   | { name: "idle" }
+ *   | { name: "connecting", attempt: number }
+ *   | { name: "open", welcome: Welcome }
+ *   | { name: "waiting", attempt: number, until: number }
+ * )} Connection
+ */
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {string | URL} url `ws:` or `wss:`; an `http:` address is turned into one
+ * @property {string} [token] sent as `authenticate`
+ * @property {Partial<Surroundings>} [surroundings] for tests
+ */
+
+/**
+ * @typedef {object} Surroundings
+ * @property {(url: string, protocol: string) => WebSocket} webSocket
+ * @property {(configuration: RTCConfiguration) => RTCPeerConnection} peerConnection
+ * @property {(constraints: MediaStreamConstraints) => Promise<MediaStream>} getUserMedia
+ * @property {() => number} now milliseconds
+ * @property {() => number} random 0 to 1
+ * @property {(run: () => void, ms: number) => unknown} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ */
+
+/** How long the gateway may take from the socket's opening to its welcome. */
+const WELCOME_MS = 10_000;
+/** The first wait before trying again; it doubles up to the longest. */
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+/** How long a call that we ended still hears the gateway's word on it. */
+const LAST_WORD_MS = 5_000;
+
+/**
+ * How long to wait before attempt `attempt` (1 is the first after a loss), in milliseconds. The
+ * random part keeps many pages from coming back all at once.
+ * @param {number} attempt
+ * @param {number} random 0 to 1
+ */
+export function backOff(attempt, random) {
+  const longest = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt - 1, 10));
+  return Math.round(longest * (0.5 + random / 2));
+}
+
+/**
+ * A session. Its events, each a `CustomEvent`:
+ * * `connection`: `detail` is the new `Connection`;
+ * * `notice`: `detail` is a sentence for people about something that went wrong.
+ */
+export class Client extends EventTarget {
+  /** @type {Connection} */
+  #connection = { name: "idle" };
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {Map<string, Call>} */
+  #calls = new Map();
+  /** @type {unknown} */
+  #timer = null;
+  #attempt = 0;
+  #surroundings;
+
+  /** @param {ClientOptions} options */
+  constructor(options) {
+    super();
+    const url = new URL(options.url);
+    url.protocol = url.protocol.replace(/^http/, "ws");
+    this.url = url.href;
+    this.token = options.token;
+    this.#surroundings = { ...BROWSER, ...options.surroundings };
+  }
+
+  get connection() {
+    return this.#connection;
+  }
+
+  /** What the gateway said first, while there is a connection. */
+  get welcome() {
+    return this.#connection.name === "open" ? this.#connection.welcome : null;
+  }
+
+  /** Connects, and stays connected until `close`. Called while it waits, it tries at once. */
+  connect() {
+    if (this.#connection.name === "connecting" || this.#connection.name === "open") return;
+    this.#clearTimer();
+    this.#open();
+  }
+
+  /** Ends every call and the session. */
+  close() {
+    this.#clearTimer();
+    for (const call of this.#calls.values()) call.hangup();
+    this.#dropSocket(1000);
+    this.#attempt = 0;
+    this.#move({ name: "idle" });
+  }
+
+  /**
+   * Places a call; what becomes of it is told by its events.
+   * @param {string} to a lab number, a telephone number or a SIP URI
+   * @param {CallOptions} [options]
+   */
+  call(to, options = {}) {
+    const id = this.#newId();
+    const s = this.#surroundings;
+    const iceServers = options.iceServers ?? this.welcome?.ice_servers ?? [];
+    const call = new Call(id, to, { ...options, iceServers }, {
+      send: (message) => this.#send(message),
+      peerConnection: s.peerConnection,
+      getUserMedia: s.getUserMedia,
+      now: s.now,
+      setTimeout: s.setTimeout,
+      clearTimeout: s.clearTimeout,
+    });
+    this.#calls.set(id, call);
+    call.addEventListener("state", () => {
+      if (call.ended) s.setTimeout(() => this.#calls.delete(id), LAST_WORD_MS);
+    });
+    void call.start();
+    return call;
+  }
+
+  #open() {
+    this.#attempt += 1;
+    this.#move({ name: "connecting", attempt: this.#attempt });
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      socket = this.#surroundings.webSocket(this.url, SUBPROTOCOL);
+    } catch (error) {
+      this.#notice(`The address of the gateway is no good: ${error instanceof Error ? error.message : error}`);
+      return this.#lost();
+    }
+    this.#socket = socket;
+    this.#timer = this.#surroundings.setTimeout(() => this.#lost(), WELCOME_MS);
+    socket.onopen = () => {
+      if (this.token !== undefined) this.#send({ type: "authenticate", token: this.token });
+    };
+    socket.onmessage = (event) => this.#handleText(event.data);
+    // An error is always followed by a close.
+    socket.onclose = () => this.#lost();
+  }
+
+  /** The socket is of no use any more: calls end, and the next attempt is set. */
+  #lost() {
+    this.#clearTimer();
+    this.#dropSocket(4000);
+    for (const call of this.#calls.values()) if (!call.ended) call.handleConnectionLost();
+    if (this.#connection.name === "open") this.#attempt = 0;
+    const wait = backOff(this.#attempt + 1, this.#surroundings.random());
+    this.#move({ name: "waiting", attempt: this.#attempt, until: this.#surroundings.now() + wait });
+    this.#timer = this.#surroundings.setTimeout(() => this.#open(), wait);
+  }
+
+  /** @param {number} code */
+  #dropSocket(code) {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#socket = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(code);
+  }
+
+  /** @param {unknown} text */
+  #handleText(text) {
+    let message;
+    try {
+      message = readMessage(text);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#notice(`A message could not be understood: ${error.message}.`);
+    }
+    if (message === null) return;
+    if (message.type === "welcome") return this.#handleWelcome(message);
+    const call = message.call === null ? undefined : this.#calls.get(message.call);
+    if (message.type === "error") {
+      if (call && !call.ended) call.handleError(message);
+      else if (!call) this.#notice(`The gateway could not take a message: ${message.text}.`);
+    } else if (call && (!call.ended || message.type === "hangup")) {
+      call.handleMessage(message);
+    }
+  }
+
+  /** @param {Welcome} welcome */
+  #handleWelcome(welcome) {
+    this.#clearTimer();
+    this.#attempt = 0;
+    this.#move({ name: "open", welcome });
+  }
+
+  /** @param {ClientMessage} message */
+  #send(message) {
+    if (this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  #newId() {
+    let id;
+    do {
+      id = `c${Math.floor(this.#surroundings.random() * 2 ** 40).toString(36)}`;
+    } while (this.#calls.has(id));
+    return id;
+  }
+
+  /** @param {Connection} connection */
+  #move(connection) {
+    this.#connection = connection;
+    this.dispatchEvent(new CustomEvent("connection", { detail: connection }));
+  }
+
+  /** @param {string} text */
+  #notice(text) {
+    this.dispatchEvent(new CustomEvent("notice", { detail: text }));
+  }
+
+  #clearTimer() {
+    this.#surroundings.clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** @type {Surroundings} */
+const BROWSER = {
+  webSocket: (url, protocol) => new WebSocket(url, protocol),
+  peerConnection: (configuration) => {
+    if (typeof RTCPeerConnection === "undefined") throw new DOMException("no WebRTC", "Unsupported");
+    return new RTCPeerConnection(configuration);
+  },
+  getUserMedia: (constraints) => {
+    // Pages that are not secure have no mediaDevices at all.
+    if (!globalThis.isSecureContext) throw new DOMException("not a secure page", "InsecureContext");
+    if (!navigator.mediaDevices) throw new DOMException("no media devices", "Unsupported");
+    return navigator.mediaDevices.getUserMedia(constraints);
+  },
+  now: () => performance.now(),
+  random: () => Math.random(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};

@@ -1,0 +1,268 @@
+// The phone page: one session, at most one call, and the page's controls.
+//
+// For tests and the curious, `window.switchhook` is:
+// * `client`: the `Client` of client/client.js;
+// * `call`: the current or last `Call`, or `null` (its `state`, `marks`, `peerConnection`, ...);
+// * `dial(to)`, `hangup()`, `press(digit)`: what the buttons do;
+// * `levels()`: `{ in, out }`, the meters now, in dB below full scale.
+
+import { Client } from "../client/client.js";
+import { dialable } from "../client/protocol.js";
+import { constraints, fillSelect, listDevices, loadChoice, saveChoice, speakersCanBeChosen } from "./devices.js";
+import { Sound } from "./sound.js";
+import { View } from "./view.js";
+
+/** @typedef {import("../client/call.js").Call} Call */
+
+const QUALITY_EVERY_MS = 1000;
+
+class Phone {
+  view = new View();
+  sound = new Sound();
+  client = new Client({ url: new URL("v1/signaling", document.baseURI) });
+  /** @type {Call | null} */
+  call = null;
+  choice = loadChoice();
+  #sent = "";
+  #measured = 0;
+
+  start() {
+    const { view, client } = this;
+    client.addEventListener("connection", () => view.showConnection(client.connection));
+    client.addEventListener("notice", (event) => view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
+    view.dial.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.dial(view.number.value);
+    });
+    view.number.addEventListener("input", () => view.showErase());
+    view.erase.addEventListener("click", () => this.#erase());
+    view.keypad.addEventListener("click", (event) => this.#handleKeypad(event));
+    view.lab.addEventListener("click", (event) => this.#handleLab(event));
+    view.hangup.addEventListener("click", (event) => {
+      // The second click of a double one on "Call" lands here.
+      if (event.detail < 2) this.hangup();
+    });
+    view.hangup.addEventListener("keydown", (event) => {
+      if (event.repeat) event.preventDefault();
+    });
+    view.mute.addEventListener("click", () => this.#toggleMute());
+    view.reconnect.addEventListener("click", () => client.connect());
+    document.addEventListener("keydown", (event) => this.#handleKey(event));
+    globalThis.addEventListener("online", () => client.connect());
+    globalThis.addEventListener("pagehide", () => client.close());
+    globalThis.addEventListener("pageshow", (event) => {
+      if (event.persisted) client.connect();
+    });
+    this.#startDevices();
+    this.#tick();
+    client.connect();
+  }
+
+  /** @param {string} typed */
+  dial(typed) {
+    if (this.call && !this.call.ended) return;
+    const to = dialable(typed);
+    this.sound.wake();
+    this.view.showNotice("");
+    if (to === "") {
+      this.view.showNotice("Type a number or a name first.");
+      return this.view.number.focus();
+    }
+    if (!this.client.welcome) {
+      this.view.showNotice("There is no connection to the gateway yet. Trying again now.");
+      return this.client.connect();
+    }
+    this.view.number.value = to;
+    this.#sent = "";
+    this.#follow(this.client.call(to, { audio: constraints(this.choice) }));
+  }
+
+  hangup() {
+    this.call?.hangup();
+  }
+
+  /**
+   * A key of the keypad: types before a call, sounds during it.
+   * @param {string} key
+   */
+  press(key) {
+    const { view, call } = this;
+    this.#flash(key);
+    if (!call || call.ended) {
+      view.number.value += key;
+      return view.showErase();
+    }
+    if (call.sendDigits(key)) this.#sent += key;
+    this.#render();
+  }
+
+  levels() {
+    return { in: this.sound.level("in"), out: this.sound.level("out") };
+  }
+
+  /** @param {Call} call */
+  #follow(call) {
+    this.call = call;
+    call.addEventListener("state", () => this.#handleState(call));
+    call.addEventListener("dtmf", () => this.#render());
+    call.addEventListener("notice", (event) => this.view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
+    call.addEventListener("track", (event) => this.#hear(/** @type {CustomEvent<MediaStream>} */ (event).detail));
+    this.#render();
+  }
+
+  /** @param {Call} call */
+  #handleState(call) {
+    if (call !== this.call) return;
+    this.sound.ring(call.state.name === "ringing");
+    this.sound.meter("out", call.ended ? null : call.microphone);
+    if (call.ended) {
+      this.sound.meter("in", null);
+      this.view.remote.srcObject = null;
+    } else if (call.state.name === "connecting") {
+      // The microphone is allowed by now, and devices have their names.
+      void this.#listDevices();
+      void this.sound.useSpeaker(this.choice.speaker).catch(() => {});
+    }
+    this.#render();
+  }
+
+  /** @param {MediaStream} stream */
+  #hear(stream) {
+    const { remote } = this.view;
+    remote.srcObject = stream;
+    this.sound.meter("in", stream);
+    void remote.play().catch((error) => {
+      if (error.name === "NotAllowedError") this.view.showNotice("The browser holds the sound back. Press any key of the keypad to hear the call.");
+    });
+  }
+
+  #toggleMute() {
+    if (!this.call) return;
+    this.call.muted = !this.call.muted;
+    this.#render();
+  }
+
+  #erase() {
+    const { view } = this;
+    view.number.value = view.number.value.slice(0, -1);
+    view.showErase();
+    if (view.erase.hidden) view.number.focus();
+  }
+
+  /** @param {MouseEvent} event */
+  #handleKeypad(event) {
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (!button?.dataset.key) return;
+    this.sound.wake();
+    if (this.view.remote.srcObject && this.view.remote.paused) void this.view.remote.play().catch(() => {});
+    this.press(button.dataset.key);
+  }
+
+  /** @param {MouseEvent} event */
+  #handleLab(event) {
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (button?.dataset.number && event.detail < 2) this.dial(button.dataset.number);
+  }
+
+  /**
+   * Digits typed anywhere reach the keypad.
+   * @param {KeyboardEvent} event
+   */
+  #handleKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !/^[0-9*#]$/.test(event.key)) return;
+    const { target } = event;
+    if (target instanceof HTMLSelectElement || (target instanceof HTMLInputElement && target.type === "text" && !target.readOnly)) return;
+    event.preventDefault();
+    this.press(event.key);
+  }
+
+  /** @param {string} key */
+  #flash(key) {
+    const button = this.view.keypad.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    button?.classList.add("pressed");
+    setTimeout(() => button?.classList.remove("pressed"), 140);
+  }
+
+  #startDevices() {
+    const { view, choice } = this;
+    view.processing.checked = choice.processing;
+    view.speaker.disabled = !speakersCanBeChosen();
+    void this.#listDevices();
+    void this.#useSpeaker();
+    navigator.mediaDevices?.addEventListener("devicechange", () => void this.#listDevices());
+    view.microphone.addEventListener("change", () => void this.#useMicrophone());
+    view.processing.addEventListener("change", () => void this.#useMicrophone());
+    view.speaker.addEventListener("change", () => {
+      choice.speaker = view.speaker.value;
+      saveChoice(choice);
+      void this.#useSpeaker();
+    });
+  }
+
+  async #useMicrophone() {
+    const { view, choice } = this;
+    choice.microphone = view.microphone.value;
+    choice.processing = view.processing.checked;
+    saveChoice(choice);
+    try {
+      await this.call?.useMicrophone(constraints(choice));
+    } catch {
+      view.showNotice("That microphone could not be opened; the call stays with the one before.");
+    }
+  }
+
+  async #useSpeaker() {
+    const { speaker } = this.choice;
+    try {
+      if (speaker && speakersCanBeChosen()) await this.view.remote.setSinkId(speaker);
+      else if (speakersCanBeChosen() && this.view.remote.sinkId) await this.view.remote.setSinkId("");
+      await this.sound.useSpeaker(speaker);
+    } catch {
+      this.view.showNotice("That speaker could not be opened; the standard one is used.");
+    }
+  }
+
+  async #listDevices() {
+    const { view, choice } = this;
+    const { microphones, speakers, named } = await listDevices();
+    fillSelect(view.microphone, microphones, choice.microphone);
+    fillSelect(view.speaker, speakers, choice.speaker);
+    view.deviceHint.textContent = named ? "" : "The devices get their names with the first call.";
+  }
+
+  #render() {
+    this.view.showCall(this.call, this.#sent);
+  }
+
+  #tick() {
+    const now = performance.now();
+    this.view.tick(this.call, this.levels(), this.client.connection, now);
+    if (this.call && !this.call.ended && now - this.#measured >= QUALITY_EVERY_MS) {
+      this.#measured = now;
+      void this.#measure(this.call);
+    }
+    requestAnimationFrame(() => this.#tick());
+  }
+
+  /** @param {Call} call */
+  async #measure(call) {
+    const quality = await call.quality().catch(() => null);
+    if (quality && quality.codec && call === this.call && !call.ended) this.view.showQuality(quality);
+  }
+}
+
+const phone = new Phone();
+phone.start();
+
+Object.defineProperty(globalThis, "switchhook", {
+  value: Object.freeze({
+    client: phone.client,
+    get call() {
+      return phone.call;
+    },
+    dial: (/** @type {string} */ to) => phone.dial(to),
+    hangup: () => phone.hangup(),
+    press: (/** @type {string} */ digit) => phone.press(digit),
+    levels: () => phone.levels(),
+  }),
+});

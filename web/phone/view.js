@@ -1,0 +1,188 @@
+// The page's elements, and how they show what is so. It holds no state of the call.
+
+import { isPending } from "../client/state.js";
+import { FLOOR_DB } from "./sound.js";
+import { clock, connectionWords, detailWords, labWords, qualityWords, stateWords } from "./words.js";
+
+/** @typedef {import("../client/call.js").Call} Call */
+/** @typedef {import("../client/client.js").Connection} Connection */
+/** @typedef {import("../client/quality.js").Quality} Quality */
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} kind
+ * @returns {T}
+ */
+function element(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
+  return found;
+}
+
+export class View {
+  dial = element("dial", HTMLFormElement);
+  number = element("number", HTMLInputElement);
+  erase = element("erase", HTMLButtonElement);
+  keypad = element("keypad", HTMLElement);
+  call = element("call", HTMLButtonElement);
+  hangup = element("hangup", HTMLButtonElement);
+  mute = element("mute", HTMLButtonElement);
+  reconnect = element("reconnect", HTMLButtonElement);
+  microphone = element("microphone", HTMLSelectElement);
+  speaker = element("speaker", HTMLSelectElement);
+  deviceHint = element("device-hint", HTMLElement);
+  processing = element("processing", HTMLInputElement);
+  remote = element("remote", HTMLAudioElement);
+  lab = element("lab", HTMLUListElement);
+  #labHint = element("lab-hint", HTMLElement);
+  #state = element("state", HTMLElement);
+  #timer = element("timer", HTMLElement);
+  #detail = element("detail", HTMLElement);
+  #notice = element("notice", HTMLElement);
+  #connection = element("connection", HTMLElement);
+  #countdown = element("countdown", HTMLElement);
+  #quality = element("quality", HTMLElement);
+  #levels = { out: new Meter(element("level-out", HTMLElement)), in: new Meter(element("level-in", HTMLElement)) };
+  #title = document.title;
+
+  /**
+   * @param {Call | null} call
+   * @param {string} sent digits pressed in this call
+   */
+  showCall(call, sent) {
+    const state = call?.state ?? null;
+    const name = state?.name ?? "idle";
+    const live = state !== null && state.name !== "ended";
+    const words = stateWords(state, call?.to ?? "");
+    document.body.dataset.state = name;
+    document.title = live ? `${words} – ${this.#title}` : this.#title;
+    setText(this.#state, words);
+    setText(this.#detail, detailWords(state, sent, call?.receivedDigits ?? ""));
+    this.number.readOnly = live;
+    this.#swapButtons(live);
+    const muted = live && call !== null && call.muted;
+    this.mute.setAttribute("aria-pressed", String(muted));
+    setText(/** @type {HTMLElement} */ (this.mute.querySelector("span")), muted ? "Muted" : "Mute");
+    if (!live) setText(this.#quality, "");
+    else if (!this.#quality.textContent && (isPending(state) || state.name === "in_call")) setText(this.#quality, "Measuring…");
+    this.showErase();
+  }
+
+  /**
+   * The two buttons are one place; the keyboard's focus goes with it.
+   * @param {boolean} live
+   */
+  #swapButtons(live) {
+    if (this.call.hidden === live) return;
+    const focused = document.activeElement;
+    const follow = focused === this.call || focused === this.hangup || focused === this.mute || (live && focused === this.number);
+    this.call.hidden = live;
+    this.hangup.hidden = this.mute.hidden = !live;
+    if (follow || focused === document.body) (live ? this.hangup : this.call).focus();
+  }
+
+  showErase() {
+    this.erase.hidden = this.number.readOnly || this.number.value === "";
+  }
+
+  /** @param {string} text a sentence; `""` takes it away */
+  showNotice(text) {
+    setText(this.#notice, text);
+  }
+
+  /**
+   * What changes by itself, many times a second.
+   * @param {Call | null} call
+   * @param {{ in: number, out: number }} levels dB
+   * @param {Connection} connection
+   * @param {number} now
+   */
+  tick(call, levels, connection, now) {
+    const state = call?.state;
+    setText(this.#timer, state?.name === "in_call" ? clock(now - state.since) : "");
+    this.#levels.in.show(levels.in, now);
+    this.#levels.out.show(call?.muted ? FLOOR_DB : levels.out, now);
+    const seconds = connection.name === "waiting" ? Math.max(0, Math.ceil((connection.until - now) / 1000)) : 0;
+    setText(this.#countdown, seconds > 0 ? `trying again in ${seconds} s` : "");
+  }
+
+  /** @param {Quality} quality */
+  showQuality(quality) {
+    setText(this.#quality, qualityWords(quality));
+    this.#quality.dataset.word = quality.word;
+  }
+
+  /** @param {Connection} connection */
+  showConnection(connection) {
+    document.body.dataset.connection = connection.name;
+    setText(this.#connection, connectionWords(connection));
+    this.reconnect.hidden = connection.name !== "waiting";
+    if (connection.name !== "open") return;
+    const { lab, trunk } = connection.welcome;
+    this.lab.replaceChildren(...lab.map(labEntry));
+    setText(this.#labHint, labHint(lab.length > 0, trunk));
+  }
+}
+
+class Meter {
+  #element;
+  #bar;
+  #shown = FLOOR_DB;
+  #told = 0;
+
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.#element = element;
+    this.#bar = /** @type {HTMLElement} */ (element.firstElementChild);
+  }
+
+  /**
+   * @param {number} db
+   * @param {number} now
+   */
+  show(db, now) {
+    // Up at once, down gently: that is how needles are read.
+    const shown = Math.max(db, this.#shown - 1.5);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.#bar.style.transform = `scaleX(${((shown - FLOOR_DB) / -FLOOR_DB).toFixed(3)})`;
+    if (now - this.#told < 1000) return;
+    this.#told = now;
+    this.#element.setAttribute("aria-valuenow", String(Math.round(shown)));
+    this.#element.setAttribute("aria-valuetext", shown <= FLOOR_DB + 1 ? "silent" : `${Math.round(-shown)} dB below full scale`);
+  }
+}
+
+/** @param {import("../client/protocol.js").LabNumber} lab */
+function labEntry(lab) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.number = lab.number;
+  const number = document.createElement("b");
+  number.textContent = lab.number;
+  const description = document.createElement("span");
+  description.textContent = labWords(lab);
+  button.append(number, " ", description);
+  const item = document.createElement("li");
+  item.append(button);
+  return item;
+}
+
+/**
+ * @param {boolean} lab
+ * @param {boolean} trunk
+ */
+function labHint(lab, trunk) {
+  if (lab) return trunk ? "One click calls. Any other number goes to the trunk." : "One click calls. No trunk is set up, so no other number answers.";
+  return trunk ? "The lab is switched off; every number goes to the trunk." : "The lab is switched off and no trunk is set up: no number answers.";
+}
+
+/**
+ * Screen readers say a live region again whenever it is written, so it is written when it changes.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

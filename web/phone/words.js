@@ -1,0 +1,108 @@
+// What the page says. Pure: states in, sentences out.
+
+/** @typedef {import("../client/state.js").CallState} CallState */
+/** @typedef {import("../client/client.js").Connection} Connection */
+/** @typedef {import("../client/quality.js").Quality} Quality */
+
+/**
+ * @param {CallState | null} state
+ * @param {string} to
+ */
+export function stateWords(state, to) {
+  switch (state?.name) {
+    case undefined:
+      return "Ready";
+    case "preparing":
+      return "Opening the microphone…";
+    case "connecting":
+      return `Calling ${to}…`;
+    case "ringing":
+      return "Ringing…";
+    case "early":
+      return "Not answered yet, but there is sound";
+    case "in_call":
+      return "In call";
+    case "ended":
+      return state.cause.text;
+  }
+}
+
+/**
+ * The small print under the state.
+ * @param {CallState | null} state
+ * @param {string} sent digits pressed here
+ * @param {string} received digits pressed there
+ */
+export function detailWords(state, sent, received) {
+  const parts = [];
+  if (state?.name === "ended") {
+    if (state.answered_ms > 0) parts.push(`Talked ${clock(state.answered_ms)}`);
+    if (state.cause.sip) parts.push(`SIP ${state.cause.sip}`);
+    if (state.cause.q850) parts.push(`Q.850 ${state.cause.q850}`);
+  } else {
+    if (sent) parts.push(`Sent ${sent.slice(-24)}`);
+    if (received) parts.push(`Received ${received.slice(-24)}`);
+  }
+  return parts.join(" · ");
+}
+
+/** @param {Connection} connection */
+export function connectionWords(connection) {
+  switch (connection.name) {
+    case "idle":
+      return "Not connected";
+    case "connecting":
+      return "Connecting to the gateway…";
+    case "open":
+      return "Connected";
+    case "waiting":
+      return connection.attempt > 0 ? "The gateway cannot be reached" : "The connection to the gateway was lost";
+  }
+}
+
+/** @param {Quality} quality */
+export function qualityWords(quality) {
+  const parts = [{ good: "Good", fair: "Fair", poor: "Poor" }[quality.word]];
+  if (quality.codec) parts.push(codecWords(quality.codec));
+  if (quality.loss !== null) parts.push(`loss ${(quality.loss * 100).toFixed(1)} %`);
+  if (quality.jitter_ms !== null) parts.push(`jitter ${Math.round(quality.jitter_ms)} ms`);
+  if (quality.rtt_ms !== null) parts.push(`round trip ${Math.round(quality.rtt_ms)} ms`);
+  return parts.join(" · ");
+}
+
+/** @param {string} codec as in `opus/48000` */
+function codecWords(codec) {
+  const [name = ""] = codec.split("/");
+  const known = /** @type {Record<string, string>} */ ({ opus: "Opus", pcmu: "G.711 µ-law", pcma: "G.711 A-law", g722: "G.722" });
+  return known[name.toLowerCase()] ?? name;
+}
+
+/**
+ * Minutes and seconds, with hours when there are any.
+ * @param {number} ms
+ */
+export function clock(ms) {
+  const seconds = Math.floor(ms / 1000);
+  const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}
+
+/** For a gateway that names lab numbers without describing them. */
+const LAB_DESCRIPTIONS = /** @type {Record<string, string>} */ ({
+  echo: "hear yourself",
+  tone: "a steady 1004 Hz tone",
+  dtmf: "reads your keys back",
+  early: "sound before it answers",
+  late: "rings for ten seconds",
+  busy: "is always busy",
+  reject: "declines",
+  noanswer: "rings, nobody answers",
+  hangup: "hangs up after five seconds",
+});
+
+/** @param {import("../client/protocol.js").LabNumber} lab */
+export function labWords(lab) {
+  return lab.description || (LAB_DESCRIPTIONS[lab.number] ?? "a lab number");
+}
