@@ -295,7 +295,7 @@ fn note_formats(audio: &Audio, codec: Codec, answered: &[Format], notes: &mut Ve
             .iter()
             .any(|one| one.payload_type == format.payload_type);
         let note = match (taken, format.codec()) {
-            (true, Some(codec)) if codec == Codec::Opus => Note::new(
+            (true, Some(Codec::Opus)) => Note::new(
                 Action::Changed,
                 subject,
                 "chosen; a=fmtp asks for narrowband mono, since a telephone is on the other side (RFC 7587 §6.1)",

@@ -188,12 +188,11 @@ fn explain(from: &trunk::Offer, formats: &[Format], notes: &mut Vec<Note>) {
             ));
         }
     }
-    for (subject, reason) in [(
+    notes.push(Note::new(
+        Action::Changed,
         "c= and a=rtcp",
         "the phone's address stays on its side; the browser gets the gateway's candidates (RFC 8839)",
-    )] {
-        notes.push(Note::new(Action::Changed, subject, reason));
-    }
+    ));
     for (subject, reason) in [
         ("a=group:BUNDLE, a=mid", "RFC 9143 §7.2"),
         (

@@ -336,7 +336,7 @@ fn note_formats(theirs: &[Format], ours: &[Format], notes: &mut Vec<Note>) {
 }
 
 /// What browsers write that means nothing to a phone, or must not reach it.
-const BROWSER_ONLY: [(&str, &str); 22] = [
+const BROWSER_ONLY: [(&str, &str); 23] = [
     ("candidate", "ICE ends in the gateway (RFC 8839 §5.1)"),
     ("end-of-candidates", "ICE ends in the gateway (RFC 8840)"),
     ("ice-ufrag", "ICE ends in the gateway (RFC 8839 §5.4)"),
@@ -367,6 +367,10 @@ const BROWSER_ONLY: [(&str, &str); 22] = [
     (
         "rtcp-fb",
         "feedback ends in the gateway; RTP/AVP has none (RFC 4585 §4)",
+    ),
+    (
+        "rtcp-xr",
+        "the gateway writes its own RTCP (RFC 3611 §5)",
     ),
     (
         "extmap",

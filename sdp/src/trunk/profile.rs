@@ -183,7 +183,7 @@ impl Profile {
 }
 
 fn is_ptime(ms: u32) -> bool {
-    (10..=60).contains(&ms) && ms % 10 == 0
+    (10..=60).contains(&ms) && ms.is_multiple_of(10)
 }
 
 fn is_event_range(text: &str) -> bool {
