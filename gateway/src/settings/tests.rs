@@ -293,6 +293,67 @@ fn a_trunk_that_cannot_be_reached_by_udp_or_tcp_is_a_mistake() {
 }
 
 #[test]
+fn a_trunks_quirks_are_read_one_by_one() {
+    let quirks = "ptime_ms = 30, codecs = [\"pcma\"], rtcp = \"always\"";
+    let in_line = format!("[trunk]\nuri = \"sip:192.0.2.1\"\nprofile = {{ {quirks} }}");
+    let as_section = format!(
+        "[trunk]\nuri = \"sip:192.0.2.1\"\n[trunk.profile]\n{}",
+        quirks.replace("0, ", "0\n").replace("], ", "]\n")
+    );
+    let env = format!("{{ {quirks} }}");
+    let env = [
+        ("SWITCHHOOK__TRUNK__URI", "sip:192.0.2.1"),
+        ("SWITCHHOOK__TRUNK__PROFILE", env.as_str()),
+    ];
+    let expected = sdp::trunk::Profile {
+        ptime_ms: Some(30),
+        codecs: vec![sdp::Codec::Pcma],
+        rtcp: sdp::trunk::RtcpAttribute::Always,
+        ..sdp::trunk::Profile::default()
+    };
+    for settings in [
+        load_file(&in_line),
+        load_file(&as_section),
+        load("", &env, Overrides::default()),
+    ] {
+        let trunk = settings.expect("no mistakes").trunk.expect("a trunk");
+        assert_eq!(trunk.profile, expected);
+    }
+}
+
+#[test]
+fn every_wrong_quirk_is_told_with_its_place() {
+    let file = "\
+[trunk.profile]
+ptime_ms = 25
+opus_payload_typ = 111
+telephone_event = \"no\"
+codecs = [\"g729\"]
+connection = 2001-01-01
+";
+    let mut reported = places(load_file(file));
+    reported.sort();
+    assert_eq!(
+        reported,
+        [
+            "2:1 trunk.profile.ptime_ms",
+            "3:1 trunk.profile.opus_payload_typ",
+            "4:1 trunk.profile.telephone_event",
+            "5:1 trunk.profile.codecs",
+            "6:1 trunk.profile.connection",
+        ]
+    );
+}
+
+#[test]
+fn the_examples_quirks_are_right() {
+    let example = std::fs::read_to_string(example()).expect("the example");
+    let (_, quirks) = example.split_once("# profile = {").expect("quirks in it");
+    let quirks = quirks.lines().next().expect("a line");
+    load_file(&format!("[trunk]\nprofile = {{{quirks}")).expect("no mistakes");
+}
+
+#[test]
 fn media_is_offered_on_loopback_only_while_the_page_is() {
     let listen = |http: &str| {
         let overrides = Overrides {
