@@ -158,6 +158,14 @@ pub enum Refusal {
         /// The line.
         at: At,
     },
+    /// The audio is bundle-only under a section that the gateway must reject (RFC 9143 §7.3.1).
+    #[error(
+        "the audio is bundle-only{at}, and the stream that has its transport is rejected; put the audio first"
+    )]
+    BundleOnly {
+        /// The audio's `m=` line.
+        at: At,
+    },
     /// A name where an address is needed.
     #[error(
         "c= names the host {host:?}{at}; an IP address is needed, names are not looked up in SDP"
@@ -222,6 +230,7 @@ impl Refusal {
             Self::NoRtcpMux { .. } => "no_rtcp_mux",
             Self::DuplicateMid { .. } => "duplicate_mid",
             Self::BadMid { .. } => "bad_mid",
+            Self::BundleOnly { .. } => "bundle_only",
             Self::Hostname { .. } => "hostname",
             Self::NoConnection { .. } => "no_connection",
             Self::Address { .. } => "address",
@@ -249,6 +258,7 @@ impl Refusal {
             | Self::NoRtcpMux { at }
             | Self::DuplicateMid { at, .. }
             | Self::BadMid { at }
+            | Self::BundleOnly { at }
             | Self::Hostname { at, .. }
             | Self::NoConnection { at }
             | Self::Address { at, .. } => at.0,

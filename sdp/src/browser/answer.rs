@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sdp_types::Media;
 
-use super::{Audio, Offer, Transport};
+use super::{Audio, Carrier, Offer, Section, Transport};
 use crate::{
     Action, Codec, Format, Negotiated, Note, Preference, Refusal, format, limits,
     write::{self, flag, value},
@@ -160,23 +160,17 @@ pub fn answer(offer: &Offer, options: &AnswerOptions) -> Result<Answer, Refusal>
     write_bundle(offer, &mut session.attributes, &mut notes);
     session.attributes.push(flag("ice-lite"));
     for (index, section) in offer.sections.iter().enumerate() {
-        let mid = section.mid.as_deref();
-        if index == offer.audio.index {
-            let proto = &section.proto;
-            let mut media = chosen.section(proto, default, negotiated.direction, options);
-            if let Some(mid) = mid {
-                media.attributes.insert(0, value("mid", mid));
-            }
-            session.medias.push(media);
-            continue;
+        let carrier = offer.carrier.as_ref();
+        let mut media = if index == offer.audio.index {
+            chosen.section(section, default, negotiated.direction, options)
+        } else if let Some(carrier) = carrier.filter(|carrier| carrier.index == index) {
+            carry(section, carrier, default, &mut notes)
+        } else {
+            reject(section, &mut notes)
+        };
+        if index == carrier.map_or(offer.audio.index, |carrier| carrier.index) {
+            write_transport(&mut media, options);
         }
-        let reason = section
-            .rejected
-            .as_deref()
-            .unwrap_or("not the call's audio");
-        let subject = format!("m={} {}", section.media, mid.unwrap_or(""));
-        notes.push(Note::new(Action::Rejected, subject.trim(), reason));
-        let media = write::rejected(&section.media, &section.proto, &section.formats, mid);
         session.medias.push(media);
     }
     Ok(Answer {
@@ -184,6 +178,63 @@ pub fn answer(offer: &Offer, options: &AnswerOptions) -> Result<Answer, Refusal>
         audio: negotiated,
         notes,
     })
+}
+
+fn subject(section: &Section) -> String {
+    format!(
+        "m={} {}",
+        section.media,
+        section.mid.as_deref().unwrap_or("")
+    )
+    .trim()
+    .to_owned()
+}
+
+fn reject(section: &Section, notes: &mut Vec<Note>) -> Media {
+    let reason = section
+        .rejected
+        .as_deref()
+        .unwrap_or("not the call's audio");
+    notes.push(Note::new(Action::Rejected, subject(section), reason));
+    let mid = section.mid.as_deref();
+    write::rejected(&section.media, &section.proto, &section.formats, mid)
+}
+
+fn carry(
+    section: &Section,
+    carrier: &Carrier,
+    default: SocketAddr,
+    notes: &mut Vec<Note>,
+) -> Media {
+    notes.push(Note::new(
+        Action::Changed,
+        subject(section),
+        "kept as inactive, not rejected: the bundled audio has its transport there (RFC 9143 §7.3.1)",
+    ));
+    let formats = std::slice::from_ref(&carrier.format);
+    let fmt = write::fmt_list(formats);
+    let mut media = write::media(&section.media, default.port(), &section.proto, fmt);
+    media.connections.push(write::connection(default.ip()));
+    media
+        .attributes
+        .extend(section.mid.as_ref().map(|mid| value("mid", mid)));
+    media
+        .attributes
+        .extend([flag("rtcp-mux"), flag("inactive")]);
+    write::describe_formats(&mut media, formats, true);
+    media
+}
+
+/// ICE and DTLS, once for a BUNDLE group (RFC 9143 §7.1.3).
+fn write_transport(media: &mut Media, options: &AnswerOptions) {
+    media.attributes.extend([
+        value("ice-ufrag", &options.ufrag),
+        value("ice-pwd", &options.pwd),
+        value("ice-options", "ice2"),
+        value("fingerprint", format!("sha-256 {}", options.fingerprint)),
+        value("setup", "passive"),
+    ]);
+    write::candidates(media, &options.candidates);
 }
 
 /// The formats of the answer.
@@ -331,19 +382,31 @@ fn why_dropped(format: &Format, codec: Codec) -> String {
 }
 
 fn write_bundle(offer: &Offer, attributes: &mut Vec<sdp_types::Attribute>, notes: &mut Vec<Note>) {
-    let Some(mid) = offer
+    if !offer
         .audio
         .mid
         .as_ref()
-        .filter(|mid| offer.bundle.contains(mid))
-    else {
+        .is_some_and(|mid| offer.bundle.contains(mid))
+    {
         return;
+    }
+    let stays = |other: &&String| {
+        let section = offer
+            .sections
+            .iter()
+            .find(|section| section.mid.as_ref() == Some(*other));
+        section.is_some_and(|section| section.rejected.is_none())
     };
-    attributes.push(value("group", format!("BUNDLE {mid}")));
+    let mut group = String::from("BUNDLE");
+    for mid in offer.bundle.iter().filter(stays) {
+        group.push(' ');
+        group.push_str(mid);
+    }
+    attributes.push(value("group", group));
     let removed: Vec<_> = offer
         .bundle
         .iter()
-        .filter(|other| *other != mid)
+        .filter(|mid| !stays(mid))
         .map(String::as_str)
         .collect();
     if !removed.is_empty() {
@@ -386,23 +449,20 @@ impl Chosen {
 
     fn section(
         &self,
-        proto: &str,
+        offered: &Section,
         default: SocketAddr,
         direction: crate::Direction,
         options: &AnswerOptions,
     ) -> Media {
         let fmt = write::fmt_list(&self.formats);
-        let mut media = write::media("audio", default.port(), proto, fmt);
+        let mut media = write::media("audio", default.port(), &offered.proto, fmt);
         media.connections.push(write::connection(default.ip()));
-        media.attributes.extend([
-            flag("rtcp-mux"),
-            value("ice-ufrag", &options.ufrag),
-            value("ice-pwd", &options.pwd),
-            value("ice-options", "ice2"),
-            value("fingerprint", format!("sha-256 {}", options.fingerprint)),
-            value("setup", "passive"),
-            flag(direction.as_str()),
-        ]);
+        media
+            .attributes
+            .extend(offered.mid.as_ref().map(|mid| value("mid", mid)));
+        media
+            .attributes
+            .extend([flag("rtcp-mux"), flag(direction.as_str())]);
         write::describe_formats(&mut media, &self.formats, true);
         media.attributes.extend([
             value("ptime", write::ptime(None, options.ptime_ms, None)),
@@ -414,7 +474,6 @@ impl Chosen {
                 value("ssrc", format!("{} cname:{}", options.ssrc, options.cname)),
             ]);
         }
-        write::candidates(&mut media, &options.candidates);
         media
     }
 }

@@ -6,7 +6,7 @@ mod write_offer;
 
 pub use crate::Preference;
 pub use answer::{Answer, AnswerOptions, OpusOptions, answer};
-pub use offer::{Audio, Offer, Section, Setup, read_offer};
+pub use offer::{Audio, Carrier, Offer, Section, Setup, read_offer};
 pub use write_offer::{OfferOptions, offer};
 
 use std::net::SocketAddr;

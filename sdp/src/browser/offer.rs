@@ -15,6 +15,8 @@ pub struct Offer {
     pub audio: Audio,
     /// Every `m=` line in order, the audio's included; an answer has exactly these (RFC 3264 §6).
     pub sections: Vec<Section>,
+    /// The section that must stay for its transport, where that is not the audio's own.
+    pub carrier: Option<Carrier>,
     /// The mids of the offer's first BUNDLE group; empty without one (RFC 9143 §7.2).
     pub bundle: Vec<String>,
     /// The browser trickles candidates (RFC 8840).
@@ -27,6 +29,18 @@ pub struct Offer {
     pub notes: Vec<Note>,
     /// Attribute lines of the session and of the audio, as written; what a translation explains.
     pub(crate) attributes: Vec<String>,
+}
+
+/// A stream nobody wants that carries the transport of the audio.
+///
+/// Under `max-bundle` only the group's first section has a transport, and none other can take its place when it is
+/// rejected (RFC 9143 §7.3.1). So it is answered as inactive instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrier {
+    /// Its place among the `m=` lines, from 0.
+    pub index: usize,
+    /// The one format the answer names.
+    pub format: Format,
 }
 
 /// One `m=` line of an offer.
@@ -42,7 +56,7 @@ pub struct Section {
     pub formats: String,
     /// `a=mid` (RFC 5888).
     pub mid: Option<String>,
-    /// Why an answer rejects it; `None` for the audio of the call.
+    /// Why an answer rejects it; `None` for the audio of the call, and for a [`Carrier`].
     pub rejected: Option<String>,
 }
 
@@ -96,8 +110,10 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
     let mut sections = read_sections(&description)?;
     let bundle = read_bundle(&description, &sections, &mut notes);
     let audio = choose_audio(&description, &bundle, &sections, &mut notes)?;
+    let carrier = read_carrier(&description, &audio, &bundle, &sections)?;
     for (index, section) in sections.iter_mut().enumerate() {
-        section.rejected = (index != audio.index).then(|| why_rejected(section));
+        let stays = index == audio.index || carrier.as_ref().is_some_and(|one| one.index == index);
+        section.rejected = (!stays).then(|| why_rejected(section));
     }
     let session = &description.session;
     Ok(Offer {
@@ -116,6 +132,7 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
             })
             .collect(),
         audio,
+        carrier,
         sections,
         bundle,
         notes,
@@ -253,6 +270,45 @@ fn read_audio(
             .collect(),
         end_of_candidates: description.has(index, "end-of-candidates"),
     })
+}
+
+fn read_carrier(
+    description: &Description<'_>,
+    audio: &Audio,
+    bundle: &[String],
+    sections: &[Section],
+) -> Result<Option<Carrier>, Refusal> {
+    let tagged = bundle.first().and_then(|tag| {
+        sections
+            .iter()
+            .position(|one| one.mid.as_ref() == Some(tag))
+    });
+    let bundled = audio.mid.as_ref().is_some_and(|mid| bundle.contains(mid));
+    let Some(index) = tagged.filter(|tagged| bundled && *tagged != audio.index) else {
+        return Ok(None);
+    };
+    // Chromium writes no bundle-only under max-bundle, but the same credentials everywhere: one transport.
+    let bundle_only = sections.get(audio.index).is_some_and(|one| one.port == 0);
+    let shared = description.value(index, "ice-ufrag") == Some(audio.ufrag.as_str());
+    if !bundle_only && !shared {
+        return Ok(None);
+    }
+    let format = description
+        .session
+        .medias
+        .get(index)
+        .filter(|media| media.port != 0 && media.proto.contains("RTP/"))
+        .and_then(|media| {
+            format::read_formats(media, true, &mut Vec::new())
+                .into_iter()
+                .next()
+        });
+    match format {
+        Some(format) => Ok(Some(Carrier { index, format })),
+        None => Err(Refusal::BundleOnly {
+            at: description.at_media(audio.index),
+        }),
+    }
 }
 
 /// RFC 9429 §5.1.2: the DTLS-SRTP protocols, and what older browsers wrote for the same thing.

@@ -368,10 +368,7 @@ const BROWSER_ONLY: [(&str, &str); 23] = [
         "rtcp-fb",
         "feedback ends in the gateway; RTP/AVP has none (RFC 4585 §4)",
     ),
-    (
-        "rtcp-xr",
-        "the gateway writes its own RTCP (RFC 3611 §5)",
-    ),
+    ("rtcp-xr", "the gateway writes its own RTCP (RFC 3611 §5)"),
     (
         "extmap",
         "RTP header extensions end in the gateway (RFC 8285)",
