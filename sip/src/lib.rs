@@ -1,1 +1,22 @@
 //! SIP: messages, transactions, dialogs and a user agent core, all sans-IO (RFC 3261).
+//!
+//! The message half: [`parse_datagram`] and [`stream::Framer`] make [`Message`]s of bytes, `to_bytes` makes bytes of
+//! them, [`admission`] says whether a request can be served at all, and [`verdict`] explains both for any bytes.
+
+pub mod headers;
+pub mod message;
+pub mod method;
+pub mod params;
+pub mod parse;
+mod print;
+pub mod status;
+pub mod stream;
+pub mod uri;
+
+pub use headers::{CSeq, Headers, NameAddr, ReasonHeader, Via};
+pub use message::{Message, Request, Response};
+pub use method::Method;
+pub use params::Params;
+pub use parse::{ParseError, parse_datagram};
+pub use status::StatusCode;
+pub use uri::{Host, Scheme, Uri};
