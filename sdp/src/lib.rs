@@ -17,6 +17,7 @@ pub mod explain;
 pub mod limits;
 pub mod trunk;
 
+mod attributes;
 mod description;
 mod direction;
 mod fingerprint;

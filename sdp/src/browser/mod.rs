@@ -1,6 +1,7 @@
 //! The browser's dialect: JSEP (RFC 9429) over BUNDLE (RFC 9143), ICE (RFC 8839) and DTLS-SRTP (RFC 5763, RFC 8842).
 
 mod answer;
+mod choose;
 mod offer;
 mod write_offer;
 

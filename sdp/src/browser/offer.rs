@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    Action, Direction, Format, Note, Refusal,
+    Action, Direction, Format, Note, Refusal, attributes,
     description::{Description, is_token, milliseconds},
     fingerprint, format,
 };
@@ -122,15 +122,7 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
             .is_some_and(|options| options.split(' ').any(|option| option == "trickle")),
         session_id: session.origin.sess_id.clone(),
         session_version: session.origin.sess_version,
-        attributes: session
-            .attributes
-            .iter()
-            .chain(description.attributes(audio.index))
-            .map(|attribute| match &attribute.value {
-                Some(value) => format!("a={}:{value}", attribute.attribute),
-                None => format!("a={}", attribute.attribute),
-            })
-            .collect(),
+        attributes: attributes::lines(session, description.attributes(audio.index)),
         audio,
         carrier,
         sections,

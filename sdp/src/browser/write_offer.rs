@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{OpusOptions, Transport};
 use crate::{
-    Action, Codec, Format, Note, Refusal, limits, trunk,
+    Action, Codec, Format, Note, Refusal, attributes, limits, trunk,
     write::{self, flag, value},
 };
 
@@ -76,7 +76,7 @@ pub fn offer(from: &trunk::Offer, options: &OfferOptions) -> Result<(String, Vec
     }
     let formats = formats(options);
     let mut notes = from.notes.clone();
-    explain(from, &formats, &mut notes);
+    explain(from, options, &formats, &mut notes);
 
     let mut session = write::session(
         None,
@@ -142,7 +142,7 @@ fn formats(options: &OfferOptions) -> Vec<Format> {
     formats
 }
 
-fn explain(from: &trunk::Offer, formats: &[Format], notes: &mut Vec<Note>) {
+fn explain(from: &trunk::Offer, options: &OfferOptions, formats: &[Format], notes: &mut Vec<Note>) {
     notes.push(Note::new(
         Action::Changed,
         format!("m=audio {}", from.audio.proto),
@@ -188,11 +188,26 @@ fn explain(from: &trunk::Offer, formats: &[Format], notes: &mut Vec<Note>) {
             ));
         }
     }
+    let direction = from.audio.direction;
+    notes.push(Note::new(
+        Action::Kept,
+        format!("a={direction}"),
+        "the same for the browser (RFC 3264 §5.1)",
+    ));
+    let ptime = write::ptime(None, options.ptime_ms, None);
+    if from.audio.ptime.is_some_and(|theirs| theirs != ptime) {
+        notes.push(Note::new(
+            Action::Changed,
+            "a=ptime",
+            format!("a=ptime:{ptime}: the gateway repacketises (RFC 8866 §6.4)"),
+        ));
+    }
     notes.push(Note::new(
         Action::Changed,
         "c= and a=rtcp",
         "the phone's address stays on its side; the browser gets the gateway's candidates (RFC 8839)",
     ));
+    attributes::note(&from.attributes, attributes::Towards::Browser, notes);
     for (subject, reason) in [
         ("a=group:BUNDLE, a=mid", "RFC 9143 §7.2"),
         (

@@ -18,7 +18,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
-    /// ICE, DTLS or `SAVPF`: a browser's.
+    /// DTLS-SRTP: a browser's.
     Browser,
     /// Plain RTP: a telephone's.
     Sip,
@@ -147,18 +147,12 @@ fn explanation(
     }
 }
 
-/// Told from marks that only one of the two writes.
+/// Told from the protocol of the media: a phone that writes ICE beside plain RTP is a phone still.
 fn dialect(text: &str) -> Dialect {
-    let marks = [
-        "a=ice-ufrag",
-        "a=fingerprint",
-        "a=ice-pwd",
-        "a=group:BUNDLE",
-    ];
-    let browser = text.lines().take(crate::limits::LINES).any(|line| {
-        marks.iter().any(|mark| line.starts_with(mark))
-            || line.starts_with("m=") && (line.contains("SAVPF") || line.contains("TLS"))
-    });
+    let lines = || text.lines().take(crate::limits::LINES);
+    let keyed = lines().any(|line| line.starts_with("a=fingerprint"));
+    let mut media = lines().filter(|line| line.starts_with("m="));
+    let browser = media.any(|line| line.contains("TLS") || keyed && line.contains("RTP/SAVP"));
     if browser {
         Dialect::Browser
     } else {

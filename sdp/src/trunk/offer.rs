@@ -6,7 +6,7 @@ use sdp_types::{Bandwidth, Media, Session};
 
 use super::{ConnectionPlace, Profile, RtcpAttribute};
 use crate::{
-    Action, Codec, Direction, Format, Note, browser,
+    Action, Codec, Direction, Format, Note, attributes, browser,
     write::{self, flag, value},
 };
 
@@ -223,7 +223,7 @@ pub fn offer(from: &browser::Offer, options: &OfferOptions) -> (String, Vec<Note
     let mut notes = from.notes.clone();
     note_transport(from, options, direction, &mut notes);
     note_formats(&from.audio.formats, &formats, &mut notes);
-    note_attributes(&from.attributes, &mut notes);
+    attributes::note(&from.attributes, attributes::Towards::Phone, &mut notes);
     for section in &from.sections {
         if let Some(reason) = &section.rejected {
             let subject = format!(
@@ -332,103 +332,5 @@ fn note_formats(theirs: &[Format], ours: &[Format], notes: &mut Vec<Note>) {
                 "the gateway converts between the two sides",
             ));
         }
-    }
-}
-
-/// What browsers write that means nothing to a phone, or must not reach it.
-const BROWSER_ONLY: [(&str, &str); 23] = [
-    ("candidate", "ICE ends in the gateway (RFC 8839 §5.1)"),
-    ("end-of-candidates", "ICE ends in the gateway (RFC 8840)"),
-    ("ice-ufrag", "ICE ends in the gateway (RFC 8839 §5.4)"),
-    ("ice-pwd", "ICE ends in the gateway (RFC 8839 §5.4)"),
-    ("ice-options", "ICE ends in the gateway (RFC 8839 §5.6)"),
-    ("fingerprint", "DTLS ends in the gateway (RFC 8122)"),
-    ("setup", "DTLS ends in the gateway (RFC 8842)"),
-    ("tls-id", "DTLS ends in the gateway (RFC 8842 §4)"),
-    (
-        "identity",
-        "asserted to the gateway, not to the phone (RFC 8827)",
-    ),
-    ("group", "one stream needs no BUNDLE (RFC 9143)"),
-    (
-        "mid",
-        "names a stream in a BUNDLE group; there is none (RFC 5888)",
-    ),
-    ("bundle-only", "there is no BUNDLE group (RFC 9143 §6)"),
-    (
-        "rtcp-mux",
-        "the phone gets RTCP on a port of its own unless its profile says otherwise (RFC 5761)",
-    ),
-    (
-        "rtcp-mux-only",
-        "the phone gets RTCP on a port of its own (RFC 8858)",
-    ),
-    ("rtcp-rsize", "the gateway sends compound RTCP (RFC 5506)"),
-    (
-        "rtcp-fb",
-        "feedback ends in the gateway; RTP/AVP has none (RFC 4585 §4)",
-    ),
-    ("rtcp-xr", "the gateway writes its own RTCP (RFC 3611 §5)"),
-    (
-        "extmap",
-        "RTP header extensions end in the gateway (RFC 8285)",
-    ),
-    (
-        "extmap-allow-mixed",
-        "RTP header extensions end in the gateway (RFC 8285 §6)",
-    ),
-    ("msid", "names a track for JavaScript (RFC 8830)"),
-    ("msid-semantic", "names tracks for JavaScript (RFC 8830)"),
-    (
-        "ssrc",
-        "the phone hears the gateway's own source (RFC 5576)",
-    ),
-    (
-        "ssrc-group",
-        "the phone hears the gateway's own source (RFC 5576)",
-    ),
-];
-
-/// Lines that are spoken of elsewhere: by format, by direction, by transport.
-const EXPLAINED: [&str; 9] = [
-    "rtpmap", "fmtp", "sendrecv", "sendonly", "recvonly", "inactive", "ptime", "maxptime", "rtcp",
-];
-
-fn note_attributes(attributes: &[String], notes: &mut Vec<Note>) {
-    let mut seen: Vec<(&str, &str, usize)> = Vec::new();
-    for line in attributes {
-        let name = line
-            .strip_prefix("a=")
-            .and_then(|rest| rest.split(':').next())
-            .unwrap_or("");
-        if EXPLAINED
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-        {
-            continue;
-        }
-        // More kinds of attribute than this are nobody's honest offer.
-        let room = seen.len() < 64;
-        match seen.iter_mut().find(|(other, ..)| *other == name) {
-            Some((.., count)) => *count += 1,
-            None if room => seen.push((name, line, 1)),
-            None => {}
-        }
-    }
-    for (name, line, count) in seen {
-        let reason = BROWSER_ONLY
-            .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known))
-            .map_or(
-                "not understood, so not passed on (RFC 8866 §5.13)",
-                |(_, reason)| reason,
-            );
-        // A password in a trace is a password in a log.
-        let subject = match (name, count) {
-            ("ice-pwd", _) => "a=ice-pwd".to_owned(),
-            (_, 1) => line.to_owned(),
-            _ => format!("a={name} ({count} lines)"),
-        };
-        notes.push(Note::new(Action::Dropped, subject, reason));
     }
 }

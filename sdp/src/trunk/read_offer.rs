@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::read::{self, RemoteAudio};
-use crate::{Direction, Format, Note, Refusal, description::Description, format};
+use crate::{Direction, Format, Note, Refusal, attributes, description::Description, format};
 
 pub use crate::browser::Section;
 
@@ -20,6 +20,8 @@ pub struct Offer {
     pub session_version: u64,
     /// What was ignored or repaired while reading.
     pub notes: Vec<Note>,
+    /// Attribute lines of the session and of the audio, as written; what a translation explains.
+    pub(crate) attributes: Vec<String>,
 }
 
 /// The audio section of a SIP offer.
@@ -74,6 +76,7 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
     };
     Ok(Offer {
         sections: read_sections(&description, index),
+        attributes: attributes::lines(&description.session, description.attributes(index)),
         audio: Audio {
             index,
             proto: remote.proto,
