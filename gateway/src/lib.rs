@@ -1,1 +1,13 @@
-//! The program: settings, signalling, the call machine, media workers and sockets.
+//! The program: settings, signalling, the call machine, media workers and the SIP sockets.
+//!
+//! This crate alone owns sockets, clocks, tasks and files; what is protocol or signal processing
+//! lives in the pure crates beside it.
+
+pub mod call;
+pub mod explain;
+pub mod lab;
+pub mod server;
+pub mod settings;
+pub mod signaling;
+pub mod sip_driver;
+pub mod worker;

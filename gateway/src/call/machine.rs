@@ -1,0 +1,721 @@
+//! The call machine: one browser's call to a telephone, told what happens on both sides and what
+//! time it is, saying what is to be done. No socket, no task, no clock.
+//!
+//! ```text
+//! Opening ──Opened──▶ Calling ──Answered──▶ Talking ──hang-up──▶ Ending ──▶ Ended
+//!    └───────refused──────┴──failed, cancelled──────────────────────▲
+//! ```
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use media::{Digit, StreamStart};
+use peer::{Fingerprint, IceCredentials};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use sdp::Negotiated;
+use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
+use sip::{ReasonHeader, Uri};
+
+use super::CallId;
+use super::cause::{self, CauseCode};
+use super::negotiation::{codec_name, rtp_format, trunk_media};
+use super::record::{CallRecord, EndedBy, millis, rfc3339};
+use super::route::{Route, Routes};
+use super::timeline::{Timeline, Topic};
+use crate::signaling::message::{CallName, Cause, ClientMessage, ErrorCode, Reoffer, SendDtmf, ServerMessage};
+use crate::worker::{MediaCommand, MediaEvent, MediaReport, OpenCall, TrunkMedia};
+
+/// How long a worker may take to open a call's media.
+const OPEN_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long the end of both legs is awaited before the record is written without it; the SIP leg's
+/// own retransmissions go on beyond it (RFC 3261 §17.1.2.2).
+const END_DEADLINE: Duration = Duration::from_millis(900);
+
+/// How many trickled candidates are listened to; an ICE-lite agent uses none of them.
+const MAX_CANDIDATES: u32 = 64;
+
+/// What every call of a gateway shares.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Where numbers lead.
+    pub routes: Routes,
+    /// Which codec a browser is answered with.
+    pub prefer: sdp::Preference,
+    /// Packet time towards the telephone.
+    pub ptime: Duration,
+    /// How long it may ring.
+    pub ring_timeout: Duration,
+    /// The longest call.
+    pub max_duration: Duration,
+    /// The certificate that every browser sees.
+    pub fingerprint: Fingerprint,
+}
+
+/// What makes a call.
+#[derive(Debug)]
+pub struct Setup {
+    /// The call's name in the gateway.
+    pub id: CallId,
+    /// Its name in the browser's session.
+    pub name: CallName,
+    /// The browser's session.
+    pub session: String,
+    /// What was dialled.
+    pub to: String,
+    /// The browser's offer.
+    pub offer: String,
+    /// Where browsers reach the worker that will carry the call.
+    pub candidates: Vec<SocketAddr>,
+    /// The wall clock, for the record.
+    pub wall: SystemTime,
+    /// Randomness for credentials, SSRCs and the like.
+    pub seed: [u8; 32],
+}
+
+/// What happens to a call.
+#[derive(Debug)]
+pub enum Input {
+    /// The browser says something.
+    Browser(ClientMessage),
+    /// The browser's session is gone.
+    BrowserGone,
+    /// The media worker says something.
+    Media(MediaEvent),
+    /// The media worker cannot be reached: its queue is full, or it is gone.
+    MediaOverloaded,
+    /// The SIP leg says something.
+    Sip(SipEvent),
+    /// The INVITE is out.
+    Dialed,
+    /// The INVITE could not be sent at all.
+    DialFailed(String),
+    /// The gateway is going down.
+    Shutdown,
+}
+
+/// An INVITE to be sent.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// The Request-URI.
+    pub target: Uri,
+    /// Where it is sent; a host name is still to be resolved.
+    pub next_hop: Uri,
+    /// The offer.
+    pub body: Vec<u8>,
+    /// How long it may ring.
+    pub ring_timeout: Duration,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Tell the browser.
+    Browser(ServerMessage),
+    /// Open the call's media.
+    OpenMedia(Box<OpenCall>),
+    /// Tell the media worker.
+    Media(MediaCommand),
+    /// Send an INVITE.
+    Dial(Box<Dial>),
+    /// Cancel it.
+    Cancel(ReasonHeader),
+    /// Hang up.
+    Bye(ReasonHeader),
+    /// The call is over: write its record. Nothing follows.
+    Finished(Box<CallRecord>),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Machine {
+    environment: Arc<Environment>,
+    id: CallId,
+    name: CallName,
+    state: State,
+    actions: VecDeque<Action>,
+    timeline: Timeline,
+    story: Story,
+    browser: Option<BrowserLeg>,
+    candidates: Vec<SocketAddr>,
+    candidates_heard: u32,
+    rng: StdRng,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The worker is opening the media; nothing has gone out yet.
+    Opening { route: Box<Route>, deadline: Instant },
+    /// The browser has its answer, the INVITE is out (RFC 3261 §13.2).
+    Calling(Calling),
+    /// Both sides can talk (RFC 3261 §13.2.2.4).
+    Talking { deadline: Instant },
+    /// Both legs have been told that the call is over.
+    Ending { sip_pending: bool, media_pending: bool, deadline: Instant },
+    /// The record is out.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Calling {
+    trunk: Box<TrunkOffer>,
+    ring_deadline: Instant,
+    ringing: bool,
+    /// The early media joined last (RFC 3960).
+    early: Option<TrunkMedia>,
+}
+
+/// What we offered to the telephone.
+#[derive(Debug)]
+struct TrunkOffer {
+    options: sdp::trunk::OfferOptions,
+    behind_nat: bool,
+}
+
+/// What was agreed with the browser.
+#[derive(Debug)]
+struct BrowserLeg {
+    offer: sdp::browser::Offer,
+    agreed: Option<Negotiated>,
+    local: IceCredentials,
+    session_id: u64,
+    session_version: u64,
+    ssrc: u32,
+    cname: String,
+}
+
+/// What the record will say.
+#[derive(Debug)]
+struct Story {
+    session: String,
+    to: String,
+    wall: SystemTime,
+    target: Option<String>,
+    ringing: Option<Instant>,
+    answered: Option<Instant>,
+    ended: Option<(Instant, Cause, EndedBy)>,
+    browser_codec: Option<&'static str>,
+    phone_codec: Option<&'static str>,
+    media: Option<MediaReport>,
+}
+
+impl Machine {
+    /// Begins a call. What comes of it is in [`Machine::poll_action`], a refusal included.
+    pub fn new(now: Instant, environment: Arc<Environment>, setup: Setup) -> Self {
+        let Setup { id, name, session, to, offer, candidates, wall, seed } = setup;
+        let mut machine = Self {
+            environment,
+            id,
+            name,
+            state: State::Ending { sip_pending: false, media_pending: false, deadline: now },
+            actions: VecDeque::new(),
+            timeline: Timeline::new(id.to_string(), now),
+            story: Story {
+                session,
+                to,
+                wall,
+                target: None,
+                ringing: None,
+                answered: None,
+                ended: None,
+                browser_codec: None,
+                phone_codec: None,
+                media: None,
+            },
+            browser: None,
+            candidates,
+            candidates_heard: 0,
+            rng: StdRng::from_seed(seed),
+        };
+        machine.open(now, &offer);
+        machine
+    }
+
+    /// The next thing to be done; poll until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Machine::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Opening { deadline, .. } | State::Talking { deadline } | State::Ending { deadline, .. } => Some(*deadline),
+            State::Calling(calling) => Some(calling.ring_deadline),
+            State::Ended => None,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &self.state {
+            State::Opening { .. } => self.end(now, CauseCode::Internal.because("the media worker did not answer"), EndedBy::Gateway),
+            State::Calling(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
+            State::Talking { .. } => self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway),
+            State::Ending { .. } => self.finish(now),
+            State::Ended => {}
+        }
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Browser(message) => self.handle_browser(now, message),
+            Input::BrowserGone => self.end(now, CauseCode::BrowserGone.cause(), EndedBy::Browser),
+            Input::Media(event) => self.handle_media(now, event),
+            Input::MediaOverloaded => {
+                self.media_is_gone();
+                self.end(now, CauseCode::Overloaded.because("the media workers are busy"), EndedBy::Gateway);
+            }
+            Input::Sip(event) => self.handle_sip(now, event),
+            Input::Dialed => self.timeline.note(now, Topic::Sip, "the INVITE is out"),
+            Input::DialFailed(why) => self.sip_failed(now, CauseCode::Unreachable.because(why), EndedBy::Gateway),
+            Input::Shutdown => self.end(now, CauseCode::ShuttingDown.cause(), EndedBy::Gateway),
+        }
+    }
+
+    /// What the call is called: by the browser, its session, and the number it dialled.
+    pub fn names(&self) -> (CallName, String, String) {
+        (self.name.clone(), self.story.session.clone(), self.story.to.clone())
+    }
+
+    /// Whether the call is over and its record is out.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    fn open(&mut self, now: Instant, offer: &str) {
+        self.timeline.note_sdp(now, "the browser offers", offer, &[]);
+        let route = match self.environment.routes.find(&self.story.to) {
+            Ok(route) => route,
+            Err(refused) => return self.end(now, refused.code.because(refused.text), EndedBy::Gateway),
+        };
+        self.story.target = Some(route.target.to_string());
+        self.timeline.note(now, Topic::Call, format!("{:?} leads to {}", self.story.to, route.target));
+        let offer = match sdp::browser::read_offer(offer) {
+            Ok(offer) => offer,
+            Err(refusal) => return self.end(now, CauseCode::BadRequest.because(refusal), EndedBy::Gateway),
+        };
+        let mut leg = BrowserLeg {
+            offer,
+            agreed: None,
+            local: IceCredentials::from_random(&self.rng.random()),
+            session_id: self.rng.random::<u64>() >> 2,
+            session_version: 1,
+            ssrc: self.rng.random(),
+            cname: format!("{:016x}", self.rng.random::<u64>()),
+        };
+        // The answer's text waits until the worker listens; what it agrees to is known now.
+        let answer = match leg.answer(&self.environment, &self.candidates) {
+            Ok(answer) => answer,
+            Err(refusal) => return self.end(now, CauseCode::NotAcceptable.because(refusal), EndedBy::Gateway),
+        };
+        let open = OpenCall {
+            call: self.id,
+            local: leg.local.clone(),
+            remote: IceCredentials { ufrag: leg.offer.audio.ice_ufrag.clone(), pwd: leg.offer.audio.ice_pwd.clone() },
+            fingerprint: Fingerprint::from(leg.offer.audio.fingerprint),
+            browser: rtp_format(&answer.audio),
+            browser_start: StreamStart { ssrc: leg.ssrc, sequence: self.rng.random(), timestamp: self.rng.random() },
+            trunk_start: StreamStart { ssrc: self.rng.random(), sequence: self.rng.random(), timestamp: self.rng.random() },
+            cname: leg.cname.clone(),
+        };
+        self.story.browser_codec = Some(codec_name(answer.audio.codec));
+        leg.agreed = Some(answer.audio);
+        self.browser = Some(leg);
+        self.state = State::Opening { route: Box::new(route), deadline: now + OPEN_DEADLINE };
+        self.actions.push_back(Action::OpenMedia(Box::new(open)));
+    }
+
+    /// The worker listens: the browser gets its answer, and the telephone its INVITE, in one step.
+    fn opened(&mut self, now: Instant, rtp: SocketAddr, rtcp: SocketAddr) {
+        let State::Opening { route, .. } = &self.state else { return };
+        let route = Route::clone(route);
+        let Some(leg) = self.browser.as_ref() else { return };
+        let answer = match leg.answer(&self.environment, &self.candidates) {
+            Ok(answer) => answer,
+            Err(refusal) => return self.end(now, CauseCode::NotAcceptable.because(refusal), EndedBy::Gateway),
+        };
+        self.timeline.note_sdp(now, "the browser is answered", &answer.text, &answer.notes);
+        self.actions.push_back(Action::Browser(ServerMessage::Answer { call: self.name.clone(), sdp: answer.text, provisional: true }));
+
+        let profile = route.trunk.as_ref().map(|trunk| trunk.profile.clone()).unwrap_or_default();
+        let options = sdp::trunk::OfferOptions {
+            address: rtp.ip(),
+            port: rtp.port(),
+            rtcp_port: Some(rtcp.port()),
+            codecs: self.trunk_codecs(),
+            dtmf: true,
+            ptime_ms: u32::try_from(self.environment.ptime.as_millis()).unwrap_or(20),
+            session_id: self.rng.random::<u64>() >> 2,
+            session_version: 1,
+            profile,
+        };
+        let (offer, notes) = sdp::trunk::offer(&leg.offer, &options);
+        self.timeline.note_sdp(now, "the telephone is offered", &offer, &notes);
+        self.timeline.note(now, Topic::Sip, format!("INVITE {} by way of {}", route.target, route.next_hop));
+        let behind_nat = route.trunk.as_ref().is_some_and(|trunk| trunk.behind_nat);
+        let ring_timeout = self.environment.ring_timeout;
+        self.actions.push_back(Action::Dial(Box::new(Dial { target: route.target, next_hop: route.next_hop, body: offer.into_bytes(), ring_timeout })));
+        self.state = State::Calling(Calling {
+            trunk: Box::new(TrunkOffer { options, behind_nat }),
+            ring_deadline: now + self.environment.ring_timeout,
+            ringing: false,
+            early: None,
+        });
+    }
+
+    /// The codec the browser was answered with goes first, so that it can pass straight through.
+    fn trunk_codecs(&self) -> Vec<sdp::Codec> {
+        match self.browser.as_ref().and_then(|leg| leg.agreed.as_ref()).map(|agreed| agreed.codec) {
+            Some(sdp::Codec::Pcma) => vec![sdp::Codec::Pcma, sdp::Codec::Pcmu],
+            _ => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
+        }
+    }
+
+    fn handle_browser(&mut self, now: Instant, message: ClientMessage) {
+        match message {
+            ClientMessage::Candidate(candidate) => {
+                self.candidates_heard += 1;
+                if self.candidates_heard <= MAX_CANDIDATES {
+                    self.timeline.note(now, Topic::Media, format!("the browser could be at {}", candidate.candidate));
+                }
+            }
+            ClientMessage::EndOfCandidates(_) => {
+                self.timeline.note(now, Topic::Media, format!("the browser has named its {} candidates", self.candidates_heard));
+            }
+            ClientMessage::Offer(offer) => self.reoffered(now, &offer),
+            ClientMessage::Dtmf(dtmf) => self.send_digits(now, &dtmf),
+            ClientMessage::Hangup(_) => {
+                let code = if self.story.answered.is_some() { CauseCode::Normal } else { CauseCode::Cancelled };
+                self.end(now, code.cause(), EndedBy::Browser);
+            }
+            ClientMessage::Authenticate(_) | ClientMessage::Call(_) => {}
+        }
+    }
+
+    /// A new offer in a running call: an ICE restart (RFC 8839 §4.4.1), or the same session again.
+    fn reoffered(&mut self, now: Instant, reoffer: &Reoffer) {
+        self.timeline.note_sdp(now, "the browser offers anew", &reoffer.sdp, &[]);
+        if matches!(self.state, State::Opening { .. } | State::Ending { .. } | State::Ended) {
+            return self.browser_error(ErrorCode::WrongState, None, "an offer is already being answered, or the call is over");
+        }
+        let Some(leg) = self.browser.as_mut() else { return };
+        let offer = match sdp::browser::read_offer(&reoffer.sdp) {
+            Ok(offer) => offer,
+            Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
+        };
+        if offer.audio.fingerprint != leg.offer.audio.fingerprint {
+            return self.browser_error(ErrorCode::BadField, Some("sdp"), "a new certificate needs a new call");
+        }
+        let restart = offer.audio.ice_ufrag != leg.offer.audio.ice_ufrag || offer.audio.ice_pwd != leg.offer.audio.ice_pwd;
+        let local = if restart { IceCredentials::from_random(&self.rng.random()) } else { leg.local.clone() };
+        let next = BrowserLeg {
+            offer,
+            agreed: None,
+            local,
+            session_id: leg.session_id,
+            session_version: leg.session_version + 1,
+            ssrc: leg.ssrc,
+            cname: leg.cname.clone(),
+        };
+        let answer = match next.answer(&self.environment, &self.candidates) {
+            Ok(answer) => answer,
+            Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
+        };
+        if leg.agreed.as_ref().map(rtp_format) != Some(rtp_format(&answer.audio)) {
+            return self.browser_error(ErrorCode::BadField, Some("sdp"), "a call keeps its codec and payload types");
+        }
+        let remote = IceCredentials { ufrag: next.offer.audio.ice_ufrag.clone(), pwd: next.offer.audio.ice_pwd.clone() };
+        let local = next.local.clone();
+        *leg = BrowserLeg { agreed: Some(answer.audio), ..next };
+        if restart {
+            self.timeline.note(now, Topic::Media, "ICE restarts; DTLS and SRTP live on");
+            self.actions.push_back(Action::Media(MediaCommand::RestartIce(self.id, local, remote)));
+        }
+        self.timeline.note_sdp(now, "the browser is answered anew", &answer.text, &answer.notes);
+        let provisional = self.story.answered.is_none();
+        self.actions.push_back(Action::Browser(ServerMessage::Answer { call: self.name.clone(), sdp: answer.text, provisional }));
+    }
+
+    fn send_digits(&mut self, now: Instant, dtmf: &SendDtmf) {
+        let open = match &self.state {
+            State::Talking { .. } => true,
+            State::Calling(calling) => calling.early.is_some(),
+            _ => false,
+        };
+        if !open {
+            return self.browser_error(ErrorCode::WrongState, None, "digits can be sent once the telephone's audio is open");
+        }
+        let duration = Duration::from_millis(u64::from(dtmf.duration_ms));
+        self.timeline.note(now, Topic::Media, format!("{} digits for the telephone", dtmf.digits.len()));
+        for digit in dtmf.digits.chars().filter_map(Digit::from_char) {
+            self.actions.push_back(Action::Media(MediaCommand::Dtmf(self.id, digit, duration)));
+        }
+    }
+
+    fn handle_media(&mut self, now: Instant, event: MediaEvent) {
+        match event {
+            MediaEvent::Opened { rtp, rtcp } => self.opened(now, rtp, rtcp),
+            MediaEvent::Refused(error) => {
+                self.media_is_gone();
+                self.end(now, CauseCode::Overloaded.because(error), EndedBy::Gateway);
+            }
+            MediaEvent::PathSelected(address) => self.timeline.note(now, Topic::Media, format!("ICE: the browser is at {address}")),
+            MediaEvent::Connected { profile } => self.timeline.note(now, Topic::Media, format!("DTLS is up: {profile}")),
+            MediaEvent::FirstPacket(leg) => self.timeline.note(now, Topic::Media, format!("first audio from the {}", side(leg))),
+            MediaEvent::Dtmf(digit, duration) => {
+                self.timeline.note(now, Topic::Media, "the telephone pressed a key");
+                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+                self.actions.push_back(Action::Browser(ServerMessage::Dtmf { call: self.name.clone(), digit: digit.to_char(), duration_ms }));
+            }
+            MediaEvent::PeerFailed(failure) => self.end(now, CauseCode::MediaFailed.because(failure), EndedBy::Gateway),
+            MediaEvent::ConsentLost => self.end(now, CauseCode::BrowserGone.because("its consent to media ran out"), EndedBy::Gateway),
+            MediaEvent::Silent(silence) => {
+                let text = format!("nothing from the telephone for {} s", silence.as_secs());
+                self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
+            }
+            MediaEvent::Panicked => {
+                self.media_is_gone();
+                self.end(now, CauseCode::Internal.because("in the media path"), EndedBy::Gateway);
+            }
+            MediaEvent::Closed(report) => {
+                self.story.media = Some(*report);
+                self.media_is_gone();
+            }
+        }
+        self.finish_if_both_ended(now);
+    }
+
+    fn handle_sip(&mut self, now: Instant, event: SipEvent) {
+        match event {
+            SipEvent::Progress { status, body, .. } => self.progress(now, status.code(), body.as_deref()),
+            SipEvent::Answered { body, .. } => self.answered(now, body.as_deref()),
+            SipEvent::Failed { failure, .. } => {
+                let (cause, by) = cause_of_failure(&failure);
+                self.timeline.note(now, Topic::Sip, format!("the INVITE failed: {}", cause.text));
+                self.sip_failed(now, cause, by);
+            }
+            SipEvent::Ended { reason, by, .. } => {
+                self.timeline.note(now, Topic::Sip, format!("the dialog ended, {by:?}"));
+                let cause = match by {
+                    SipEndedBy::Timeout => CauseCode::Unreachable.cause(),
+                    SipEndedBy::Remote | SipEndedBy::Local => cause::from_bye(reason.as_ref()),
+                };
+                self.sip_failed(now, cause, EndedBy::Phone);
+            }
+            SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {}
+        }
+        self.finish_if_both_ended(now);
+    }
+
+    fn progress(&mut self, now: Instant, status: u16, body: Option<&[u8]>) {
+        self.timeline.note(now, Topic::Sip, format!("{status}{}", if body.is_some() { " with SDP" } else { "" }));
+        let State::Calling(calling) = &mut self.state else { return };
+        if status == 180 && !calling.ringing {
+            calling.ringing = true;
+            self.story.ringing.get_or_insert(now);
+            self.actions.push_back(Action::Browser(ServerMessage::Ringing { call: self.name.clone() }));
+        }
+        let Some(body) = body else { return };
+        match calling.trunk.read_answer(body) {
+            Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
+                self.timeline.note(now, Topic::Sdp, format!("early media: {} from {}", codec_name(agreed.codec), media.rtp));
+                self.story.phone_codec = Some(codec_name(agreed.codec));
+                if calling.early.is_none() {
+                    self.actions.push_back(Action::Browser(ServerMessage::Early { call: self.name.clone() }));
+                }
+                calling.early = Some(media.clone());
+                self.actions.push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+            }
+            Ok(_) => {}
+            // An early answer that cannot be used is no fault yet: the final one counts.
+            Err(text) => self.timeline.note(now, Topic::Sdp, format!("early media cannot be used: {text}")),
+        }
+    }
+
+    fn answered(&mut self, now: Instant, body: Option<&[u8]>) {
+        self.timeline.note(now, Topic::Sip, "answered");
+        let State::Calling(calling) = &mut self.state else { return };
+        let media = match (body, calling.early.clone()) {
+            (Some(body), _) => calling.trunk.read_answer(body),
+            // The answer came in a reliable or repeated provisional response already.
+            (None, Some(early)) => return self.talk(now, early, true),
+            (None, None) => Err("the answer had no SDP".to_owned()),
+        };
+        match media {
+            Ok((agreed, media)) => {
+                self.timeline.note_sdp(now, "the telephone answers", &String::from_utf8_lossy(body.unwrap_or_default()), &[]);
+                self.story.phone_codec = Some(codec_name(agreed.codec));
+                let joined = calling.early.as_ref() == Some(&media);
+                self.talk(now, media, joined);
+            }
+            Err(text) => {
+                self.story.answered = Some(now);
+                self.state = State::Talking { deadline: now };
+                self.end(now, CauseCode::NotAcceptable.because(text), EndedBy::Gateway);
+            }
+        }
+    }
+
+    fn talk(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
+        self.story.answered = Some(now);
+        if !joined {
+            self.actions.push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+        }
+        self.actions.push_back(Action::Media(MediaCommand::Answered(self.id)));
+        self.actions.push_back(Action::Browser(ServerMessage::Accepted { call: self.name.clone() }));
+        self.state = State::Talking { deadline: now + self.environment.max_duration };
+    }
+
+    /// The SIP leg is over, whoever ended it.
+    fn sip_failed(&mut self, now: Instant, cause: Cause, by: EndedBy) {
+        match &mut self.state {
+            State::Ending { sip_pending, .. } => *sip_pending = false,
+            State::Ended => {}
+            _ => {
+                self.end(now, cause, by);
+                // What ending just asked of the SIP leg is moot.
+                self.actions.retain(|action| !matches!(action, Action::Cancel(_) | Action::Bye(_)));
+                if let State::Ending { sip_pending, .. } = &mut self.state {
+                    *sip_pending = false;
+                }
+            }
+        }
+        self.finish_if_both_ended(now);
+    }
+
+    /// Ends both legs, once; each gets its cause.
+    fn end(&mut self, now: Instant, cause: Cause, by: EndedBy) {
+        if self.story.ended.is_some() {
+            return;
+        }
+        self.timeline.note(now, Topic::Call, format!("ended by the {by:?}: {}", cause.text));
+        let sip_pending = match &self.state {
+            State::Calling(_) => {
+                self.actions.push_back(Action::Cancel(cause.code.reason()));
+                true
+            }
+            State::Talking { .. } => {
+                self.actions.push_back(Action::Bye(cause.code.reason()));
+                true
+            }
+            _ => false,
+        };
+        let media_pending = self.browser.as_ref().is_some_and(|leg| leg.agreed.is_some());
+        if media_pending {
+            self.actions.push_back(Action::Media(MediaCommand::Close(self.id)));
+        }
+        self.actions.push_back(Action::Browser(ServerMessage::Hangup { call: self.name.clone(), cause: cause.clone() }));
+        self.story.ended = Some((now, cause, by));
+        self.state = State::Ending { sip_pending, media_pending, deadline: now + END_DEADLINE };
+        self.finish_if_both_ended(now);
+    }
+
+    /// The worker no longer has this call, so nothing more is asked of it.
+    fn media_is_gone(&mut self) {
+        match &mut self.state {
+            State::Ending { media_pending, .. } => *media_pending = false,
+            _ => {
+                if let Some(leg) = self.browser.as_mut() {
+                    leg.agreed = None;
+                }
+            }
+        }
+    }
+
+    fn finish_if_both_ended(&mut self, now: Instant) {
+        if let State::Ending { sip_pending: false, media_pending: false, .. } = self.state {
+            self.finish(now);
+        }
+    }
+
+    fn finish(&mut self, now: Instant) {
+        if let State::Ending { sip_pending: true, .. } = self.state {
+            self.timeline.note(now, Topic::Sip, "the telephone has not confirmed the end yet");
+        }
+        self.state = State::Ended;
+        let start = self.timeline.start();
+        let since = |at: Instant| millis(at.saturating_duration_since(start));
+        let (ended, cause, by) =
+            self.story.ended.take().unwrap_or_else(|| (now, CauseCode::Internal.cause(), EndedBy::Gateway));
+        let record = CallRecord {
+            id: self.id.to_string(),
+            session: self.story.session.clone(),
+            to: self.story.to.clone(),
+            target: self.story.target.clone(),
+            start: rfc3339(self.story.wall),
+            ringing_ms: self.story.ringing.map(since),
+            answered_ms: self.story.answered.map(since),
+            ended_ms: since(ended),
+            talk_ms: self.story.answered.map_or(0, |answered| millis(ended.saturating_duration_since(answered))),
+            cause,
+            ended_by: by,
+            browser_codec: self.story.browser_codec.map(str::to_owned),
+            phone_codec: self.story.phone_codec.map(str::to_owned),
+            media: self.story.media.take(),
+            timeline: self.timeline.entries().to_vec(),
+        };
+        self.actions.push_back(Action::Finished(Box::new(record)));
+    }
+
+    fn browser_error(&mut self, code: ErrorCode, field: Option<&str>, text: impl std::fmt::Display) {
+        self.actions.push_back(Action::Browser(ServerMessage::Error {
+            call: Some(self.name.clone()),
+            code,
+            field: field.map(str::to_owned),
+            text: text.to_string(),
+        }));
+    }
+}
+
+impl BrowserLeg {
+    fn answer(&self, environment: &Environment, candidates: &[SocketAddr]) -> Result<sdp::browser::Answer, sdp::Refusal> {
+        let options = sdp::browser::AnswerOptions {
+            prefer: environment.prefer,
+            ufrag: self.local.ufrag.clone(),
+            pwd: self.local.pwd.clone(),
+            fingerprint: environment.fingerprint.to_string(),
+            candidates: candidates.to_vec(),
+            session_id: self.session_id,
+            session_version: self.session_version,
+            ssrc: self.ssrc,
+            cname: self.cname.clone(),
+        };
+        sdp::browser::answer(&self.offer, &options)
+    }
+}
+
+impl TrunkOffer {
+    fn read_answer(&self, body: &[u8]) -> Result<(Negotiated, TrunkMedia), String> {
+        let text = std::str::from_utf8(body).map_err(|_| "the SDP is not UTF-8".to_owned())?;
+        let agreed = sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
+        let media = trunk_media(&agreed, self.behind_nat).ok_or("the SDP names no address for audio")?;
+        Ok((agreed, media))
+    }
+}
+
+fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
+    match failure {
+        Failure::Status { status, reason_header, .. } => (cause::from_status(*status, reason_header.as_ref()), EndedBy::Phone),
+        Failure::NoAnswer => (CauseCode::NoAnswer.cause(), EndedBy::Gateway),
+        Failure::Timeout => (CauseCode::Unreachable.cause(), EndedBy::Gateway),
+        Failure::Transport(error) => (CauseCode::Unreachable.because(error), EndedBy::Gateway),
+        Failure::Cancelled => (CauseCode::Cancelled.cause(), EndedBy::Gateway),
+    }
+}
+
+fn side(leg: media::Leg) -> &'static str {
+    match leg {
+        media::Leg::Browser => "browser",
+        media::Leg::Trunk => "telephone",
+    }
+}
+
+#[cfg(test)]
+mod tests;

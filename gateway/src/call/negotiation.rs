@@ -1,0 +1,49 @@
+//! From what SDP agreed to what the media workers are told.
+
+use std::time::Duration;
+
+use media::RtpFormat;
+use sdp::Negotiated;
+
+use crate::worker::TrunkMedia;
+
+/// The RTP format of a leg.
+pub(super) fn rtp_format(agreed: &Negotiated) -> RtpFormat {
+    RtpFormat {
+        codec: codec(agreed.codec),
+        payload_type_in: agreed.payload_type_in,
+        payload_type_out: agreed.payload_type_out,
+        telephone_event_in: agreed.telephone_event_in,
+        telephone_event_out: agreed.telephone_event_out,
+        telephone_event_clock_rate: agreed.telephone_event_clock_rate,
+        ptime: Duration::from_millis(u64::from(agreed.ptime_ms)),
+    }
+}
+
+/// The telephone's media; none where its SDP names no address to send to.
+pub(super) fn trunk_media(agreed: &Negotiated, behind_nat: bool) -> Option<TrunkMedia> {
+    Some(TrunkMedia {
+        format: rtp_format(agreed),
+        rtp: agreed.remote_rtp?,
+        rtcp: agreed.remote_rtcp,
+        send: agreed.direction.can_send(),
+        behind_nat,
+    })
+}
+
+/// The codec's name in SDP.
+pub(super) fn codec_name(codec: sdp::Codec) -> &'static str {
+    match codec {
+        sdp::Codec::Opus => "opus",
+        sdp::Codec::Pcmu => "PCMU",
+        sdp::Codec::Pcma => "PCMA",
+    }
+}
+
+fn codec(codec: sdp::Codec) -> media::Codec {
+    match codec {
+        sdp::Codec::Opus => media::Codec::Opus,
+        sdp::Codec::Pcmu => media::Codec::Pcmu,
+        sdp::Codec::Pcma => media::Codec::Pcma,
+    }
+}

@@ -1,0 +1,165 @@
+//! Call records (JSON lines): exactly one for every call, whatever ended it.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::CallId;
+use super::timeline::Entry;
+use crate::settings::RecordDestination;
+use crate::signaling::message::Cause;
+use crate::worker::MediaReport;
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The browser's side.
+    Browser,
+    /// The telephone's side.
+    Phone,
+    /// The gateway.
+    Gateway,
+}
+
+/// One call, from its offer to its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallRecord {
+    /// The call's name in logs.
+    pub id: String,
+    /// The signalling session it came from.
+    pub session: String,
+    /// What the browser dialled.
+    pub to: String,
+    /// The SIP URI that was called, where it came to that.
+    pub target: Option<String>,
+    /// When the offer arrived: RFC 3339, UTC.
+    pub start: String,
+    /// When the telephone first rang, in milliseconds after the start.
+    pub ringing_ms: Option<u64>,
+    /// When it answered, in milliseconds after the start.
+    pub answered_ms: Option<u64>,
+    /// When the call was over, in milliseconds after the start.
+    pub ended_ms: u64,
+    /// How long the two could talk, in milliseconds.
+    pub talk_ms: u64,
+    /// Why it ended.
+    pub cause: Cause,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// The codec towards the browser.
+    pub browser_codec: Option<String>,
+    /// The codec towards the telephone.
+    pub phone_codec: Option<String>,
+    /// What the media worker counted.
+    pub media: Option<MediaReport>,
+    /// The steps of the call.
+    pub timeline: Vec<Entry>,
+}
+
+impl CallRecord {
+    /// The record of a call that never had a machine, or lost it.
+    pub(super) fn without_a_call(id: CallId, session: &str, to: &str, start: SystemTime, cause: Cause) -> Self {
+        Self {
+            id: id.to_string(),
+            session: session.to_owned(),
+            to: to.to_owned(),
+            target: None,
+            start: rfc3339(start),
+            ringing_ms: None,
+            answered_ms: None,
+            ended_ms: start.elapsed().map_or(0, millis),
+            talk_ms: 0,
+            cause,
+            ended_by: EndedBy::Gateway,
+            browser_codec: None,
+            phone_codec: None,
+            media: None,
+            timeline: Vec::new(),
+        }
+    }
+}
+
+/// A point in time as RFC 3339 in UTC, to the millisecond.
+pub fn rfc3339(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+/// Milliseconds, saturating.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many records may wait for the disk; a call's task waits when there are more.
+const QUEUE: usize = 1024;
+
+/// Takes records and writes each as one line.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    queue: Option<mpsc::Sender<CallRecord>>,
+}
+
+impl Recorder {
+    /// Opens the destination and starts the writer; the handle ends when every recorder is dropped
+    /// and all is written.
+    ///
+    /// # Errors
+    /// The file cannot be opened for appending.
+    pub async fn open(destination: Option<&RecordDestination>) -> std::io::Result<(Self, Option<tokio::task::JoinHandle<()>>)> {
+        let Some(destination) = destination else {
+            return Ok((Self { queue: None }, None));
+        };
+        let (queue, records) = mpsc::channel(QUEUE);
+        let writer = match destination {
+            RecordDestination::Stdout => tokio::spawn(write_all(records, tokio::io::stdout())),
+            RecordDestination::File(path) => tokio::spawn(write_all(records, open_file(path).await?)),
+        };
+        Ok((Self { queue: Some(queue) }, Some(writer)))
+    }
+
+    /// Writes one record; waits while the queue is full.
+    pub async fn write(&self, record: CallRecord) {
+        tracing::info!(
+            call = record.id,
+            to = record.to,
+            cause = ?record.cause.code,
+            sip = record.cause.sip,
+            talk_ms = record.talk_ms,
+            "call ended: {}",
+            record.cause.text
+        );
+        if let Some(queue) = &self.queue
+            && queue.send(record).await.is_err()
+        {
+            tracing::error!("the record writer is gone: a call record is lost");
+        }
+    }
+}
+
+async fn open_file(path: &Path) -> std::io::Result<tokio::fs::File> {
+    tokio::fs::OpenOptions::new().create(true).append(true).open(path).await
+}
+
+async fn write_all(mut records: mpsc::Receiver<CallRecord>, mut out: impl tokio::io::AsyncWrite + Unpin) {
+    while let Some(record) = records.recv().await {
+        let mut line = match serde_json::to_vec(&record) {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::error!(call = record.id, %error, "a call record could not be put into JSON");
+                continue;
+            }
+        };
+        line.push(b'\n');
+        let written = async {
+            out.write_all(&line).await?;
+            out.flush().await
+        };
+        if let Err(error) = written.await {
+            // The line goes to the log instead, so that the record is not lost with the disk.
+            tracing::error!(%error, record = %String::from_utf8_lossy(&line), "a call record could not be written");
+        }
+    }
+}

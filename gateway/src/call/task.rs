@@ -1,0 +1,210 @@
+//! The task of one call: carries what happens to the machine, and what the machine wants to the
+//! browser, the media worker and the SIP endpoint.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use sip::endpoint::{Flow, Invite, Transport};
+use sip::{Host, Uri};
+use tokio::sync::mpsc;
+
+use super::CallId;
+use super::cause::CauseCode;
+use super::machine::{Action, Dial, Input, Machine};
+use super::record::CallRecord;
+use super::registry::Registry;
+use crate::signaling::message::ServerMessage;
+use crate::sip_driver::{Leg, LegEvent};
+use crate::worker::{EVENT_QUEUE, MediaCommand, MediaEvent, WorkerHandle};
+
+/// How long a trunk's name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(2);
+
+/// The machine's own ring timer comes first; the endpoint's is the backstop.
+const RING_GRACE: Duration = Duration::from_secs(5);
+
+pub(super) struct CallTask {
+    registry: Arc<Registry>,
+    id: CallId,
+    machine: Machine,
+    worker: WorkerHandle,
+    inputs: mpsc::Receiver<Input>,
+    outbox: mpsc::Sender<ServerMessage>,
+    media: (mpsc::Sender<MediaEvent>, mpsc::Receiver<MediaEvent>),
+    leg: Arc<OnceLock<Leg>>,
+    leg_events: Option<mpsc::Receiver<LegEvent>>,
+    dialing: Option<Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>>,
+}
+
+impl CallTask {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        id: CallId,
+        machine: Machine,
+        worker: WorkerHandle,
+        inputs: mpsc::Receiver<Input>,
+        outbox: mpsc::Sender<ServerMessage>,
+    ) -> Self {
+        let media = mpsc::channel(EVENT_QUEUE);
+        Self { registry, id, machine, worker, inputs, outbox, media, leg: Arc::default(), leg_events: None, dialing: None }
+    }
+
+    /// Runs the call; should its task panic, both legs and the record are still seen to.
+    pub(super) fn spawn(self) {
+        let registry = Arc::clone(&self.registry);
+        let (id, worker, leg) = (self.id, self.worker.clone(), Arc::clone(&self.leg));
+        let (outbox, started) = (self.outbox.clone(), SystemTime::now());
+        let (name, session, to) = self.machine.names();
+        tokio::spawn(async move {
+            if tokio::spawn(self.run()).await.is_err() {
+                let cause = CauseCode::Internal.cause();
+                let _ = outbox.try_send(ServerMessage::Hangup { call: name, cause: cause.clone() });
+                let _ = worker.send(MediaCommand::Close(id));
+                if let Some(leg) = leg.get() {
+                    registry.sip.bye(*leg, cause.code.reason()).await;
+                }
+                registry.recorder.write(CallRecord::without_a_call(id, &session, &to, started, cause)).await;
+            }
+            registry.forget(id);
+        });
+    }
+
+    async fn run(mut self) {
+        loop {
+            while let Some(action) = self.machine.poll_action() {
+                if let Action::Finished(record) = action {
+                    self.registry.recorder.write(*record).await;
+                    return;
+                }
+                self.act(action).await;
+            }
+            let input = self.next_input().await;
+            let now = Instant::now();
+            match input {
+                Some(input) => self.machine.handle(now, input),
+                None => self.machine.handle_timeout(now),
+            }
+        }
+    }
+
+    /// What happens next; none when it is the deadline that passed.
+    async fn next_input(&mut self) -> Option<Input> {
+        let deadline = self.machine.poll_timeout();
+        let timer = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The facts of the two legs come before what the browser asks for next.
+            biased;
+            Some(event) = self.media.1.recv() => Some(Input::Media(event)),
+            event = next_leg_event(&mut self.leg_events) => Some(match event {
+                LegEvent::Sip(event) => Input::Sip(event),
+                LegEvent::NotSent(error) => Input::DialFailed(error.to_string()),
+            }),
+            resolved = resolved(&mut self.dialing) => {
+                self.dialing = None;
+                match resolved {
+                    Ok(invite) => {
+                        let (leg, events) = self.registry.sip.invite(invite).await;
+                        let _ = self.leg.set(leg);
+                        self.leg_events = Some(events);
+                        Some(Input::Dialed)
+                    }
+                    Err(why) => Some(Input::DialFailed(why)),
+                }
+            }
+            input = self.inputs.recv() => Some(input.unwrap_or(Input::BrowserGone)),
+            () = timer => None,
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        let sent = match action {
+            Action::Browser(message) => {
+                if self.outbox.try_send(message).is_err() {
+                    // Its session is gone, or has not read for long: the same to this call.
+                    self.machine.handle(Instant::now(), Input::BrowserGone);
+                }
+                Ok(())
+            }
+            Action::OpenMedia(open) => self.worker.send(MediaCommand::Open(open, self.media.0.clone())),
+            Action::Media(command) => self.worker.send(command),
+            Action::Dial(dial) => {
+                self.dialing = Some(Box::pin(invite(*dial, self.registry.caller.clone())));
+                Ok(())
+            }
+            Action::Cancel(reason) | Action::Bye(reason) => {
+                match self.leg.get() {
+                    Some(leg) => self.registry.sip.cancel(*leg, reason).await,
+                    None => {
+                        self.dialing = None;
+                        self.machine.handle(Instant::now(), Input::DialFailed("given up before it was sent".into()));
+                    }
+                }
+                Ok(())
+            }
+            Action::Finished(_) => Ok(()),
+        };
+        if sent.is_err() {
+            self.machine.handle(Instant::now(), Input::MediaOverloaded);
+        }
+    }
+}
+
+async fn next_leg_event(events: &mut Option<mpsc::Receiver<LegEvent>>) -> LegEvent {
+    if let Some(receiver) = events {
+        if let Some(event) = receiver.recv().await {
+            return event;
+        }
+        *events = None;
+    }
+    std::future::pending().await
+}
+
+async fn resolved<T>(dialing: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match dialing {
+        Some(dialing) => dialing.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The INVITE, once its next hop is resolved.
+async fn invite(dial: Dial, from_user: String) -> Result<Invite, String> {
+    let target = resolve(&dial.next_hop).await?;
+    Ok(Invite {
+        to: dial.target,
+        target,
+        from_user,
+        from_display: None,
+        body: dial.body,
+        headers: Vec::new(),
+        ring_timeout: dial.ring_timeout + RING_GRACE,
+    })
+}
+
+/// Where a next hop is: the transport it names, the port it names or 5060, the first of its addresses.
+async fn resolve(next_hop: &Uri) -> Result<Flow, String> {
+    let transport = match next_hop.params.get("transport") {
+        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+        _ => Transport::Udp,
+    };
+    let port = next_hop.port.unwrap_or(5060);
+    let remote = match &next_hop.host {
+        Host::Ip(ip) => SocketAddr::new(*ip, port),
+        Host::Name(name) => {
+            let looked_up = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), port)));
+            match looked_up.await {
+                Ok(Ok(mut addresses)) => addresses.next().ok_or(format!("{name} has no address"))?,
+                Ok(Err(error)) => return Err(format!("{name} cannot be resolved: {error}")),
+                Err(_) => return Err(format!("{name} was not resolved within {} s", RESOLVE.as_secs())),
+            }
+        }
+    };
+    Ok(Flow { transport, remote })
+}

@@ -1,0 +1,140 @@
+//! A call's timeline: every decision leaves a trace here, and logs, records and error reports all
+//! read this one thing.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// How many entries one call may leave; a longer story is cut, and says so.
+const MAX_ENTRIES: usize = 256;
+
+/// How much of one SDP is kept, in bytes.
+const MAX_SDP: usize = 8 * 1024;
+
+/// Which part of the gateway an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// Messages from and to the browser.
+    Signaling,
+    /// Session descriptions and their translation.
+    Sdp,
+    /// The SIP leg.
+    Sip,
+    /// The media path: ICE, DTLS, RTP.
+    Media,
+    /// The call as a whole.
+    Call,
+}
+
+/// One step of a call.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Milliseconds since the call began.
+    pub ms: u64,
+    /// What it is about.
+    pub topic: Topic,
+    /// What happened, in words.
+    pub text: String,
+    /// Particulars, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+/// The steps of one call, in order.
+#[derive(Debug)]
+pub struct Timeline {
+    call: String,
+    start: Instant,
+    entries: Vec<Entry>,
+}
+
+impl Timeline {
+    /// An empty timeline for the call of that name in logs.
+    pub fn new(call: String, start: Instant) -> Self {
+        Self { call, start, entries: Vec::new() }
+    }
+
+    /// Notes a step.
+    pub fn note(&mut self, now: Instant, topic: Topic, text: impl Into<String>) {
+        self.push(now, topic, text.into(), None);
+    }
+
+    /// Notes a step with its particulars.
+    pub fn note_with(&mut self, now: Instant, topic: Topic, text: impl Into<String>, data: Value) {
+        self.push(now, topic, text.into(), Some(data));
+    }
+
+    /// Notes a session description and why it looks as it does.
+    pub fn note_sdp(&mut self, now: Instant, text: impl Into<String>, sdp: &str, notes: &[sdp::Note]) {
+        let data = serde_json::json!({ "sdp": redact(sdp), "notes": notes });
+        self.push(now, Topic::Sdp, text.into(), Some(data));
+    }
+
+    fn push(&mut self, now: Instant, topic: Topic, text: String, data: Option<Value>) {
+        let at = now.saturating_duration_since(self.start);
+        tracing::debug!(call = self.call, ms = millis(at), ?topic, "{text}");
+        match self.entries.len() {
+            n if n < MAX_ENTRIES => self.entries.push(Entry { ms: millis(at), topic, text, data }),
+            MAX_ENTRIES => self.entries.push(Entry { ms: millis(at), topic: Topic::Call, text: format!("more than {MAX_ENTRIES} steps: the rest is left out"), data: None }),
+            _ => {}
+        }
+    }
+
+    /// The steps so far.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// When the call began.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+}
+
+fn millis(at: Duration) -> u64 {
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The description without its secrets: ICE passwords and SDES keys.
+fn redact(sdp: &str) -> String {
+    let secret = |line: &str| ["a=ice-pwd:", "a=crypto:"].into_iter().find(|prefix| line.starts_with(prefix));
+    let mut out = String::with_capacity(sdp.len().min(MAX_SDP));
+    for line in sdp.lines() {
+        if out.len() + line.len() > MAX_SDP {
+            out.push_str("(cut)");
+            break;
+        }
+        match secret(line) {
+            Some(prefix) => {
+                out.push_str(prefix);
+                out.push_str("(redacted)");
+            }
+            None => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_redacted_and_the_rest_is_kept() {
+        let shown = redact("v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=crypto:1 AES inline:key\r\n");
+        assert!(shown.contains("a=ice-ufrag:abcd") && shown.contains("a=ice-pwd:(redacted)"));
+        assert!(!shown.contains("secret") && !shown.contains("inline:key"));
+    }
+
+    #[test]
+    fn a_long_story_is_cut_and_says_so() {
+        let start = Instant::now();
+        let mut timeline = Timeline::new("c".into(), start);
+        (0..2 * MAX_ENTRIES).for_each(|n| timeline.note(start, Topic::Call, n.to_string()));
+        assert_eq!(timeline.entries().len(), MAX_ENTRIES + 1);
+        assert!(timeline.entries().last().unwrap().text.contains("left out"));
+    }
+}

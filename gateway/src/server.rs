@@ -1,0 +1,203 @@
+//! The gateway as a whole: binds everything, says what it bound, and ends it in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use peer::Identity;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::call::machine::Environment;
+use crate::call::record::Recorder;
+use crate::call::registry::Registry;
+use crate::call::route::Routes;
+use crate::lab;
+use crate::settings::Settings;
+use crate::signaling::http::{Sessions, Signaling, serve};
+use crate::signaling::message::LabNumber;
+use crate::sip_driver;
+use crate::worker::{WorkerSettings, Workers};
+
+/// How long running calls may take to end when the gateway goes down.
+const CALLS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long their BYEs may take to be answered.
+const SIP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a running gateway is bound to.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The page and the signalling.
+    pub http: SocketAddr,
+    /// SIP, by UDP and by TCP.
+    pub sip: SocketAddr,
+    /// The lab phone's SIP.
+    pub lab: Option<SocketAddr>,
+    /// Where browsers reach the media workers.
+    pub browsers: Vec<SocketAddr>,
+}
+
+/// A gateway whose every socket is bound. Nothing is served before [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    bound: Bound,
+    listener: TcpListener,
+    signaling: Arc<Signaling>,
+    registry: Arc<Registry>,
+    sip: sip_driver::SipHandle,
+    lab: Option<lab::LabPhone>,
+    writer: Option<tokio::task::JoinHandle<()>>,
+    closing: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Binds every socket and starts workers, SIP endpoint and lab phone.
+    ///
+    /// # Errors
+    /// Something cannot be bound or opened; the message says what, and which setting names it.
+    pub async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let identity = Arc::new(Identity::generate().context("no certificate for DTLS could be made")?);
+        let listener = TcpListener::bind(settings.http.listen).await.with_context(|| format!("[http] listen: {}", settings.http.listen))?;
+        let user_agent = settings.sip.user_agent.clone();
+        let (sip, incoming) = sip_driver::spawn(settings.sip.listen, settings.sip.external_address, |config| sip::endpoint::EndpointConfig {
+            user_agent,
+            ..config
+        })
+        .await
+        .context("[sip] listen")?;
+        // Nobody takes calls from the trunk yet: they are answered 404.
+        drop(incoming);
+        let lab = match settings.lab.listen {
+            Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
+            None => None,
+        };
+        let (recorder, writer) = Recorder::open(settings.records.destination.as_ref()).await.context("[records] file")?;
+        let workers = Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
+        let bound = Bound {
+            http: listener.local_addr()?,
+            sip: sip.local_addr(),
+            lab: lab.as_ref().map(lab::LabPhone::local_addr),
+            browsers: workers.local_addresses(),
+        };
+        let routes = Routes { lab: bound.lab, trunk: settings.trunk.clone() };
+        let environment = Environment {
+            routes,
+            prefer: settings.media.prefer,
+            ptime: settings.media.ptime,
+            ring_timeout: settings.calls.ring_timeout,
+            max_duration: settings.calls.max_duration,
+            fingerprint: identity.fingerprint(),
+        };
+        let registry = Arc::new(Registry::new(environment, workers, sip.clone(), recorder, settings.sip.caller.clone(), settings.calls.max));
+        let (closing, closed) = watch::channel(false);
+        let signaling = Arc::new(Signaling {
+            registry: Arc::clone(&registry),
+            allowed_origins: settings.http.allowed_origins.clone(),
+            lab: lab.as_ref().map(|_| lab_numbers()).unwrap_or_default(),
+            trunk: settings.trunk.is_some(),
+            max_sessions: (settings.http.max_sessions, settings.http.max_sessions_per_address),
+            closing: closed,
+            sessions: Sessions::default(),
+        });
+        Ok(Self { bound, listener, signaling, registry, sip, lab, writer, closing })
+    }
+
+    /// What was bound.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Where calls begin and end.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Serves until `shutdown` is done; then refuses new calls, ends the running ones with BYE, and
+    /// writes their records.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let http = tokio::spawn(serve(self.listener, self.signaling));
+        shutdown.await;
+        tracing::info!(calls = self.registry.len(), "going down: new calls are refused, running ones end");
+        if !self.registry.shut_down(CALLS_PATIENCE).await {
+            tracing::warn!(calls = self.registry.len(), "some calls did not end in time");
+        }
+        if !self.sip.drain(SIP_PATIENCE).await {
+            tracing::warn!("some telephones did not confirm the end of their calls");
+        }
+        // The browsers hear why their calls ended before their sessions do.
+        let _ = self.closing.send(true);
+        let _ = http.await;
+        if let Some(lab) = self.lab {
+            lab.stop().await;
+        }
+        // The last recorder goes with the last session, and the writer with the last recorder.
+        drop(self.registry);
+        if let Some(writer) = self.writer
+            && tokio::time::timeout(CALLS_PATIENCE, writer).await.is_err()
+        {
+            tracing::error!("the call records were not all written in time");
+        }
+        tracing::info!("down");
+    }
+}
+
+/// Binds everything, says so, and serves until `shutdown` is done.
+///
+/// # Errors
+/// See [`Server::bind`].
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let server = Server::bind(&settings).await?;
+    server.bound().announce(&settings);
+    server.run(shutdown).await;
+    Ok(())
+}
+
+impl Bound {
+    /// Prints where everything is, and the one URL to open.
+    #[expect(clippy::print_stdout, reason = "this is what the program tells the person who started it")]
+    fn announce(&self, settings: &Settings) {
+        let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        println!("browsers' media  UDP {} ({} workers)", list(&self.browsers), settings.media.workers);
+        println!("telephones' SIP  UDP and TCP {}, RTP ports {}-{}", self.sip, settings.media.rtp_ports.start(), settings.media.rtp_ports.end());
+        match &settings.trunk {
+            Some(trunk) => println!("trunk            {}", trunk.uri),
+            None => println!("trunk            none: only the lab numbers can be called (--trunk sip:HOST sets one)"),
+        }
+        match self.lab {
+            Some(lab) => println!("lab phone        {lab}: {}", lab::NUMBERS.iter().map(|(number, _)| *number).collect::<Vec<_>>().join(", ")),
+            None => println!("lab phone        off"),
+        }
+        println!("Switchhook is ready: open http://{}/", self.http);
+    }
+}
+
+fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSettings {
+    let media = &settings.media;
+    WorkerSettings {
+        workers: media.workers,
+        listen: media.listen.clone(),
+        port: media.port,
+        external_addresses: media.external_addresses.clone(),
+        rtp_address: settings.sip.listen.ip(),
+        rtp_external: settings.sip.external_address,
+        rtp_ports: media.rtp_ports.clone(),
+        port_rest: media.port_rest,
+        timeout: media.timeout,
+        consent_timeout: media.consent_timeout,
+        opus: codecs::opus::EncoderSettings {
+            bitrate: settings.opus.bitrate,
+            complexity: settings.opus.complexity,
+            fec: settings.opus.fec,
+            ..codecs::opus::EncoderSettings::default()
+        },
+        identity: Arc::clone(identity),
+    }
+}
+
+fn lab_numbers() -> Vec<LabNumber> {
+    let entry = |(number, description): &(&str, &str)| LabNumber { number: (*number).into(), description: (*description).into() };
+    lab::NUMBERS.iter().map(entry).collect()
+}

@@ -1,0 +1,168 @@
+//! The HTTP server: the phone page, and the WebSocket that carries the signalling.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Extension, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::assets;
+use super::message::{LabNumber, SUBPROTOCOL};
+use super::origin;
+use super::session;
+use crate::call::registry::Registry;
+
+/// How long a request's head may take: a connection that dribbles is closed.
+const HEAD: Duration = Duration::from_secs(5);
+
+/// The largest WebSocket message, fragments together.
+const MAX_MESSAGE: usize = 256 * 1024;
+
+/// HTTP connections at once, WebSockets included, beyond the sessions that are allowed.
+const SPARE_CONNECTIONS: usize = 256;
+
+/// The address a connection came from.
+#[derive(Clone, Copy, Debug)]
+struct Remote(SocketAddr);
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Signaling {
+    /// Where calls begin.
+    pub registry: Arc<Registry>,
+    /// Origins that may open a session besides the page's own.
+    pub allowed_origins: Vec<String>,
+    /// The lab numbers for the welcome.
+    pub lab: Vec<LabNumber>,
+    /// Whether other numbers reach a trunk.
+    pub trunk: bool,
+    /// The most sessions at once, and from one address.
+    pub max_sessions: (usize, usize),
+    /// Turns true when the gateway goes down.
+    pub closing: watch::Receiver<bool>,
+    /// Counts sessions by address.
+    pub sessions: Sessions,
+}
+
+/// How many sessions there are from each address.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One counted session; it is counted until this is dropped.
+struct Counted {
+    signaling: Arc<Signaling>,
+    address: IpAddr,
+}
+
+impl Sessions {
+    fn enter(signaling: &Arc<Signaling>, address: IpAddr) -> Option<Counted> {
+        let (most, most_from_address) = signaling.max_sessions;
+        let mut counts = signaling.sessions.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.values().sum::<usize>() >= most || counts.get(&address).is_some_and(|count| *count >= most_from_address) {
+            return None;
+        }
+        *counts.entry(address).or_default() += 1;
+        Some(Counted { signaling: Arc::clone(signaling), address })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.signaling.sessions.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Serves HTTP until `closing` turns true and every connection has ended.
+pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
+    let mut closing = signaling.closing.clone();
+    let room = Arc::new(tokio::sync::Semaphore::new(signaling.max_sessions.0.saturating_add(SPARE_CONNECTIONS)));
+    let router = router(signaling);
+    loop {
+        let (stream, remote) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "an HTTP connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(%remote, "too many HTTP connections: this one is closed");
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            serve_connection(stream, remote, router).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_connection(stream: TcpStream, remote: SocketAddr, router: Router) {
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router.layer(Extension(Remote(remote))));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%remote, %error, "an HTTP connection ended");
+    }
+}
+
+fn router(signaling: Arc<Signaling>) -> Router {
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/phone/{*path}", get(assets::phone))
+        .route("/client/{*path}", get(assets::client))
+        .route("/v1/signaling", get(open_session))
+        .with_state(signaling)
+}
+
+async fn open_session(
+    State(signaling): State<Arc<Signaling>>,
+    Extension(Remote(remote)): Extension<Remote>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Err(refused) = origin::check(&headers, &signaling.allowed_origins) {
+        tracing::warn!(%remote, "{refused}");
+        return (StatusCode::FORBIDDEN, refused + "\n").into_response();
+    }
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    if upgrade.selected_protocol().is_none() {
+        let text = format!("ask for the WebSocket subprotocol {SUBPROTOCOL:?}\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    let Some(counted) = Sessions::enter(&signaling, remote.ip()) else {
+        tracing::warn!(%remote, "too many signalling sessions");
+        return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "10")], "too many sessions\n").into_response();
+    };
+    upgrade.on_upgrade(move |socket| async move {
+        session::run(socket, remote, signaling).await;
+        drop(counted);
+    })
+}

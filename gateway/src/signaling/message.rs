@@ -1,0 +1,422 @@
+//! The messages of signalling protocol `switchhook.v1`: one JSON object a WebSocket text message,
+//! told apart by `type`. `schema()` is the JSON Schema that the tree carries.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::call::cause::CauseCode;
+
+/// The WebSocket subprotocol (RFC 6455 §1.9) that names this protocol and its version.
+pub const SUBPROTOCOL: &str = "switchhook.v1";
+
+/// The longest SDP a message may carry, in bytes.
+pub const MAX_SDP: usize = 64 * 1024;
+
+/// A name for a call, chosen by the browser: 1 to 64 letters, digits, `-` or `_`.
+///
+/// It is unique within one signalling session while the call lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct CallName(#[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))] String);
+
+impl CallName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for CallName {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name))
+        } else {
+            Err("a call's name is 1 to 64 letters, digits, '-' or '_'")
+        }
+    }
+}
+
+/// What a browser sends.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// Signs the session in.
+    Authenticate(Authenticate),
+    /// Places a call; sent at once with the offer, before any candidate is known.
+    Call(PlaceCall),
+    /// One trickled candidate (RFC 8838).
+    Candidate(Candidate),
+    /// No candidate follows (RFC 8838 §13).
+    EndOfCandidates(EndOfCandidates),
+    /// A new offer inside a call: an ICE restart or a change of devices.
+    Offer(Reoffer),
+    /// Digits for the telephone, sent by the gateway.
+    Dtmf(SendDtmf),
+    /// Ends the call, or cancels it while it rings.
+    Hangup(Hangup),
+}
+
+/// See [`ClientMessage::Authenticate`].
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Authenticate {
+    /// The signed token that says who this is and what it may do.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authenticate { token: (redacted) }")
+    }
+}
+
+/// See [`ClientMessage::Call`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceCall {
+    /// The name the browser gives this call.
+    pub call: CallName,
+    /// Whom to call: a lab number, a telephone number, or a SIP URI.
+    #[schemars(length(min = 1, max = 256))]
+    pub to: String,
+    /// The offer (RFC 8829).
+    pub sdp: String,
+}
+
+/// See [`ClientMessage::Candidate`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The call it belongs to.
+    pub call: CallName,
+    /// The `candidate:` line (RFC 8839 §5.1).
+    pub candidate: String,
+    /// The media section it belongs to (RFC 5888, `a=mid`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mid: Option<String>,
+}
+
+/// See [`ClientMessage::EndOfCandidates`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndOfCandidates {
+    /// The call it belongs to.
+    pub call: CallName,
+}
+
+/// See [`ClientMessage::Offer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reoffer {
+    /// The call it belongs to.
+    pub call: CallName,
+    /// The new offer.
+    pub sdp: String,
+}
+
+/// See [`ClientMessage::Dtmf`].
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendDtmf {
+    /// The call it belongs to.
+    pub call: CallName,
+    /// `0`-`9`, `*`, `#`, `A`-`D`.
+    #[schemars(regex(pattern = r"^[0-9A-Da-d*#]{1,32}$"))]
+    pub digits: String,
+    /// How long each lasts, in milliseconds: 40 to 6000; 160 when absent.
+    #[serde(default = "default_digit_ms")]
+    #[schemars(range(min = 40, max = 6000))]
+    pub duration_ms: u32,
+}
+
+fn default_digit_ms() -> u32 {
+    160
+}
+
+impl std::fmt::Debug for SendDtmf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SendDtmf {{ call: {:?}, digits: ({} redacted) }}", self.call, self.digits.len())
+    }
+}
+
+/// See [`ClientMessage::Hangup`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hangup {
+    /// The call to end.
+    pub call: CallName,
+}
+
+/// What the gateway sends.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerMessage {
+    /// The first message of a session.
+    Welcome {
+        /// The session's name in logs and records.
+        session: String,
+        /// The protocol's version: 1.
+        version: u32,
+        /// For the `iceServers` of an RTCPeerConnection; an ICE-lite gateway needs none.
+        ice_servers: Vec<IceServer>,
+        /// The lab numbers that can be dialled without a trunk.
+        lab: Vec<LabNumber>,
+        /// Whether other numbers reach a trunk.
+        trunk: bool,
+    },
+    /// The answer to an offer.
+    Answer {
+        /// The call it belongs to.
+        call: CallName,
+        /// The answer (RFC 8829).
+        sdp: String,
+        /// True until the telephone has answered; the SDP itself stays as it is.
+        provisional: bool,
+    },
+    /// The telephone rings.
+    Ringing {
+        /// The call it belongs to.
+        call: CallName,
+    },
+    /// The telephone's side sends audio before it answers (RFC 3960).
+    Early {
+        /// The call it belongs to.
+        call: CallName,
+    },
+    /// The telephone answered.
+    Accepted {
+        /// The call it belongs to.
+        call: CallName,
+    },
+    /// The telephone pressed a key.
+    Dtmf {
+        /// The call it belongs to.
+        call: CallName,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+        /// How long it was held, in milliseconds.
+        duration_ms: u32,
+    },
+    /// The call is over.
+    Hangup {
+        /// The call that ended.
+        call: CallName,
+        /// Why.
+        cause: Cause,
+    },
+    /// A message could not be taken; the session lives on.
+    Error {
+        /// The call it was about, where one was named.
+        call: Option<CallName>,
+        /// What kind of mistake.
+        code: ErrorCode,
+        /// The field at fault, where one is known.
+        field: Option<String>,
+        /// The mistake in words.
+        text: String,
+    },
+}
+
+impl std::fmt::Debug for ServerMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Welcome { session, .. } => write!(f, "Welcome({session})"),
+            Self::Answer { call, .. } => write!(f, "Answer({})", call.0),
+            Self::Ringing { call } => write!(f, "Ringing({})", call.0),
+            Self::Early { call } => write!(f, "Early({})", call.0),
+            Self::Accepted { call } => write!(f, "Accepted({})", call.0),
+            Self::Dtmf { call, .. } => write!(f, "Dtmf({}, redacted)", call.0),
+            Self::Hangup { call, cause } => write!(f, "Hangup({}, {:?})", call.0, cause.code),
+            Self::Error { code, text, .. } => write!(f, "Error({code:?}, {text})"),
+        }
+    }
+}
+
+/// One entry of an RTCPeerConnection's `iceServers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IceServer {
+    /// `stun:` and `turn:` URIs.
+    pub urls: Vec<String>,
+    /// The TURN user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The TURN password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// A number that the lab phone answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabNumber {
+    /// What to dial.
+    pub number: String,
+    /// What it does.
+    pub description: String,
+}
+
+/// Why a call ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// For programs.
+    pub code: CauseCode,
+    /// For people.
+    pub text: String,
+    /// The SIP status behind it, where there was one.
+    pub sip: Option<u16>,
+    /// The Q.850 cause behind it (RFC 3326), where there was one.
+    pub q850: Option<u8>,
+}
+
+/// What was wrong with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Not JSON, or not an object with a `type`.
+    BadJson,
+    /// A `type` this version does not know.
+    UnknownType,
+    /// A field is missing, unknown, or of the wrong kind.
+    BadField,
+    /// No such call in this session.
+    UnknownCall,
+    /// A call of that name is up already.
+    DuplicateCall,
+    /// Right in form, but not in this state of the call.
+    WrongState,
+    /// Too much at once: wait and try again.
+    TooMany,
+}
+
+/// A message that could not be taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BadMessage {
+    /// The call it named, if that much could be read.
+    pub call: Option<CallName>,
+    /// What kind of mistake.
+    pub code: ErrorCode,
+    /// The field at fault.
+    pub field: Option<String>,
+    /// The mistake in words.
+    pub text: String,
+}
+
+impl From<BadMessage> for ServerMessage {
+    fn from(bad: BadMessage) -> Self {
+        Self::Error { call: bad.call, code: bad.code, field: bad.field, text: bad.text }
+    }
+}
+
+impl ClientMessage {
+    /// Reads one text message.
+    ///
+    /// # Errors
+    /// [`BadMessage`] says which field was wrong and how; it is meant to be sent back.
+    pub fn read(text: &str) -> Result<Self, BadMessage> {
+        let mut object = match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return Err(BadMessage::new(ErrorCode::BadJson, None, "a message is a JSON object")),
+            Err(error) => return Err(BadMessage::new(ErrorCode::BadJson, None, error.to_string())),
+        };
+        let call = object.get("call").and_then(Value::as_str).and_then(|name| CallName::try_from(name.to_owned()).ok());
+        let kind = match object.remove("type") {
+            Some(Value::String(kind)) => kind,
+            _ => {
+                let text = "a message says what it is in \"type\"";
+                return Err(BadMessage { call, ..BadMessage::new(ErrorCode::BadJson, Some("type"), text) });
+            }
+        };
+        Self::from_fields(&kind, Value::Object(object)).map_err(|bad| BadMessage { call, ..bad })
+    }
+
+    fn from_fields(kind: &str, fields: Value) -> Result<Self, BadMessage> {
+        let message = match kind {
+            "authenticate" => Self::Authenticate(read_fields(fields)?),
+            "call" => Self::Call(read_fields(fields)?),
+            "candidate" => Self::Candidate(read_fields(fields)?),
+            "end_of_candidates" => Self::EndOfCandidates(read_fields(fields)?),
+            "offer" => Self::Offer(read_fields(fields)?),
+            "dtmf" => Self::Dtmf(read_fields(fields)?),
+            "hangup" => Self::Hangup(read_fields(fields)?),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                return Err(BadMessage::new(ErrorCode::UnknownType, Some("type"), format!("{shown:?} is not a message of {SUBPROTOCOL}")));
+            }
+        };
+        message.check()?;
+        Ok(message)
+    }
+
+    /// Bounds that the types alone do not say.
+    fn check(&self) -> Result<(), BadMessage> {
+        let refuse = |field, text: &str| Err(BadMessage::new(ErrorCode::BadField, Some(field), text));
+        match self {
+            Self::Call(PlaceCall { to, .. }) if to.is_empty() || to.len() > 256 => refuse("to", "a number is 1 to 256 characters"),
+            Self::Call(PlaceCall { to, .. }) if to.chars().any(char::is_control) => refuse("to", "a number has no control characters"),
+            Self::Call(PlaceCall { sdp, .. }) | Self::Offer(Reoffer { sdp, .. }) if sdp.len() > MAX_SDP => refuse("sdp", "an SDP is at most 64 KiB"),
+            Self::Candidate(Candidate { candidate, .. }) if candidate.len() > 1024 => refuse("candidate", "a candidate is at most 1024 bytes"),
+            Self::Dtmf(SendDtmf { digits, .. })
+                if digits.is_empty() || digits.len() > 32 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'D' | b'a'..=b'd' | b'*' | b'#')) =>
+            {
+                refuse("digits", "1 to 32 of 0-9, A-D, * and #")
+            }
+            Self::Dtmf(SendDtmf { duration_ms, .. }) if !(40..=6000).contains(duration_ms) => refuse("duration_ms", "a digit lasts 40 to 6000 ms"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The call it is about; none for a message about the session.
+    pub fn call(&self) -> Option<&CallName> {
+        match self {
+            Self::Authenticate(_) => None,
+            Self::Call(m) => Some(&m.call),
+            Self::Candidate(m) => Some(&m.call),
+            Self::EndOfCandidates(m) => Some(&m.call),
+            Self::Offer(m) => Some(&m.call),
+            Self::Dtmf(m) => Some(&m.call),
+            Self::Hangup(m) => Some(&m.call),
+        }
+    }
+}
+
+impl BadMessage {
+    fn new(code: ErrorCode, field: Option<&str>, text: impl Into<String>) -> Self {
+        Self { call: None, code, field: field.map(str::to_owned), text: text.into() }
+    }
+}
+
+fn read_fields<T: serde::de::DeserializeOwned>(fields: Value) -> Result<T, BadMessage> {
+    serde_path_to_error::deserialize(fields).map_err(|error| {
+        let text = error.inner().to_string();
+        let path = error.path().to_string();
+        // A missing or unknown field is named in the text alone; a wrong value by its path.
+        let field = if path == "." { text.split('`').nth(1).map(str::to_owned) } else { Some(path) };
+        BadMessage { call: None, code: ErrorCode::BadField, field, text }
+    })
+}
+
+/// The protocol as JSON Schema: `client` and `server` messages.
+pub fn schema() -> Value {
+    let mut generator = schemars::SchemaGenerator::default();
+    let client = generator.subschema_for::<ClientMessage>();
+    let server = generator.subschema_for::<ServerMessage>();
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SUBPROTOCOL,
+        "description": "Signalling between a browser and Switchhook: one JSON object a WebSocket text message.",
+        "oneOf": [
+            { "title": "from the browser", "allOf": [client] },
+            { "title": "from the gateway", "allOf": [server] }
+        ],
+        "$defs": generator.definitions(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

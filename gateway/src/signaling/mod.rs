@@ -1,0 +1,8 @@
+//! The browser's side: JSEP over WebSocket (RFC 8829, RFC 6455), subprotocol `switchhook.v1`, and
+//! the phone page.
+
+mod assets;
+pub mod http;
+pub mod message;
+mod origin;
+mod session;

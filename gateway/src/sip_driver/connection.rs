@@ -1,0 +1,197 @@
+//! TCP connections that carry SIP (RFC 3261 §18): bounded in number, in what waits for them, and in
+//! how long they may take.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sip::Message;
+use sip::endpoint::TransportError;
+use sip::stream::Framer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long we try to connect.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// How long the first message may take, and any later one from its first byte.
+const MESSAGE: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// How long the peer may take to read what we send.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Messages waiting for one connection; a peer that leaves more unread is cut off.
+const OUT_QUEUE: usize = 64;
+
+/// Messages of all connections waiting for the endpoint; connections stop reading when there are more.
+const IN_QUEUE: usize = 1024;
+
+/// Connections at once, and from one address.
+const MAX_CONNECTIONS: usize = 4096;
+const MAX_FROM_ADDRESS: usize = 64;
+
+/// From a connection to the driver.
+pub(super) enum FromConnection {
+    Message(SocketAddr, Box<Message>),
+    /// The connection with that serial number is over.
+    Ended(SocketAddr, u64, TransportError),
+}
+
+/// The connections of an endpoint.
+pub(super) struct Connections {
+    by_remote: HashMap<SocketAddr, Connection>,
+    by_address: HashMap<IpAddr, usize>,
+    next_serial: u64,
+    reports: mpsc::Sender<FromConnection>,
+}
+
+struct Connection {
+    serial: u64,
+    out: mpsc::Sender<Vec<u8>>,
+}
+
+impl Connections {
+    pub(super) fn new() -> (Self, mpsc::Receiver<FromConnection>) {
+        let (reports, receiver) = mpsc::channel(IN_QUEUE);
+        (Self { by_remote: HashMap::new(), by_address: HashMap::new(), next_serial: 0, reports }, receiver)
+    }
+
+    /// Takes a connection that a peer opened, unless there are too many.
+    pub(super) fn accept(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let from_address = self.by_address.get(&remote.ip()).copied().unwrap_or(0);
+        if self.by_remote.len() >= MAX_CONNECTIONS || from_address >= MAX_FROM_ADDRESS {
+            tracing::warn!(%remote, "too many SIP connections: this one is closed");
+            return;
+        }
+        let (serial, outbox, reports) = self.add(remote);
+        tokio::spawn(async move {
+            let error = serve(stream, remote, outbox, &reports).await;
+            let _ = reports.send(FromConnection::Ended(remote, serial, error)).await;
+        });
+    }
+
+    /// Sends on the connection to `remote`, opening one if that is allowed.
+    pub(super) fn send(&mut self, remote: SocketAddr, bytes: Vec<u8>, may_connect: bool) -> Result<(), TransportError> {
+        if !self.by_remote.contains_key(&remote) {
+            if !may_connect {
+                return Ok(());
+            }
+            if self.by_remote.len() >= MAX_CONNECTIONS {
+                return Err(TransportError::ConnectFailed);
+            }
+            self.connect(remote);
+        }
+        let Some(connection) = self.by_remote.get(&remote) else { return Err(TransportError::Closed) };
+        connection.out.try_send(bytes).map_err(|_| TransportError::Closed)
+    }
+
+    /// Forgets a connection that ended; false when another took its place meanwhile.
+    pub(super) fn forget(&mut self, remote: SocketAddr, serial: u64) -> bool {
+        if self.by_remote.get(&remote).is_none_or(|connection| connection.serial != serial) {
+            return false;
+        }
+        self.by_remote.remove(&remote);
+        if let Some(count) = self.by_address.get_mut(&remote.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&remote.ip());
+            }
+        }
+        true
+    }
+
+    fn connect(&mut self, remote: SocketAddr) {
+        let (serial, outbox, reports) = self.add(remote);
+        tokio::spawn(async move {
+            let error = match timeout(CONNECT, TcpStream::connect(remote)).await {
+                Ok(Ok(stream)) => serve(stream, remote, outbox, &reports).await,
+                Ok(Err(_)) | Err(_) => TransportError::ConnectFailed,
+            };
+            let _ = reports.send(FromConnection::Ended(remote, serial, error)).await;
+        });
+    }
+
+    fn add(&mut self, remote: SocketAddr) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
+        let (out, outbox) = mpsc::channel(OUT_QUEUE);
+        self.next_serial += 1;
+        self.by_remote.insert(remote, Connection { serial: self.next_serial, out });
+        *self.by_address.entry(remote.ip()).or_default() += 1;
+        (self.next_serial, outbox, self.reports.clone())
+    }
+}
+
+/// Runs one connection to its end. What was owed to the peer is still written.
+async fn serve(stream: TcpStream, remote: SocketAddr, outbox: mpsc::Receiver<Vec<u8>>, reports: &mpsc::Sender<FromConnection>) -> TransportError {
+    let _ = stream.set_nodelay(true);
+    let (reader, mut writer) = stream.into_split();
+    let (replies, mut reply_queue) = mpsc::channel(OUT_QUEUE);
+    tokio::select! {
+        () = read(reader, remote, reports, replies) => {}
+        () = write(&mut writer, outbox, &mut reply_queue) => {}
+    }
+    while let Ok(reply) = reply_queue.try_recv() {
+        if !matches!(timeout(WRITE, writer.write_all(&reply)).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    TransportError::Closed
+}
+
+async fn read(mut reader: OwnedReadHalf, remote: SocketAddr, reports: &mpsc::Sender<FromConnection>, replies: mpsc::Sender<Vec<u8>>) {
+    let mut framer = Framer::new();
+    let mut buffer = vec![0; 16 * 1024];
+    let mut deadline = Instant::now() + MESSAGE;
+    loop {
+        let len = match timeout_at(deadline, reader.read(&mut buffer)).await {
+            Ok(Ok(len)) if len > 0 => len,
+            _ => return,
+        };
+        let was_idle = framer.is_idle();
+        framer.push(&buffer[..len]);
+        loop {
+            match framer.next_message() {
+                Ok(Some(message)) => {
+                    if reports.send(FromConnection::Message(remote, Box::new(message))).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    // What follows cannot be found in the stream: answer if possible, and close.
+                    tracing::debug!(%remote, %error, "a SIP stream cannot be read");
+                    if let Some(response) = error.respond() {
+                        let _ = replies.try_send(response.to_bytes());
+                    }
+                    return;
+                }
+            }
+        }
+        while let Some(pong) = framer.take_pong() {
+            let _ = replies.try_send(pong.to_vec());
+        }
+        if framer.is_idle() {
+            deadline = Instant::now() + IDLE;
+        } else if was_idle {
+            deadline = Instant::now() + MESSAGE;
+        }
+    }
+}
+
+async fn write(writer: &mut OwnedWriteHalf, mut outbox: mpsc::Receiver<Vec<u8>>, replies: &mut mpsc::Receiver<Vec<u8>>) {
+    loop {
+        let bytes = tokio::select! {
+            bytes = outbox.recv() => bytes,
+            Some(reply) = replies.recv() => Some(reply),
+        };
+        let Some(bytes) = bytes else { return };
+        if !matches!(timeout(WRITE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The task that owns an endpoint.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use sip::StatusCode;
+use sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, Session, Transmit, Transport, TransportError};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::{Connections, FromConnection};
+use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent};
+use crate::call::cause::CauseCode;
+
+/// The largest UDP payload.
+const DATAGRAM: usize = 65_535;
+
+/// Datagrams taken in one go before commands and timers get their turn.
+const BATCH: usize = 32;
+
+pub(super) struct Driver {
+    endpoint: Endpoint,
+    udp: UdpSocket,
+    tcp: TcpListener,
+    connections: Connections,
+    from_connections: mpsc::Receiver<FromConnection>,
+    commands: mpsc::Receiver<Command>,
+    incoming: mpsc::Sender<IncomingCall>,
+    next: Arc<AtomicU64>,
+    sessions: HashMap<Leg, Session>,
+    legs: HashMap<Session, (Leg, mpsc::Sender<LegEvent>)>,
+    drained: Option<oneshot::Sender<()>>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        config: EndpointConfig,
+        udp: UdpSocket,
+        tcp: TcpListener,
+        commands: mpsc::Receiver<Command>,
+        incoming: mpsc::Sender<IncomingCall>,
+        next: Arc<AtomicU64>,
+    ) -> Self {
+        let (connections, from_connections) = Connections::new();
+        Self {
+            endpoint: Endpoint::new(config),
+            udp,
+            tcp,
+            connections,
+            from_connections,
+            commands,
+            incoming,
+            next,
+            sessions: HashMap::new(),
+            legs: HashMap::new(),
+            drained: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut datagram = vec![0; DATAGRAM];
+        loop {
+            let deadline = self.endpoint.poll_timeout();
+            let timer = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                received = self.udp.recv_from(&mut datagram) => self.receive(received, &mut datagram),
+                message = self.from_connections.recv() => if let Some(message) = message {
+                    self.handle_connection(message);
+                },
+                accepted = self.tcp.accept() => match accepted {
+                    Ok((stream, remote)) => self.connections.accept(stream, remote),
+                    Err(error) => {
+                        // Out of file descriptors: let running connections end before the next try.
+                        tracing::warn!(%error, "a SIP connection could not be accepted");
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    }
+                },
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => return,
+                },
+                () = timer => self.endpoint.handle_timeout(Instant::now()),
+            }
+            self.flush();
+        }
+    }
+
+    fn receive(&mut self, first: std::io::Result<(usize, SocketAddr)>, datagram: &mut [u8]) {
+        let mut received = first;
+        for _ in 0..BATCH {
+            match received {
+                Ok((len, remote)) => {
+                    let flow = Flow { transport: Transport::Udp, remote };
+                    self.endpoint.handle_packet(Instant::now(), flow, &datagram[..len]);
+                    self.flush();
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // An ICMP error of an earlier send; which one, the kernel does not say here.
+                Err(_) => {}
+            }
+            received = self.udp.try_recv_from(datagram);
+        }
+    }
+
+    fn handle_connection(&mut self, message: FromConnection) {
+        let now = Instant::now();
+        match message {
+            FromConnection::Message(remote, message) => {
+                self.endpoint.handle_message(now, Flow { transport: Transport::Tcp, remote }, *message);
+            }
+            FromConnection::Ended(remote, serial, error) => {
+                if self.connections.forget(remote, serial) {
+                    self.endpoint.handle_transport_error(now, Flow { transport: Transport::Tcp, remote }, error);
+                }
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Invite(leg, invite, events) => match self.endpoint.invite(now, *invite) {
+                Ok(session) => {
+                    self.sessions.insert(leg, session);
+                    self.legs.insert(session, (leg, events));
+                }
+                Err(error) => {
+                    let _ = events.try_send(LegEvent::NotSent(error));
+                }
+            },
+            Command::Cancel(leg, reason) => self.with(leg, |endpoint, session| endpoint.cancel(now, session, Some(reason))),
+            Command::Bye(leg, reason) => self.with(leg, |endpoint, session| endpoint.bye(now, session, Some(reason))),
+            Command::Ring(leg, status, body) => self.with(leg, |endpoint, session| endpoint.ring(now, session, status, body)),
+            Command::Accept(leg, body) => self.with(leg, |endpoint, session| endpoint.accept(now, session, body)),
+            Command::Reject(leg, status) => {
+                self.with(leg, |endpoint, session| endpoint.reject(now, session, status, None));
+                // A rejected session is gone; no event follows.
+                self.forget(leg);
+            }
+            Command::Drain(done) => {
+                self.endpoint.set_accepting(false);
+                self.drained = Some(done);
+            }
+        }
+    }
+
+    fn with(&mut self, leg: Leg, act: impl FnOnce(&mut Endpoint, Session)) {
+        if let Some(session) = self.sessions.get(&leg) {
+            act(&mut self.endpoint, *session);
+        }
+    }
+
+    fn forget(&mut self, leg: Leg) {
+        if let Some(session) = self.sessions.remove(&leg) {
+            self.legs.remove(&session);
+        }
+    }
+
+    /// Sends what the endpoint has ready, and passes on what it noticed.
+    fn flush(&mut self) {
+        loop {
+            while let Some(transmit) = self.endpoint.poll_transmit() {
+                self.send(transmit);
+            }
+            let Some(event) = self.endpoint.poll_event() else { break };
+            self.pass_on(event);
+        }
+        if self.drained.is_some() && self.endpoint.load().sessions == 0 {
+            let _ = self.drained.take().map(|done| done.send(()));
+        }
+    }
+
+    fn send(&mut self, transmit: Transmit) {
+        let Transmit { flow, bytes, may_connect } = transmit;
+        match flow.transport {
+            Transport::Udp => {
+                if let Err(error) = self.udp.try_send_to(&bytes, flow.remote) {
+                    // A full buffer is a lost packet: the transaction sends it again.
+                    if error.kind() != std::io::ErrorKind::WouldBlock {
+                        tracing::debug!(remote = %flow.remote, %error, "SIP over UDP could not be sent");
+                        self.endpoint.handle_transport_error(Instant::now(), flow, TransportError::Unreachable);
+                    }
+                }
+            }
+            Transport::Tcp => {
+                if let Err(error) = self.connections.send(flow.remote, bytes, may_connect) {
+                    self.endpoint.handle_transport_error(Instant::now(), flow, error);
+                }
+            }
+        }
+    }
+
+    fn pass_on(&mut self, event: Event) {
+        let session = event.session();
+        if let Event::Incoming { request, flow, .. } = event {
+            return self.offer(session, request, flow);
+        }
+        let last = matches!(event, Event::Failed { .. } | Event::Ended { .. } | Event::Cancelled { .. });
+        let Some((leg, events)) = self.legs.get(&session) else { return };
+        let leg = *leg;
+        match events.try_send(LegEvent::Sip(event)) {
+            Ok(()) => {}
+            // Nobody owns this leg any more, or its owner is stuck: it must not stay up.
+            Err(TrySendError::Closed(_) | TrySendError::Full(_)) if !last => {
+                self.endpoint.bye(Instant::now(), session, Some(CauseCode::Internal.reason()));
+            }
+            Err(_) => {}
+        }
+        if last {
+            self.forget(leg);
+        }
+    }
+
+    /// A call for us goes to whoever takes calls here.
+    fn offer(&mut self, session: Session, request: sip::Request, flow: Flow) {
+        let leg = Leg(self.next.fetch_add(1, Ordering::Relaxed));
+        let (events, receiver) = mpsc::channel(LEG_QUEUE);
+        let refused = match self.incoming.try_send(IncomingCall { leg, request, flow, events: receiver }) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_)) => StatusCode::new(503),
+            Err(TrySendError::Closed(_)) => StatusCode::new(404),
+        };
+        match refused {
+            None => {
+                self.sessions.insert(leg, session);
+                self.legs.insert(session, (leg, events));
+            }
+            Some(status) => self.endpoint.reject(Instant::now(), session, status, None),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The sockets of a SIP endpoint: one task owns the sans-IO [`sip::endpoint::Endpoint`], its UDP
+//! socket and its TCP connections, and carries events to whoever owns the call.
+
+mod connection;
+mod driver;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sip::endpoint::{EndpointConfig, Event, Flow, Invite};
+use sip::{ReasonHeader, Request, StatusCode};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many events of one leg may wait for its owner. One that leaves this many unread is taken for
+/// dead, and its leg is ended.
+pub const LEG_QUEUE: usize = 32;
+
+/// How many commands may wait for the driver; senders wait when there are more.
+const COMMAND_QUEUE: usize = 1024;
+
+/// How many calls to us may wait to be taken; more are refused with 503.
+const INCOMING_QUEUE: usize = 64;
+
+/// A call leg's name between its owner and the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Leg(u64);
+
+/// What happens to a leg.
+#[derive(Clone, Debug)]
+pub enum LegEvent {
+    /// The endpoint says so.
+    Sip(Event),
+    /// The INVITE could not be made; the leg is gone.
+    NotSent(sip::endpoint::Error),
+}
+
+/// A call for us.
+#[derive(Debug)]
+pub struct IncomingCall {
+    /// Its name.
+    pub leg: Leg,
+    /// The INVITE.
+    pub request: Request,
+    /// Where it came from.
+    pub flow: Flow,
+    /// What happens to it from now on.
+    pub events: mpsc::Receiver<LegEvent>,
+}
+
+/// What a driver can be told.
+#[derive(Debug)]
+enum Command {
+    Invite(Leg, Box<Invite>, mpsc::Sender<LegEvent>),
+    Cancel(Leg, ReasonHeader),
+    Bye(Leg, ReasonHeader),
+    Ring(Leg, StatusCode, Option<Vec<u8>>),
+    Accept(Leg, Vec<u8>),
+    Reject(Leg, StatusCode),
+    /// New calls are refused from now on; answered when no call is left.
+    Drain(oneshot::Sender<()>),
+}
+
+/// A running endpoint. Clones talk to the same one; it ends when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct SipHandle {
+    commands: mpsc::Sender<Command>,
+    next: Arc<AtomicU64>,
+    local: SocketAddr,
+}
+
+/// Binds `listen` for UDP and TCP and starts the endpoint. `external` goes into Via and Contact
+/// instead of the bound address's IP (1:1 NAT). Calls to us arrive on the receiver; where it is
+/// dropped, they are refused with 404.
+///
+/// # Errors
+/// The address cannot be bound, for UDP or for TCP; the message says which.
+pub async fn spawn(
+    listen: SocketAddr,
+    external: Option<std::net::IpAddr>,
+    configure: impl FnOnce(EndpointConfig) -> EndpointConfig,
+) -> std::io::Result<(SipHandle, mpsc::Receiver<IncomingCall>)> {
+    let (udp, tcp) = bind_both(listen).await?;
+    let local = udp.local_addr()?;
+    let advertised = SocketAddr::new(external.unwrap_or(local.ip()), local.port());
+    let config = configure(EndpointConfig::new(advertised, rand::random()));
+    let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+    let (incoming, calls) = mpsc::channel(INCOMING_QUEUE);
+    let next = Arc::new(AtomicU64::new(1));
+    tokio::spawn(driver::Driver::new(config, udp, tcp, inbox, incoming, Arc::clone(&next)).run());
+    Ok((SipHandle { commands, next, local }, calls))
+}
+
+/// Both transports on one port; with port 0, on one that is free for both.
+async fn bind_both(listen: SocketAddr) -> std::io::Result<(UdpSocket, TcpListener)> {
+    let name = |transport: &'static str| {
+        move |error: std::io::Error| std::io::Error::new(error.kind(), format!("SIP over {transport} on {listen}: {error}"))
+    };
+    let mut last = None;
+    for _ in 0..if listen.port() == 0 { 16 } else { 1 } {
+        let udp = UdpSocket::bind(listen).await.map_err(name("UDP"))?;
+        match TcpListener::bind(udp.local_addr()?).await.map_err(name("TCP")) {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()))
+}
+
+impl SipHandle {
+    /// The bound address, the same for UDP and TCP.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends an INVITE. Everything that comes of it arrives on the receiver.
+    pub async fn invite(&self, invite: Invite) -> (Leg, mpsc::Receiver<LegEvent>) {
+        let leg = Leg(self.next.fetch_add(1, Ordering::Relaxed));
+        let (events, receiver) = mpsc::channel(LEG_QUEUE);
+        self.command(Command::Invite(leg, Box::new(invite), events)).await;
+        (leg, receiver)
+    }
+
+    /// Gives up a call that is not answered; one that was answered meanwhile is hung up.
+    pub async fn cancel(&self, leg: Leg, reason: ReasonHeader) {
+        self.command(Command::Cancel(leg, reason)).await;
+    }
+
+    /// Hangs up.
+    pub async fn bye(&self, leg: Leg, reason: ReasonHeader) {
+        self.command(Command::Bye(leg, reason)).await;
+    }
+
+    /// Sends a provisional response to a call for us, with SDP for early media.
+    pub async fn ring(&self, leg: Leg, status: StatusCode, body: Option<Vec<u8>>) {
+        self.command(Command::Ring(leg, status, body)).await;
+    }
+
+    /// Answers a call for us.
+    pub async fn accept(&self, leg: Leg, body: Vec<u8>) {
+        self.command(Command::Accept(leg, body)).await;
+    }
+
+    /// Refuses a call for us.
+    pub async fn reject(&self, leg: Leg, status: StatusCode) {
+        self.command(Command::Reject(leg, status)).await;
+    }
+
+    /// Refuses new calls from now on, and waits until every call is gone, or for `patience`.
+    /// True when all are gone.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        let (done, drained) = oneshot::channel();
+        self.command(Command::Drain(done)).await;
+        matches!(tokio::time::timeout(patience, drained).await, Ok(Ok(())))
+    }
+
+    async fn command(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            tracing::error!("the SIP endpoint is gone");
+        }
+    }
+}

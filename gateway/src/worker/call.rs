@@ -1,0 +1,317 @@
+//! One call's media: the browser's transport, the bridge between the two legs, and the telephone's
+//! sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use media::{Bridge, BridgeConfig, BridgeEvent, Digit, Leg, Transmit};
+use mio::net::UdpSocket;
+use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, demux};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, TrunkMedia};
+use super::latch::Latch;
+use crate::call::CallId;
+
+/// Room for the largest packet we make and its SRTP tag and index.
+const OUT: usize = 1600;
+
+/// How soon an end that found no room in the queue of its call's task is offered again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// How long the browser may take from its answer to a connected path.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The sockets through which a worker's browsers are reached.
+pub(super) struct BrowserSockets(pub(super) Vec<(SocketAddr, UdpSocket)>);
+
+impl BrowserSockets {
+    /// A send that the kernel has no room for is a lost packet, as on any network.
+    fn send(&self, packet: &[u8], path: Path) {
+        if let Some((_, socket)) = self.0.iter().find(|(local, _)| *local == path.local) {
+            let _ = socket.send_to(packet, path.remote);
+        }
+    }
+}
+
+/// The telephone-side sockets of a call.
+pub(super) struct TrunkSockets {
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: UdpSocket,
+    /// The even port, for the pool.
+    pub(super) port: u16,
+}
+
+/// See the module's documentation.
+pub(super) struct MediaCall {
+    pub(super) id: CallId,
+    pub(super) sockets: TrunkSockets,
+    peer: Peer,
+    bridge: Bridge,
+    trunk: Option<Trunk>,
+    answered: Option<Instant>,
+    silence: Duration,
+    strangers: u64,
+    events: mpsc::Sender<MediaEvent>,
+    undelivered: Option<MediaEvent>,
+    abandoned: bool,
+    pub(super) sabotaged: bool,
+    out: Box<[u8; OUT]>,
+}
+
+struct Trunk {
+    media: TrunkMedia,
+    rtp: Latch,
+    rtcp: Option<Latch>,
+}
+
+/// What a call needs from its worker's settings.
+pub(super) struct CallSettings {
+    pub(super) identity: Arc<Identity>,
+    pub(super) silence: Duration,
+    pub(super) consent: Duration,
+    pub(super) opus: codecs::opus::EncoderSettings,
+}
+
+impl MediaCall {
+    pub(super) fn open(
+        now: Instant,
+        open: &OpenCall,
+        settings: &CallSettings,
+        sockets: TrunkSockets,
+        events: mpsc::Sender<MediaEvent>,
+    ) -> Result<Self, String> {
+        let peer = Peer::new(
+            now,
+            PeerConfig {
+                identity: Arc::clone(&settings.identity),
+                local: open.local.clone(),
+                remote: open.remote.clone(),
+                fingerprint: open.fingerprint.clone(),
+                consent_timeout: settings.consent,
+                handshake_timeout: HANDSHAKE_TIMEOUT,
+            },
+        )
+        .map_err(|error| error.to_string())?;
+        let bridge = Bridge::new(
+            now,
+            BridgeConfig {
+                browser: open.browser.clone(),
+                browser_start: open.browser_start,
+                trunk_start: open.trunk_start,
+                cname: open.cname.clone(),
+                opus: settings.opus.clone(),
+            },
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(Self {
+            id: open.call,
+            sockets,
+            peer,
+            bridge,
+            trunk: None,
+            answered: None,
+            silence: settings.silence,
+            strangers: 0,
+            events,
+            undelivered: None,
+            abandoned: false,
+            sabotaged: false,
+            out: Box::new([0; OUT]),
+        })
+    }
+
+    /// A datagram on a browser's path.
+    pub(super) fn handle_browser(&mut self, now: Instant, path: Path, packet: &mut [u8], browsers: &BrowserSockets) {
+        assert!(!self.sabotaged, "sabotaged");
+        match self.peer.handle_packet(now, path, packet) {
+            Received::Nothing => {}
+            Received::Rtp(packet) => self.bridge.handle_rtp(now, Leg::Browser, packet),
+            Received::Rtcp(packet) => self.bridge.handle_rtcp(now, Leg::Browser, packet),
+        }
+        self.flush(now, browsers);
+    }
+
+    /// A datagram on the telephone's RTP port, RTCP included where it is multiplexed (RFC 5761).
+    pub(super) fn handle_trunk_rtp(&mut self, now: Instant, from: SocketAddr, packet: &[u8], browsers: &BrowserSockets) {
+        assert!(!self.sabotaged, "sabotaged");
+        let Some(trunk) = self.trunk.as_mut() else { return };
+        match demux::classify(packet) {
+            demux::Kind::Rtp if trunk.rtp.accepts(now, from) => self.bridge.handle_rtp(now, Leg::Trunk, packet),
+            demux::Kind::Rtcp if trunk.rtp.target() == from => self.bridge.handle_rtcp(now, Leg::Trunk, packet),
+            _ => self.strangers += 1,
+        }
+        self.flush(now, browsers);
+    }
+
+    /// A datagram on the telephone's RTCP port.
+    pub(super) fn handle_trunk_rtcp(&mut self, now: Instant, from: SocketAddr, packet: &[u8], browsers: &BrowserSockets) {
+        let Some(latch) = self.trunk.as_mut().and_then(|trunk| trunk.rtcp.as_mut()) else { return };
+        if demux::classify(packet) == demux::Kind::Rtcp && latch.accepts(now, from) {
+            self.bridge.handle_rtcp(now, Leg::Trunk, packet);
+        } else {
+            self.strangers += 1;
+        }
+        self.flush(now, browsers);
+    }
+
+    /// Joins the telephone's media. The same address again keeps what was learned of it.
+    pub(super) fn bridge(&mut self, now: Instant, media: TrunkMedia, browsers: &BrowserSockets) {
+        self.bridge.connect_trunk(now, media.format.clone());
+        self.bridge.set_trunk_sending(media.send);
+        let same = self.trunk.as_ref().is_some_and(|trunk| trunk.media.rtp == media.rtp && trunk.media.rtcp == media.rtcp);
+        match &mut self.trunk {
+            Some(trunk) if same => trunk.media = media,
+            trunk => {
+                let rtp = Latch::new(now, media.rtp, media.behind_nat);
+                let rtcp = media.rtcp.map(|address| Latch::new(now, address, media.behind_nat));
+                *trunk = Some(Trunk { media, rtp, rtcp });
+            }
+        }
+        self.flush(now, browsers);
+    }
+
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
+    }
+
+    pub(super) fn send_digit(&mut self, now: Instant, digit: Digit, duration: Duration, browsers: &BrowserSockets) {
+        if self.bridge.send_dtmf(now, Leg::Trunk, digit, duration).is_err() {
+            tracing::warn!(call = %self.id, "more digits than can wait: one is dropped");
+        }
+        self.flush(now, browsers);
+    }
+
+    pub(super) fn restart_ice(&mut self, now: Instant, local: peer::IceCredentials, remote: peer::IceCredentials) {
+        self.peer.restart_ice(now, local, remote);
+    }
+
+    pub(super) fn is_validated(&self, path: Path) -> bool {
+        self.peer.is_validated(path)
+    }
+
+    /// When [`MediaCall::handle_timeout`] wants to be called.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let silent = self.silent_at();
+        let retry = self.undelivered.is_some().then(|| now + RETRY);
+        [self.peer.poll_timeout(), self.bridge.poll_timeout(), silent, retry].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, browsers: &BrowserSockets) {
+        assert!(!self.sabotaged, "sabotaged");
+        self.peer.handle_timeout(now);
+        self.bridge.handle_timeout(now);
+        if let Some(event) = self.undelivered.take() {
+            self.tell(event);
+        }
+        if self.silent_at().is_some_and(|at| at <= now) {
+            // Said once: the call's task will close us.
+            self.answered = None;
+            self.tell(MediaEvent::Silent(self.silence));
+        }
+        self.flush(now, browsers);
+    }
+
+    /// Nobody listens to this call's events any more: its task is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Says goodbye on both legs (RTCP BYE, RFC 3550 §6.6) and counts up.
+    pub(super) fn close(&mut self, now: Instant, browsers: &BrowserSockets) -> MediaReport {
+        self.bridge.close(now);
+        self.flush(now, browsers);
+        let report = self.bridge.report();
+        let phone = LegReport { bad: report.trunk.bad + self.strangers, ..leg_report(&report.trunk) };
+        MediaReport { browser: leg_report(&report.browser), phone }
+    }
+
+    /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
+    pub(super) fn tell(&mut self, event: MediaEvent) {
+        match self.events.try_send(event) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => self.abandoned = true,
+            Err(TrySendError::Full(event)) => match event {
+                MediaEvent::PeerFailed(_) | MediaEvent::ConsentLost | MediaEvent::Silent(_) => self.undelivered = Some(event),
+                lost => tracing::warn!(call = %self.id, ?lost, "the call's task is behind"),
+            },
+        }
+    }
+
+    pub(super) fn events(&self) -> mpsc::Sender<MediaEvent> {
+        self.events.clone()
+    }
+
+    fn silent_at(&self) -> Option<Instant> {
+        let answered = self.answered?;
+        let heard = self.bridge.last_packet(Leg::Trunk).map_or(answered, |heard| heard.max(answered));
+        Some(heard + self.silence)
+    }
+
+    /// Sends what peer and bridge have ready, and passes on what they noticed.
+    fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
+        while let Some((len, path)) = self.peer.poll_transmit(&mut self.out[..]) {
+            browsers.send(&self.out[..len], path);
+        }
+        while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
+            self.send(transmit, browsers);
+        }
+        while let Some(event) = self.peer.poll_event() {
+            match event {
+                PeerEvent::PathSelected(path) => self.tell(MediaEvent::PathSelected(path.remote)),
+                PeerEvent::Connected { profile } => self.tell(MediaEvent::Connected { profile: profile.to_string() }),
+                PeerEvent::Failed(failure) => self.tell(MediaEvent::PeerFailed(failure)),
+                PeerEvent::ConsentLost => self.tell(MediaEvent::ConsentLost),
+            }
+        }
+        while let Some(event) = self.bridge.poll_event() {
+            match event {
+                BridgeEvent::Dtmf { from: Leg::Trunk, digit, duration } => self.tell(MediaEvent::Dtmf(digit, duration)),
+                BridgeEvent::Dtmf { from: Leg::Browser, .. } => {}
+                BridgeEvent::FirstPacket { from } => self.tell(MediaEvent::FirstPacket(from)),
+            }
+        }
+    }
+
+    fn send(&mut self, transmit: Transmit, browsers: &BrowserSockets) {
+        let Transmit { leg, kind, len } = transmit;
+        match leg {
+            Leg::Browser => {
+                let Some(path) = self.peer.selected_path() else { return };
+                let protected = match kind {
+                    media::Kind::Rtp => self.peer.protect_rtp(&mut self.out[..], len),
+                    media::Kind::Rtcp => self.peer.protect_rtcp(&mut self.out[..], len),
+                };
+                // Before DTLS is up there are no keys, and nothing is sent in the clear.
+                if let Ok(len) = protected {
+                    browsers.send(&self.out[..len], path);
+                }
+            }
+            Leg::Trunk => {
+                let Some(trunk) = &self.trunk else { return };
+                let packet = &self.out[..len];
+                let _ = match (kind, &trunk.rtcp) {
+                    (media::Kind::Rtp, _) => self.sockets.rtp.send_to(packet, trunk.rtp.target()),
+                    (media::Kind::Rtcp, Some(rtcp)) => self.sockets.rtcp.send_to(packet, rtcp.target()),
+                    (media::Kind::Rtcp, None) => Ok(0),
+                };
+            }
+        }
+    }
+}
+
+fn leg_report(leg: &media::LegReport) -> LegReport {
+    LegReport {
+        packets_in: leg.packets_in,
+        packets_out: leg.packets_out,
+        lost: leg.lost,
+        duplicates: leg.duplicates,
+        reordered: leg.reordered,
+        bad: leg.bad,
+        jitter_ms: leg.jitter_ms,
+        round_trip_ms: leg.round_trip_ms,
+        concealed_ms: leg.concealed_ms,
+    }
+}

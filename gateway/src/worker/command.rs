@@ -1,0 +1,154 @@
+//! What the two planes say to each other: [`MediaCommand`] down, [`MediaEvent`] up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use media::{Digit, Leg, RtpFormat, StreamStart};
+use peer::{Fingerprint, IceCredentials, PeerFailure};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::call::CallId;
+
+/// How many events of one call may wait for its task; more digits than that are dropped, an end is
+/// kept until there is room.
+pub const EVENT_QUEUE: usize = 64;
+
+/// To a media worker.
+#[derive(Debug)]
+pub enum MediaCommand {
+    /// Makes a call's browser leg and the ports of its telephone leg.
+    Open(Box<OpenCall>, mpsc::Sender<MediaEvent>),
+    /// Joins the telephone's media, early or final; again when it changes.
+    Bridge(CallId, TrunkMedia),
+    /// The telephone has answered: from now on its silence is a fault.
+    Answered(CallId),
+    /// Sends a digit to the telephone.
+    Dtmf(CallId, Digit, Duration),
+    /// New ICE credentials on both sides (RFC 8445 §2.4); DTLS and SRTP live on.
+    RestartIce(CallId, IceCredentials, IceCredentials),
+    /// Ends the call's media; answered by [`MediaEvent::Closed`].
+    Close(CallId),
+    /// Ends the worker.
+    Stop,
+    /// Makes the next packet or timer of this call panic: how the tests show that others live on.
+    #[doc(hidden)]
+    Sabotage(CallId),
+}
+
+/// What a call needs from its worker at first.
+#[derive(Clone, Debug)]
+pub struct OpenCall {
+    /// The call.
+    pub call: CallId,
+    /// Our ICE credentials.
+    pub local: IceCredentials,
+    /// The browser's.
+    pub remote: IceCredentials,
+    /// The certificate the browser announced.
+    pub fingerprint: Fingerprint,
+    /// The format towards the browser.
+    pub browser: RtpFormat,
+    /// Where our stream towards the browser begins.
+    pub browser_start: StreamStart,
+    /// Where our stream towards the telephone begins.
+    pub trunk_start: StreamStart,
+    /// Our RTCP CNAME (RFC 7022).
+    pub cname: String,
+}
+
+/// The telephone's media, as its SDP has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrunkMedia {
+    /// The formats.
+    pub format: RtpFormat,
+    /// Where its RTP goes, and where ours may come from.
+    pub rtp: SocketAddr,
+    /// Where its RTCP goes.
+    pub rtcp: Option<SocketAddr>,
+    /// Whether it wants to hear us (not `sendonly` or `inactive`).
+    pub send: bool,
+    /// Whether RTP may come from another address than announced.
+    pub behind_nat: bool,
+}
+
+/// From a media worker, about one call.
+#[derive(Clone, Debug)]
+pub enum MediaEvent {
+    /// The telephone leg's ports are bound.
+    Opened {
+        /// Where the telephone sends RTP.
+        rtp: SocketAddr,
+        /// Where it sends RTCP.
+        rtcp: SocketAddr,
+    },
+    /// The call could not be opened.
+    Refused(OpenError),
+    /// The browser nominated a path (RFC 8445 §8.1.1).
+    PathSelected(SocketAddr),
+    /// DTLS is up: media flows.
+    Connected {
+        /// The SRTP protection profile (RFC 5764 §4.1.2).
+        profile: String,
+    },
+    /// The first packet of a side's audio.
+    FirstPacket(Leg),
+    /// The telephone pressed a key.
+    Dtmf(Digit, Duration),
+    /// The browser's path cannot be used.
+    PeerFailed(PeerFailure),
+    /// The browser stopped consenting (RFC 7675).
+    ConsentLost,
+    /// Nothing came from the telephone for that long.
+    Silent(Duration),
+    /// The call's media code panicked; its media is gone.
+    Panicked,
+    /// The media is closed, ports and all.
+    Closed(Box<MediaReport>),
+}
+
+/// Why a worker refuses a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Every port of the worker is in use or resting.
+    #[error("no free RTP port on {0}: widen [media] rtp_ports")]
+    NoPort(IpAddr),
+    /// The operating system refused a socket.
+    #[error("no socket for RTP: {0}")]
+    Socket(String),
+    /// The browser's transport could not be made.
+    #[error("the browser's transport: {0}")]
+    Peer(String),
+}
+
+/// What was counted on both legs of a call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MediaReport {
+    /// The browser's side.
+    pub browser: LegReport,
+    /// The telephone's side.
+    pub phone: LegReport,
+}
+
+/// What was counted on one leg.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LegReport {
+    /// RTP packets that came.
+    pub packets_in: u64,
+    /// RTP packets that went.
+    pub packets_out: u64,
+    /// Packets that were sent to us and never came.
+    pub lost: u64,
+    /// Packets that came twice.
+    pub duplicates: u64,
+    /// Packets that came late, but in time to be played.
+    pub reordered: u64,
+    /// Packets that could not be used: malformed, or from the wrong source.
+    pub bad: u64,
+    /// Interarrival jitter (RFC 3550 §6.4.1), in milliseconds.
+    pub jitter_ms: f64,
+    /// Round trip by RTCP, in milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// Audio that was made up for what was lost, in milliseconds.
+    pub concealed_ms: u64,
+}

@@ -1,0 +1,169 @@
+//! Media workers: one thread each, with its own UDP port for browsers, its own ports for
+//! telephones and its own loop. Both legs of a call live on one worker, so a packet takes no lock,
+//! crosses no thread and, once a call is up, allocates nothing.
+
+mod call;
+mod command;
+mod latch;
+mod ports;
+mod schedule;
+mod sockets;
+mod thread;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use command::{EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, TrunkMedia};
+use peer::Identity;
+
+/// How many commands may wait for a worker; with more, new calls are refused.
+const COMMAND_QUEUE: usize = 4096;
+
+/// What the workers are made with.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// How many.
+    pub workers: usize,
+    /// Local addresses on which browsers reach them.
+    pub listen: Vec<IpAddr>,
+    /// The first worker's port for browsers, the others follow; 0 for any.
+    pub port: u16,
+    /// Put in candidates instead of the local addresses (1:1 NAT).
+    pub external_addresses: Vec<IpAddr>,
+    /// The local address towards telephones.
+    pub rtp_address: IpAddr,
+    /// Put in SDP towards telephones instead of it.
+    pub rtp_external: Option<IpAddr>,
+    /// Ports towards telephones, shared out among the workers.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// How long a port rests before its next call.
+    pub port_rest: Duration,
+    /// Silence of the telephone that ends a call.
+    pub timeout: Duration,
+    /// Time without a browser's consent after which nothing more is sent (RFC 7675).
+    pub consent_timeout: Duration,
+    /// How audio is encoded towards browsers.
+    pub opus: codecs::opus::EncoderSettings,
+    /// The certificate that browsers see.
+    pub identity: Arc<Identity>,
+}
+
+/// The workers of a gateway.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+}
+
+/// One worker, seen from the signalling plane. Clones talk to the same thread.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    commands: SyncSender<MediaCommand>,
+    waker: Arc<mio::Waker>,
+    candidates: Arc<[SocketAddr]>,
+    calls: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    handle: WorkerHandle,
+    local: Vec<SocketAddr>,
+    thread: JoinHandle<()>,
+}
+
+/// A worker did not take a command: its queue is full, or it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the media worker takes no more commands")]
+pub struct WorkerOverloaded;
+
+impl Workers {
+    /// Binds every port and starts the threads.
+    ///
+    /// # Errors
+    /// A port cannot be bound, or a thread cannot be started; the message names it.
+    pub fn start(settings: &WorkerSettings) -> std::io::Result<Self> {
+        let workers = (0..settings.workers.max(1)).map(|index| Worker::start(settings, index)).collect::<Result<_, _>>()?;
+        Ok(Self { workers })
+    }
+
+    /// The worker with the fewest calls.
+    pub fn least_loaded(&self) -> WorkerHandle {
+        let least = self.workers.iter().min_by_key(|worker| worker.handle.calls.load(Ordering::Relaxed));
+        // `start` makes at least one.
+        least.map(|worker| worker.handle.clone()).unwrap_or_else(|| unreachable!("there is at least one worker"))
+    }
+
+    /// Where browsers reach each worker, locally.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.workers.iter().flat_map(|worker| worker.local.iter().copied()).collect()
+    }
+
+    /// Ends every worker, calls and all, and waits for the threads.
+    pub fn stop(self) {
+        for worker in &self.workers {
+            // A full queue is emptied by the worker; `Stop` must get through.
+            let _ = worker.handle.commands.send(MediaCommand::Stop);
+            let _ = worker.handle.waker.wake();
+        }
+        for worker in self.workers {
+            if worker.thread.join().is_err() {
+                tracing::error!("a media worker had panicked");
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn start(settings: &WorkerSettings, index: usize) -> std::io::Result<Self> {
+        let (commands, inbox) = sync_channel(COMMAND_QUEUE);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let thread = thread::WorkerThread::bind(settings, index, inbox, Arc::clone(&calls))?;
+        let local = thread.local_addresses();
+        let candidates = candidates(&local, &settings.external_addresses);
+        let handle = WorkerHandle { commands, waker: thread.waker(), candidates, calls };
+        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
+        Ok(Self { handle, local, thread })
+    }
+}
+
+/// What browsers are told: the external addresses where there are any, else the local ones.
+fn candidates(local: &[SocketAddr], external: &[IpAddr]) -> Arc<[SocketAddr]> {
+    match (local.first(), external) {
+        (Some(first), [_, ..]) => external.iter().map(|address| SocketAddr::new(*address, first.port())).collect(),
+        _ => local.into(),
+    }
+}
+
+impl WorkerHandle {
+    /// Where browsers reach this worker.
+    pub fn candidates(&self) -> &[SocketAddr] {
+        &self.candidates
+    }
+
+    /// Hands the worker a command without waiting.
+    ///
+    /// # Errors
+    /// [`WorkerOverloaded`]: the command was not taken.
+    pub fn send(&self, command: MediaCommand) -> Result<(), WorkerOverloaded> {
+        match self.commands.try_send(command) {
+            Ok(()) => self.waker.wake().map_err(|_| WorkerOverloaded),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(WorkerOverloaded),
+        }
+    }
+}
+
+/// The ports of one worker: its share of the range, each starting at an even port.
+fn share_of_ports(range: &RangeInclusive<u16>, workers: usize, index: usize) -> (u16, u16) {
+    let first = u32::from(range.start().next_multiple_of(2));
+    let pairs = (u32::from(*range.end()) + 1).saturating_sub(first) / 2;
+    let share = pairs / u32::try_from(workers.max(1)).unwrap_or(1);
+    let start = first + 2 * share * u32::try_from(index).unwrap_or(0);
+    (u16::try_from(start).unwrap_or(u16::MAX), u16::try_from(share).unwrap_or(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests;

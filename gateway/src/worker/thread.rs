@@ -1,0 +1,384 @@
+//! The loop of one worker.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use peer::{Path, demux};
+use tokio::sync::mpsc;
+
+use super::call::{BrowserSockets, CallSettings, MediaCall, TrunkSockets};
+use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
+use super::ports::PortPool;
+use super::schedule::Schedule;
+use super::sockets::{browser_socket, call_socket};
+use super::{WorkerSettings, share_of_ports};
+use crate::call::CallId;
+
+/// How many datagrams of one socket are taken before the others get their turn.
+const BATCH: usize = 64;
+
+/// Larger datagrams are cut by the kernel, and what is cut fails its authentication.
+const DATAGRAM: usize = 2048;
+
+const WAKER: Token = Token(usize::MAX);
+
+/// A worker before and while it runs.
+pub(super) struct WorkerThread {
+    poll: Poll,
+    waker: Arc<Waker>,
+    inbox: Receiver<MediaCommand>,
+    browsers: BrowserSockets,
+    ports: PortPool,
+    rtp_address: IpAddr,
+    rtp_external: Option<IpAddr>,
+    settings: CallSettings,
+    calls: Calls,
+    count: Arc<AtomicUsize>,
+    /// Sockets with more datagrams than one batch.
+    unread: Vec<Token>,
+}
+
+/// The calls of a worker and the ways to find them. A call keeps its slot for life.
+#[derive(Default)]
+struct Calls {
+    slots: Vec<Option<Box<MediaCall>>>,
+    free: Vec<usize>,
+    by_id: HashMap<CallId, usize>,
+    by_path: HashMap<Path, usize>,
+    by_ufrag: HashMap<String, usize>,
+    schedule: Schedule,
+}
+
+impl WorkerThread {
+    pub(super) fn bind(settings: &WorkerSettings, index: usize, inbox: Receiver<MediaCommand>, count: Arc<AtomicUsize>) -> std::io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut browsers = Vec::new();
+        let offset = u16::try_from(index).unwrap_or(u16::MAX);
+        let mut port = if settings.port == 0 { 0 } else { settings.port.saturating_add(offset) };
+        for (n, ip) in settings.listen.iter().enumerate() {
+            let address = SocketAddr::new(*ip, port);
+            let mut socket = browser_socket(address).map_err(|error| std::io::Error::new(error.kind(), format!("UDP {address} for browsers: {error}")))?;
+            let local = socket.local_addr()?;
+            // A free port is chosen once; the worker's other addresses share it.
+            port = local.port();
+            poll.registry().register(&mut socket, Token(n), Interest::READABLE)?;
+            browsers.push((local, socket));
+        }
+        let (start, pairs) = share_of_ports(&settings.rtp_ports, settings.workers, index);
+        Ok(Self {
+            poll,
+            waker,
+            inbox,
+            browsers: BrowserSockets(browsers),
+            ports: PortPool::new(start, pairs, settings.port_rest),
+            rtp_address: settings.rtp_address,
+            rtp_external: settings.rtp_external,
+            settings: CallSettings {
+                identity: Arc::clone(&settings.identity),
+                silence: settings.timeout,
+                consent: settings.consent_timeout,
+                opus: settings.opus.clone(),
+            },
+            calls: Calls::default(),
+            count,
+            unread: Vec::with_capacity(1024),
+        })
+    }
+
+    pub(super) fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.browsers.0.iter().map(|(address, _)| *address).collect()
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Runs until [`MediaCommand::Stop`], or until nobody is left to command.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut datagram = [0; DATAGRAM];
+        let mut again = Vec::with_capacity(1024);
+        loop {
+            let wait = if self.unread.is_empty() {
+                self.calls.schedule.next().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            } else {
+                Some(std::time::Duration::ZERO)
+            };
+            if let Err(error) = self.poll.poll(&mut events, wait)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a media worker cannot wait for its sockets");
+                return;
+            }
+            if !self.take_commands() {
+                return;
+            }
+            std::mem::swap(&mut self.unread, &mut again);
+            for token in again.drain(..) {
+                self.read(token, &mut datagram);
+            }
+            for event in &events {
+                if event.token() != WAKER {
+                    self.read(event.token(), &mut datagram);
+                }
+            }
+            self.handle_timeouts();
+        }
+    }
+
+    fn read(&mut self, token: Token, datagram: &mut [u8; DATAGRAM]) {
+        let more = match self.browsers.0.len() {
+            browsers if token.0 < browsers => self.read_browsers(token.0, datagram),
+            browsers => {
+                let n = token.0 - browsers;
+                self.read_trunk(n / 2, n % 2 == 1, datagram)
+            }
+        };
+        if more {
+            self.unread.push(token);
+        }
+    }
+
+    /// Takes a batch of datagrams from browsers; true when there may be more.
+    fn read_browsers(&mut self, index: usize, datagram: &mut [u8; DATAGRAM]) -> bool {
+        let Some((local, _)) = self.browsers.0.get(index) else { return false };
+        let local = *local;
+        for _ in 0..BATCH {
+            let (len, remote) = match self.browsers.0[index].1.recv_from(datagram) {
+                Ok(received) => received,
+                Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock),
+            };
+            let now = Instant::now();
+            let path = Path { local, remote };
+            let packet = &mut datagram[..len];
+            let known = self.calls.by_path.get(&path).copied();
+            // A check names its call; everything else belongs to a path that a check has opened.
+            let slot = match demux::local_ufrag(packet) {
+                Some(ufrag) => self.calls.by_ufrag.get(ufrag).copied(),
+                None => known,
+            };
+            let Some(slot) = slot else { continue };
+            self.with_call(now, slot, |call, browsers| call.handle_browser(now, path, packet, browsers));
+            if known != Some(slot) {
+                self.calls.learn_path(path, slot);
+            }
+        }
+        true
+    }
+
+    /// Takes a batch of datagrams from one call's telephone; true when there may be more.
+    fn read_trunk(&mut self, slot: usize, rtcp: bool, datagram: &mut [u8; DATAGRAM]) -> bool {
+        for _ in 0..BATCH {
+            let Some(call) = self.calls.slots.get(slot).and_then(Option::as_ref) else { return false };
+            let socket = if rtcp { &call.sockets.rtcp } else { &call.sockets.rtp };
+            let (len, from) = match socket.recv_from(datagram) {
+                Ok(received) => received,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                // ICMP unreachable shows up as an error of the next receive.
+                Err(_) => continue,
+            };
+            let now = Instant::now();
+            let packet = &datagram[..len];
+            self.with_call(now, slot, |call, browsers| {
+                if rtcp {
+                    call.handle_trunk_rtcp(now, from, packet, browsers);
+                } else {
+                    call.handle_trunk_rtp(now, from, packet, browsers);
+                }
+            });
+        }
+        true
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = Instant::now();
+        while let Some(slot) = self.calls.schedule.pop_due(now) {
+            let due = self.calls.get(slot).and_then(|call| call.poll_timeout(now)).is_some_and(|at| at <= now);
+            if due {
+                self.with_call(now, slot, |call, browsers| call.handle_timeout(now, browsers));
+            } else {
+                self.calls.reschedule(now, slot);
+            }
+        }
+    }
+
+    /// Takes every waiting command; false when the worker is to end.
+    fn take_commands(&mut self) -> bool {
+        loop {
+            let command = match self.inbox.try_recv() {
+                Ok(command) => command,
+                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return self.stop(),
+            };
+            let now = Instant::now();
+            match command {
+                MediaCommand::Open(open, events) => self.open(now, &open, events),
+                MediaCommand::Bridge(id, media) => self.command(now, id, |call, browsers| call.bridge(now, media, browsers)),
+                MediaCommand::Answered(id) => self.command(now, id, |call, _| call.answered(now)),
+                MediaCommand::Dtmf(id, digit, duration) => {
+                    self.command(now, id, |call, browsers| call.send_digit(now, digit, duration, browsers));
+                }
+                MediaCommand::RestartIce(id, local, remote) => {
+                    if let Some(slot) = self.calls.by_id.get(&id).copied() {
+                        self.calls.by_ufrag.insert(local.ufrag.clone(), slot);
+                    }
+                    self.command(now, id, |call, _| call.restart_ice(now, local, remote));
+                }
+                MediaCommand::Close(id) => {
+                    if let Some(slot) = self.calls.by_id.get(&id).copied() {
+                        self.close(now, slot);
+                    }
+                }
+                MediaCommand::Sabotage(id) => self.command(now, id, |call, _| call.sabotaged = true),
+                MediaCommand::Stop => return self.stop(),
+            }
+        }
+    }
+
+    fn command(&mut self, now: Instant, id: CallId, act: impl FnOnce(&mut MediaCall, &BrowserSockets)) {
+        if let Some(slot) = self.calls.by_id.get(&id).copied() {
+            self.with_call(now, slot, act);
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        let now = Instant::now();
+        for slot in 0..self.calls.slots.len() {
+            self.close(now, slot);
+        }
+        false
+    }
+
+    fn open(&mut self, now: Instant, open: &OpenCall, events: mpsc::Sender<MediaEvent>) {
+        let opened = self.bind_call(now).and_then(|sockets| {
+            let port = sockets.port;
+            let call = MediaCall::open(now, open, &self.settings, sockets, events.clone());
+            call.map_err(|error| {
+                self.ports.give_back(now, port);
+                OpenError::Peer(error)
+            })
+        });
+        let slot = match opened.and_then(|call| self.insert(now, call)) {
+            Ok(slot) => slot,
+            Err(error) => {
+                let _ = events.try_send(MediaEvent::Refused(error));
+                return;
+            }
+        };
+        self.calls.by_ufrag.insert(open.local.ufrag.clone(), slot);
+        let rtp = SocketAddr::new(self.rtp_external.unwrap_or(self.rtp_address), self.calls.get(slot).map_or(0, |call| call.sockets.port));
+        let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
+        self.with_call(now, slot, |call, _| call.tell(MediaEvent::Opened { rtp, rtcp }));
+    }
+
+    /// The next port pair that can be bound; one that another program holds goes back to rest.
+    fn bind_call(&mut self, now: Instant) -> Result<TrunkSockets, OpenError> {
+        let mut last = OpenError::NoPort(self.rtp_address);
+        for _ in 0..self.ports.len().min(64) {
+            let Some(port) = self.ports.take(now) else { break };
+            let bind = |port| call_socket(SocketAddr::new(self.rtp_address, port));
+            match bind(port).and_then(|rtp| Ok((rtp, bind(port + 1)?))) {
+                Ok((rtp, rtcp)) => return Ok(TrunkSockets { rtp, rtcp, port }),
+                Err(error) => {
+                    self.ports.give_back(now, port);
+                    last = OpenError::Socket(format!("{}:{port}: {error}", self.rtp_address));
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn insert(&mut self, now: Instant, mut call: MediaCall) -> Result<usize, OpenError> {
+        let slot = self.calls.free.pop().unwrap_or(self.calls.slots.len());
+        let first = self.browsers.0.len() + 2 * slot;
+        let registry = self.poll.registry();
+        let registered = registry
+            .register(&mut call.sockets.rtp, Token(first), Interest::READABLE)
+            .and_then(|()| registry.register(&mut call.sockets.rtcp, Token(first + 1), Interest::READABLE));
+        if let Err(error) = registered {
+            self.ports.give_back(now, call.sockets.port);
+            if slot < self.calls.slots.len() {
+                self.calls.free.push(slot);
+            }
+            return Err(OpenError::Socket(error.to_string()));
+        }
+        self.calls.by_id.insert(call.id, slot);
+        if slot == self.calls.slots.len() {
+            self.calls.slots.push(None);
+        }
+        self.calls.slots[slot] = Some(Box::new(call));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    /// Lets a call do something. If it panics, it alone ends.
+    fn with_call(&mut self, now: Instant, slot: usize, act: impl FnOnce(&mut MediaCall, &BrowserSockets)) {
+        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let browsers = &self.browsers;
+        if catch_unwind(AssertUnwindSafe(|| act(call, browsers))).is_err() {
+            tracing::error!(call = %call.id, "a call's media panicked: it ends, the others go on");
+            let events = call.events();
+            self.remove(now, slot);
+            // The task of this call has room: at most a few digits wait in its queue.
+            let _ = events.try_send(MediaEvent::Panicked);
+        } else if call.is_abandoned() {
+            self.close(now, slot);
+        } else {
+            self.calls.reschedule(now, slot);
+        }
+    }
+
+    fn close(&mut self, now: Instant, slot: usize) {
+        let browsers = &self.browsers;
+        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let events = call.events();
+        let closed = catch_unwind(AssertUnwindSafe(|| call.close(now, browsers)));
+        self.remove(now, slot);
+        let event = match closed {
+            Ok(report) => MediaEvent::Closed(Box::new(report)),
+            Err(_) => MediaEvent::Panicked,
+        };
+        let _ = events.try_send(event);
+    }
+
+    fn remove(&mut self, now: Instant, slot: usize) {
+        let Some(mut call) = self.calls.slots.get_mut(slot).and_then(Option::take) else { return };
+        let _ = self.poll.registry().deregister(&mut call.sockets.rtp);
+        let _ = self.poll.registry().deregister(&mut call.sockets.rtcp);
+        self.ports.give_back(now, call.sockets.port);
+        self.calls.by_id.remove(&call.id);
+        self.calls.by_path.retain(|_, owner| *owner != slot);
+        self.calls.by_ufrag.retain(|_, owner| *owner != slot);
+        self.calls.free.push(slot);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if catch_unwind(AssertUnwindSafe(|| drop(call))).is_err() {
+            tracing::error!("a call's media panicked once more while it was put away");
+        }
+    }
+}
+
+impl Calls {
+    fn get(&self, slot: usize) -> Option<&MediaCall> {
+        self.slots.get(slot).and_then(Option::as_deref)
+    }
+
+    fn reschedule(&mut self, now: Instant, slot: usize) {
+        let deadline = self.get(slot).and_then(|call| call.poll_timeout(now));
+        self.schedule.set(slot, deadline);
+    }
+
+    /// A path becomes known once its call's ICE agent has authenticated a check on it.
+    fn learn_path(&mut self, path: Path, slot: usize) {
+        if self.get(slot).is_some_and(|call| call.is_validated(path)) {
+            self.by_path.insert(path, slot);
+        }
+    }
+}
