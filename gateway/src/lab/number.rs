@@ -9,6 +9,10 @@ const EARLY_SOUNDS: Duration = Duration::from_secs(5);
 /// How long `hangup` stays.
 const HANGS_UP_AFTER: Duration = Duration::from_secs(5);
 
+/// RFC 3261 §21.4.24 and §21.6.2.
+const BUSY_HERE: u16 = 486;
+const DECLINE: u16 = 603;
+
 /// The numbers of the lab phone: the user part of the address that is called, and what happens.
 pub const NUMBERS: &[(&str, &str)] = &[
     ("echo", "sends back what it hears, digits too"),
@@ -61,6 +65,11 @@ impl Number {
             _ => return None,
         })
     }
+
+    /// Whether there is ever anything to hear.
+    pub fn has_sound(self) -> bool {
+        !matches!(self, Number::Busy | Number::Reject)
+    }
 }
 
 /// What the phone does next.
@@ -72,10 +81,19 @@ pub enum Step {
     Progress,
     /// 200 with our SDP; sound goes on or starts.
     Answer,
-    /// A final refusal with this status.
+    /// A final response with this status.
     Refuse(u16),
     /// BYE.
-    HangUp,
+    HangUp(End),
+}
+
+/// Why the phone hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The number has done what it does.
+    Done,
+    /// The caller sent no RTP for too long.
+    Silence,
 }
 
 /// A number's way through one call.
@@ -116,7 +134,7 @@ impl Script {
             }
             State::Answered { hangs_up } => {
                 hangs_up.filter(|hangs_up| *hangs_up <= now)?;
-                (State::Over, Step::HangUp)
+                (State::Over, Step::HangUp(End::Done))
             }
             State::Over => return None,
         };
@@ -133,6 +151,11 @@ impl Script {
         }
     }
 
+    /// The call is over, whatever was to come.
+    pub fn end(&mut self) {
+        self.state = State::Over;
+    }
+
     fn first(&self, now: Instant) -> (State, Step) {
         let alerting = |answers: Option<Duration>| State::Alerting {
             answers: answers.map(|after| now + after),
@@ -146,8 +169,8 @@ impl Script {
             Number::Early => (alerting(Some(EARLY_SOUNDS)), Step::Progress),
             Number::Late => (alerting(Some(LATE_RINGS)), Step::Ring),
             Number::NoAnswer => (alerting(None), Step::Ring),
-            Number::Busy => (State::Over, Step::Refuse(486)),
-            Number::Reject => (State::Over, Step::Refuse(603)),
+            Number::Busy => (State::Over, Step::Refuse(BUSY_HERE)),
+            Number::Reject => (State::Over, Step::Refuse(DECLINE)),
         }
     }
 }
