@@ -3,6 +3,9 @@
 //! The message half: [`parse_datagram`] and [`stream::Framer`] make [`Message`]s of bytes, `to_bytes` makes bytes of
 //! them, [`admission`] says whether a request can be served at all, and [`verdict`] explains both for any bytes.
 
+pub mod dialog;
+pub mod endpoint;
+pub mod admission;
 pub mod headers;
 pub mod message;
 pub mod method;
@@ -11,7 +14,11 @@ pub mod parse;
 mod print;
 pub mod status;
 pub mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transaction;
 pub mod uri;
+pub mod verdict;
 
 pub use headers::{CSeq, Headers, NameAddr, ReasonHeader, Via};
 pub use message::{Message, Request, Response};

@@ -5,7 +5,7 @@
 //! [`Endpoint::poll_timeout`].
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Instant,
 };
 
@@ -13,15 +13,15 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use crate::{
     headers::ReasonHeader,
-    message::Message,
+    message::{Message, Response},
     method::StatusCode,
-    transaction::{ClientId, Layer, ServerId},
+    transaction::{ClientId, Layer, Output, ServerId},
 };
 
 mod admit;
 mod api;
-mod build;
 mod bucket;
+mod build;
 mod callee;
 mod caller;
 mod in_dialog;
@@ -34,7 +34,7 @@ pub use api::{
     Transport, TransportError,
 };
 use bucket::Bucket;
-use state::{Call, ClientUse};
+use state::{AckWait, Call, Calls, ClientUse, PendingBye, Up};
 
 /// What an endpoint holds at this moment, for metrics and for tests that look for leaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,14 +55,10 @@ pub struct Endpoint {
     /// Keys the To tags of stateless answers, so that a repeated request gets the same one (§8.2.7).
     stateless_secret: [u8; 16],
     layer: Layer,
-    calls: HashMap<Session, Call>,
-    next_session: u64,
-    /// Our tag names the dialog: it is 128 random bits. Call-ID and remote tag are then compared.
-    by_local_tag: HashMap<String, Session>,
+    calls: Calls,
     clients: HashMap<ClientId, ClientUse>,
     /// The INVITEs that wait for our final answer.
     pending_invites: HashMap<ServerId, Session>,
-    deadlines: BTreeSet<(Instant, Session)>,
     events: VecDeque<Event>,
     transmits: VecDeque<Transmit>,
     accepting: bool,
@@ -78,12 +74,9 @@ impl Endpoint {
             rng,
             stateless_secret,
             layer: Layer::new(config.timers),
-            calls: HashMap::new(),
-            next_session: 0,
-            by_local_tag: HashMap::new(),
+            calls: Calls::default(),
             clients: HashMap::new(),
             pending_invites: HashMap::new(),
-            deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             accepting: true,
@@ -130,7 +123,7 @@ impl Endpoint {
 
     /// When [`Endpoint::handle_timeout`] must next be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let calls = self.deadlines.first().map(|(at, _)| *at);
+        let calls = self.calls.next_deadline();
         match (self.layer.poll_timeout(), calls) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -174,7 +167,13 @@ impl Endpoint {
 
     /// Sends a provisional response (101 to 199) to an incoming call, with SDP for early media if given.
     /// It is repeated every minute (§13.3.1.1).
-    pub fn ring(&mut self, now: Instant, session: Session, status: StatusCode, body: Option<Vec<u8>>) {
+    pub fn ring(
+        &mut self,
+        now: Instant,
+        session: Session,
+        status: StatusCode,
+        body: Option<Vec<u8>>,
+    ) {
         self.send_provisional(now, session, status, body);
         self.settle(now);
     }
@@ -203,6 +202,82 @@ impl Endpoint {
         self.accepting = accepting;
     }
 
+    /// Carries out what the transactions ask for.
+    fn settle(&mut self, now: Instant) {
+        while let Some(output) = self.layer.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.transmits.push_back(transmit),
+                Output::ClientTimeout(id) => self.client_failed(now, id, None),
+                Output::ClientTransportError(id, error) => {
+                    self.client_failed(now, id, Some(error));
+                }
+                Output::ClientTerminated(id) => {
+                    self.clients.remove(&id);
+                }
+                Output::ServerTerminated(id) => {
+                    self.pending_invites.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// A response, once the transaction layer knows whose it is.
+    fn handle_response(&mut self, now: Instant, flow: Flow, response: Response) {
+        let Some((id, response)) = self.layer.handle_response(now, response) else {
+            return;
+        };
+        // The transaction's own ACK, if any, goes out before what the response leads to.
+        self.settle(now);
+        match self.clients.get(&id) {
+            Some(ClientUse::Invite(_)) => self.handle_invite_response(now, id, flow, &response),
+            Some(ClientUse::Bye(session)) if response.status.is_final() => {
+                let session = *session;
+                self.finish_bye(session, None);
+            }
+            Some(ClientUse::Bye(_) | ClientUse::Cancel) | None => {}
+        }
+    }
+
+    /// A transaction of ours got no answer, or could not be sent.
+    fn client_failed(&mut self, now: Instant, id: ClientId, error: Option<TransportError>) {
+        match self.clients.get(&id) {
+            Some(ClientUse::Invite(_)) => self.invite_failed(now, id, error),
+            Some(ClientUse::Bye(session)) => {
+                let session = *session;
+                self.finish_bye(session, Some(EndedBy::Timeout));
+            }
+            Some(ClientUse::Cancel) | None => {}
+        }
+    }
+
+    fn fire_call_timers(&mut self, now: Instant) {
+        for session in self.calls.due(now) {
+            match self.calls.get(session) {
+                Some(Call::Calling(_)) => self.fire_calling(now, session),
+                Some(Call::Ringing(_)) => self.fire_ringing(now, session),
+                Some(Call::Up(_)) => self.fire_unacknowledged(now, session),
+                Some(Call::Ending(_)) | None => {}
+            }
+        }
+    }
+
+    /// `cancel` and `bye`: whatever ends the call in the state it is in.
+    fn end_call(&mut self, now: Instant, session: Session, reason: Option<ReasonHeader>) {
+        match self.calls.get_mut(session) {
+            Some(Call::Calling(_)) => self.give_up(now, session, Failure::Cancelled, reason),
+            Some(Call::Ringing(_)) => {
+                let status = StatusCode::TEMPORARILY_UNAVAILABLE;
+                self.send_rejection(now, session, status, reason);
+            }
+            Some(Call::Up(Up {
+                ack: AckWait::Waiting(waiting),
+                ..
+            })) if waiting.first => waiting.then_bye = Some(PendingBye { reason }),
+            Some(Call::Up(_)) => self.send_bye(now, session, reason, Some(EndedBy::Local)),
+            Some(Call::Ending(_)) | None => {}
+        }
+    }
+
     /// How much it holds.
     pub fn load(&self) -> Load {
         Load {
@@ -214,6 +289,6 @@ impl Endpoint {
 
     /// Whether `session` has an established dialog that nobody has ended yet.
     pub fn is_up(&self, session: Session) -> bool {
-        matches!(self.calls.get(&session), Some(Call::Up(_)))
+        matches!(self.calls.get(session), Some(Call::Up(_)))
     }
 }

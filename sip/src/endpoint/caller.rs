@@ -1,0 +1,408 @@
+//! Calls we make (RFC 3261 §13.2, §9.1), and the BYEs of any call (§15.1.1).
+
+use std::time::Instant;
+
+use super::{
+    EndedBy, Endpoint, Error, Event, Failure, Flow, Invite, Session, Transmit, Transport,
+    TransportError,
+    build::LARGEST_DATAGRAM,
+    state::{
+        AckWait, Acknowledged, Call, Calling, ClientUse, Ending, InviteUse, Phase, Progress, Up,
+    },
+};
+use crate::{
+    dialog::Dialog,
+    headers::ReasonHeader,
+    message::{Request, Response},
+    method::StatusCode,
+    transaction::ClientId,
+};
+
+/// The most 2xx of one INVITE that are told apart; further forks are left to give up by themselves.
+const MAX_FORKS: usize = 16;
+
+impl Endpoint {
+    pub(super) fn start_invite(&mut self, now: Instant, invite: Invite) -> Result<Session, Error> {
+        let limits = self.config.limits;
+        if self.calls.len() >= limits.sessions {
+            return Err(Error::Overloaded {
+                limit: limits.sessions,
+            });
+        }
+        if self.layer.clients() >= limits.client_transactions {
+            return Err(Error::Overloaded {
+                limit: limits.client_transactions,
+            });
+        }
+        let local_tag = self.random_token();
+        let request = self.build_invite(&invite, &local_tag)?;
+        let mut flow = invite.target;
+        let mut fallback = None;
+        let mut addressed = self.address_invite(&request, flow.transport);
+        if flow.transport == Transport::Udp && addressed.to_bytes().len() > LARGEST_DATAGRAM {
+            fallback = Some(flow);
+            flow.transport = Transport::Tcp;
+            addressed = self.address_invite(&request, Transport::Tcp);
+        }
+        let broken = || Error::Address {
+            value: invite.to.to_string(),
+        };
+        let transaction = self
+            .layer
+            .begin_client(now, flow, addressed.clone())
+            .ok_or_else(broken)?;
+        let session = self.calls.fresh();
+        let invite_use = InviteUse {
+            session,
+            request: addressed,
+            flow,
+            fallback,
+            acks: Vec::new(),
+        };
+        self.clients
+            .insert(transaction, ClientUse::Invite(Box::new(invite_use)));
+        let phase = Phase::Calling {
+            ring_until: now + invite.ring_timeout,
+        };
+        let calling = Calling {
+            transaction,
+            local_tag,
+            phase,
+            early: Vec::new(),
+            last_progress: None,
+        };
+        self.calls.put(session, Call::Calling(calling));
+        Ok(session)
+    }
+
+    /// Stops wanting an answer: CANCEL now, or once something has come back (§9.1).
+    pub(super) fn give_up(
+        &mut self,
+        now: Instant,
+        session: Session,
+        why: Failure,
+        reason: Option<ReasonHeader>,
+    ) {
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
+        match calling.phase {
+            Phase::Calling { .. } => {
+                calling.phase = Phase::CancelWanted { why, reason };
+                self.calls.touch(session);
+            }
+            Phase::Proceeding { .. } => self.send_cancel(now, session, why, reason.as_ref()),
+            Phase::CancelWanted { .. } | Phase::Cancelling { .. } => {}
+        }
+    }
+
+    fn send_cancel(
+        &mut self,
+        now: Instant,
+        session: Session,
+        why: Failure,
+        reason: Option<&ReasonHeader>,
+    ) {
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
+        calling.phase = Phase::Cancelling {
+            why,
+            until: now + self.config.timers.transaction_timeout(),
+        };
+        let transaction = calling.transaction;
+        self.calls.touch(session);
+        let Some(ClientUse::Invite(invite)) = self.clients.get(&transaction) else {
+            return;
+        };
+        let flow = invite.flow;
+        let cancel = self.build_cancel(&invite.request, reason);
+        if let Some(id) = self.layer.begin_client(now, flow, cancel) {
+            self.clients.insert(id, ClientUse::Cancel);
+        }
+    }
+
+    /// The ring timeout, or the end of waiting for what a CANCEL should have brought.
+    pub(super) fn fire_calling(&mut self, now: Instant, session: Session) {
+        let Some(Call::Calling(calling)) = self.calls.get(session) else {
+            return;
+        };
+        match &calling.phase {
+            Phase::Calling { ring_until } | Phase::Proceeding { ring_until }
+                if now >= *ring_until =>
+            {
+                self.give_up(now, session, Failure::NoAnswer, None);
+            }
+            Phase::Cancelling { until, why } if now >= *until => {
+                let (transaction, why) = (calling.transaction, why.clone());
+                self.layer.abandon_client(transaction);
+                self.fail(session, why);
+            }
+            _ => {}
+        }
+    }
+
+    /// Timer B, or the flow of an INVITE failed.
+    pub(super) fn invite_failed(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        error: Option<TransportError>,
+    ) {
+        let Some(ClientUse::Invite(mut invite)) = self.clients.remove(&id) else {
+            return;
+        };
+        let session = invite.session;
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
+        if calling.transaction != id {
+            return;
+        }
+        if let Phase::CancelWanted { why, .. } | Phase::Cancelling { why, .. } = &calling.phase {
+            let why = why.clone();
+            return self.fail(session, why);
+        }
+        if error == Some(TransportError::ConnectFailed)
+            && let Some(flow) = invite.fallback.take()
+        {
+            let request = self.address_invite(&invite.request, flow.transport);
+            invite.flow = flow;
+            invite.request = request.clone();
+            return self.restart_invite(now, session, invite, request);
+        }
+        self.fail(session, error.map_or(Failure::Timeout, Failure::Transport));
+    }
+
+    fn restart_invite(
+        &mut self,
+        now: Instant,
+        session: Session,
+        invite: Box<InviteUse>,
+        request: Request,
+    ) {
+        let Some(id) = self.layer.begin_client(now, invite.flow, request) else {
+            let error = Failure::Transport(TransportError::ConnectFailed);
+            return self.fail(session, error);
+        };
+        self.clients.insert(id, ClientUse::Invite(invite));
+        if let Some(Call::Calling(calling)) = self.calls.get_mut(session) {
+            calling.transaction = id;
+        }
+    }
+
+    pub(super) fn handle_invite_response(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        from: Flow,
+        response: &Response,
+    ) {
+        if response.status.is_success() {
+            self.handle_success(now, id, from, response);
+        } else if response.status.is_provisional() {
+            self.handle_provisional(now, id, from, response);
+        } else {
+            self.handle_failure(id, response);
+        }
+    }
+
+    fn handle_provisional(&mut self, now: Instant, id: ClientId, from: Flow, response: &Response) {
+        let Some(ClientUse::Invite(invite)) = self.clients.get(&id) else {
+            return;
+        };
+        let session = invite.session;
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
+        match &calling.phase {
+            Phase::Calling { ring_until } => {
+                calling.phase = Phase::Proceeding {
+                    ring_until: *ring_until,
+                };
+            }
+            Phase::CancelWanted { why, reason } => {
+                let (why, reason) = (why.clone(), reason.clone());
+                return self.send_cancel(now, session, why, reason.as_ref());
+            }
+            Phase::Proceeding { .. } => {}
+            Phase::Cancelling { .. } => return,
+        }
+        let remote_tag = remote_tag(response);
+        if let Some(tag) = &remote_tag
+            && response.status != StatusCode::TRYING
+            && calling.early.len() < self.config.limits.early_dialogs
+            && !calling.early.iter().any(|early| early.remote_tag() == tag)
+            && let Ok(dialog) = Dialog::of_caller(&invite.request, response, invite.flow, from)
+        {
+            calling.early.push(dialog);
+        }
+        let progress = Progress {
+            remote_tag,
+            status: response.status,
+            body: body(response),
+        };
+        if calling.last_progress.as_ref() != Some(&progress) {
+            self.events.push_back(Event::Progress {
+                session,
+                status: progress.status,
+                body: progress.body.clone(),
+            });
+            calling.last_progress = Some(progress);
+        }
+    }
+
+    /// A 2xx: the first makes the call, unless it was given up; every repetition is ACKed again; the 2xx of another fork
+    /// is ACKed and its dialog ended (§13.2.2.4).
+    fn handle_success(&mut self, now: Instant, id: ClientId, from: Flow, response: &Response) {
+        let Some(ClientUse::Invite(invite)) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let tag = remote_tag(response).unwrap_or_default();
+        if let Some(known) = invite.acks.iter().find(|known| known.remote_tag == tag) {
+            self.transmits.push_back(known.ack.clone());
+            return;
+        }
+        if invite.acks.len() >= MAX_FORKS {
+            return;
+        }
+        let session = invite.session;
+        let number = invite.request.headers.cseq().map_or(1, |cseq| cseq.number);
+        let local_sdp = std::mem::take(&mut invite.request.body);
+        let dialog = Dialog::of_caller(&invite.request, response, invite.flow, from);
+        let Ok(mut dialog) = dialog else {
+            // A 2xx that no dialog can be made of cannot even be ACKed: the caller hears it failed.
+            return self.fail_if_calling(session, Failure::Transport(TransportError::Closed));
+        };
+        let ack = self.build_ack(&dialog, number);
+        self.transmits.push_back(ack.clone());
+        self.remember_ack(id, tag, ack);
+        let why = match self.calls.get(session) {
+            Some(Call::Calling(calling)) => match &calling.phase {
+                Phase::Calling { .. } | Phase::Proceeding { .. } => None,
+                Phase::CancelWanted { why, .. } | Phase::Cancelling { why, .. } => {
+                    Some(why.clone())
+                }
+            },
+            // Another fork has answered before.
+            _ => return self.send_hidden_bye(now, &mut dialog),
+        };
+        if let Some(why) = why {
+            self.send_hidden_bye(now, &mut dialog);
+            return self.fail(session, why);
+        }
+        self.calls.take(session);
+        let remote_sdp = response.body.clone();
+        let up = Up {
+            dialog,
+            local_sdp,
+            remote_sdp,
+            ack: AckWait::Confirmed,
+        };
+        self.calls.put(session, Call::Up(up));
+        self.events.push_back(Event::Answered {
+            session,
+            body: body(response),
+        });
+    }
+
+    fn remember_ack(&mut self, id: ClientId, remote_tag: String, ack: Transmit) {
+        if let Some(ClientUse::Invite(invite)) = self.clients.get_mut(&id) {
+            invite.acks.push(Acknowledged { remote_tag, ack });
+        }
+    }
+
+    fn handle_failure(&mut self, id: ClientId, response: &Response) {
+        let Some(ClientUse::Invite(invite)) = self.clients.get(&id) else {
+            return;
+        };
+        let session = invite.session;
+        let Some(Call::Calling(calling)) = self.calls.get(session) else {
+            return;
+        };
+        let given_up = match &calling.phase {
+            Phase::CancelWanted { why, .. } | Phase::Cancelling { why, .. } => Some(why.clone()),
+            Phase::Calling { .. } | Phase::Proceeding { .. } => None,
+        };
+        let failure = given_up.unwrap_or_else(|| Failure::Status {
+            status: response.status,
+            reason: response.reason.clone(),
+            reason_header: response.headers.reason(),
+            retry_after: response.headers.retry_after(),
+        });
+        self.fail(session, failure);
+    }
+
+    fn fail_if_calling(&mut self, session: Session, failure: Failure) {
+        if matches!(self.calls.get(session), Some(Call::Calling(_))) {
+            self.fail(session, failure);
+        }
+    }
+
+    fn fail(&mut self, session: Session, failure: Failure) {
+        if self.calls.take(session).is_some() {
+            self.events.push_back(Event::Failed { session, failure });
+        }
+    }
+
+    /// Ends a call that is up. `report` is what the application hears when the BYE is answered.
+    pub(super) fn send_bye(
+        &mut self,
+        now: Instant,
+        session: Session,
+        reason: Option<ReasonHeader>,
+        report: Option<EndedBy>,
+    ) {
+        let Some(Call::Up(mut up)) = self.calls.take(session) else {
+            return;
+        };
+        let bye = self.build_bye(&mut up.dialog, reason.as_ref());
+        let flow = up.dialog.next_hop();
+        let Some(id) = self.layer.begin_client(now, flow, bye) else {
+            return;
+        };
+        self.clients.insert(id, ClientUse::Bye(Some(session)));
+        let ending = Ending {
+            dialog: up.dialog,
+            reason,
+            report,
+        };
+        self.calls.put(session, Call::Ending(ending));
+    }
+
+    /// Ends a dialog that the application never saw.
+    fn send_hidden_bye(&mut self, now: Instant, dialog: &mut Dialog) {
+        let bye = self.build_bye(dialog, None);
+        if let Some(id) = self.layer.begin_client(now, dialog.next_hop(), bye) {
+            self.clients.insert(id, ClientUse::Bye(None));
+        }
+    }
+
+    /// Our BYE was answered, in whatever way, or never will be (§15.1.1).
+    pub(super) fn finish_bye(&mut self, session: Option<Session>, instead: Option<EndedBy>) {
+        let Some(session) = session else {
+            return;
+        };
+        if !matches!(self.calls.get(session), Some(Call::Ending(_))) {
+            return;
+        }
+        if let Some(Call::Ending(ending)) = self.calls.take(session)
+            && let Some(by) = ending.report
+        {
+            self.events.push_back(Event::Ended {
+                session,
+                reason: ending.reason,
+                by: instead.unwrap_or(by),
+            });
+        }
+    }
+}
+
+fn remote_tag(response: &Response) -> Option<String> {
+    let to = response.headers.to().ok()?;
+    to.tag().map(str::to_owned)
+}
+
+fn body(response: &Response) -> Option<Vec<u8>> {
+    (!response.body.is_empty()).then(|| response.body.clone())
+}

@@ -1,0 +1,146 @@
+//! Whole calls over a network that loses nothing.
+
+use super::help::{ANSWER, CALLEE, CALLER, OFFER, assert_empty, good, ring, seconds, up};
+use crate::{
+    ReasonHeader, StatusCode,
+    endpoint::{EndedBy, Event, Failure, Transport},
+};
+
+const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+
+#[test]
+fn a_call_rings_is_answered_and_ended_by_the_caller() {
+    for transport in BOTH {
+        let mut net = good();
+        let (caller, callee) = ring(&mut net, transport);
+        let now = net.now;
+        net.endpoints[CALLEE].ring(now, callee, StatusCode::RINGING, None);
+        net.run(seconds(3));
+        let now = net.now;
+        net.endpoints[CALLEE].accept(now, callee, ANSWER.to_vec());
+        net.run(seconds(3));
+        let events = net.events(CALLER);
+        let expected = [
+            Event::Progress {
+                session: caller,
+                status: StatusCode::TRYING,
+                body: None,
+            },
+            Event::Progress {
+                session: caller,
+                status: StatusCode::RINGING,
+                body: None,
+            },
+            Event::Answered {
+                session: caller,
+                body: Some(ANSWER.to_vec()),
+            },
+        ];
+        assert_eq!(events, expected, "{net:?}");
+        let confirmed = Event::Confirmed {
+            session: callee,
+            body: None,
+        };
+        assert_eq!(net.events(CALLEE), [confirmed]);
+        let reason = ReasonHeader::q850(16, "Normal call clearing");
+        let now = net.now;
+        net.endpoints[CALLER].bye(now, caller, Some(reason.clone()));
+        net.run(seconds(1));
+        let ended = |session, by| Event::Ended {
+            session,
+            reason: Some(reason.clone()),
+            by,
+        };
+        assert_eq!(net.events(CALLER), [ended(caller, EndedBy::Local)]);
+        assert_eq!(net.events(CALLEE), [ended(callee, EndedBy::Remote)]);
+        assert_empty(&mut net);
+    }
+}
+
+#[test]
+fn the_callee_ends_a_call() {
+    for transport in BOTH {
+        let mut net = good();
+        let (_, callee) = up(&mut net, transport);
+        let now = net.now;
+        net.endpoints[CALLEE].bye(now, callee, None);
+        net.run(seconds(1));
+        let ended = net.events(CALLER);
+        assert!(
+            matches!(
+                ended[..],
+                [Event::Ended {
+                    by: EndedBy::Remote,
+                    ..
+                }]
+            ),
+            "{net:?}"
+        );
+        assert_empty(&mut net);
+    }
+}
+
+#[test]
+fn the_offer_reaches_the_callee() {
+    let mut net = good();
+    let now = net.now;
+    let invite = super::help::invite(Transport::Udp);
+    net.endpoints[CALLER].invite(now, invite).unwrap();
+    let Some(Event::Incoming { request, flow, .. }) = net.run_to_event(CALLEE, seconds(1)) else {
+        panic!("{net:?}");
+    };
+    assert_eq!(request.body, OFFER);
+    assert_eq!(flow.remote, crate::testing::address(CALLER));
+    assert_eq!(request.headers.get("Content-Type"), Some("application/sdp"));
+    assert!(request.headers.supported().is_empty());
+}
+
+#[test]
+fn a_rejection_reaches_the_caller_with_its_reason() {
+    for transport in BOTH {
+        let mut net = good();
+        let (caller, callee) = ring(&mut net, transport);
+        let now = net.now;
+        let reason = ReasonHeader::q850(17, "User busy");
+        net.endpoints[CALLEE].reject(now, callee, StatusCode::BUSY_HERE, Some(reason.clone()));
+        net.run(seconds(1));
+        let failed = Event::Failed {
+            session: caller,
+            failure: Failure::Status {
+                status: StatusCode::BUSY_HERE,
+                reason: "Busy Here".to_owned(),
+                reason_header: Some(reason),
+                retry_after: None,
+            },
+        };
+        assert_eq!(net.events(CALLER).last(), Some(&failed));
+        assert_eq!(net.events(CALLEE), []);
+        assert_empty(&mut net);
+    }
+}
+
+#[test]
+fn a_cancelled_call_ends_on_both_sides_at_once() {
+    for transport in BOTH {
+        let mut net = good();
+        let (caller, callee) = ring(&mut net, transport);
+        let now = net.now;
+        net.endpoints[CALLEE].ring(now, callee, StatusCode::RINGING, None);
+        net.run(seconds(1));
+        let now = net.now;
+        let reason = ReasonHeader::q850(16, "Caller hung up");
+        net.endpoints[CALLER].cancel(now, caller, Some(reason.clone()));
+        net.run(seconds(1));
+        let failed = Event::Failed {
+            session: caller,
+            failure: Failure::Cancelled,
+        };
+        assert_eq!(net.events(CALLER).last(), Some(&failed), "{net:?}");
+        let cancelled = Event::Cancelled {
+            session: callee,
+            reason: Some(reason),
+        };
+        assert_eq!(net.events(CALLEE), [cancelled]);
+        assert_empty(&mut net);
+    }
+}

@@ -1,0 +1,4 @@
+//! Calls over the virtual network.
+
+mod calls;
+mod help;
