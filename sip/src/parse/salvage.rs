@@ -1,6 +1,6 @@
 //! What a response needs, from a request that could not be read.
 
-use super::{chars, limits};
+use super::{chars, cursor::Cursor, limits, values};
 use crate::{
     headers::{Headers, Name},
     message::COPIED,
@@ -49,9 +49,31 @@ pub(super) fn salvage(message: &[u8]) -> Option<Headers> {
         if value.len() > limits::LINE || vias > limits::VIAS || value.contains('\u{fffd}') {
             continue;
         }
-        let _ = found.push(name.canonical(), &value);
+        match name {
+            Name::Via => push_vias(&mut found, &value),
+            _ => drop(found.push(name.canonical(), &value)),
+        }
     }
     (found.first(Name::Via).is_some() && found.first(Name::CSeq).is_some()).then_some(found)
+}
+
+/// One entry a value, as the parser makes; of what cannot be told apart, one entry for all.
+fn push_vias(found: &mut Headers, line: &str) {
+    let mut cursor = Cursor::new(line);
+    let mut vias = Vec::new();
+    loop {
+        cursor.skip_space();
+        let start = cursor.at();
+        if values::via(&mut cursor).is_err() {
+            break drop(found.push("Via", line));
+        }
+        vias.push(cursor.since(start).trim_ascii_end());
+        match values::another(&mut cursor) {
+            Ok(true) => {}
+            Ok(false) => break vias.iter().for_each(|via| drop(found.push("Via", via))),
+            Err(_) => break drop(found.push("Via", line)),
+        }
+    }
 }
 
 /// A request line of any SIP version, and not ACK's.
