@@ -7,7 +7,18 @@ mod bridge;
 mod config;
 mod dtmf;
 mod format;
+mod outgoing;
+mod path;
+mod pipe;
+mod queue;
+mod receiver;
+mod reorder;
 mod report;
+mod rtcp;
+mod rtp;
+mod sequence;
+mod side;
+mod timeline;
 
 pub use bridge::{Bridge, BridgeEvent, PacketKind, Transmit};
 pub use config::{BridgeConfig, Limits};

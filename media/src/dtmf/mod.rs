@@ -1,6 +1,11 @@
 //! Keys pressed during a call: telephone-events (RFC 4733), received, relayed and sent, each digit once.
 
+pub(crate) mod payload;
+pub(crate) mod receive;
+pub(crate) mod send;
+
 use std::fmt;
+use std::time::Duration;
 
 /// One of the sixteen keys (RFC 4733 §3.2, events 0 to 15). Its `Debug` is redacted: digits are account numbers and
 /// PINs. `char::from` gives the key to those who may know it.
@@ -52,3 +57,35 @@ pub struct NotADigit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the queue of digits is full")]
 pub struct DtmfQueueFull;
+
+/// The longest a key can be held in one call of ours: an hour. What claims more is cut.
+const MAX_HELD: u64 = 3600 * Ticks::RATE;
+
+/// A length of time in 48000ths of a second: every clock of telephone-events divides it, so nothing is rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticks(u64);
+
+impl Ticks {
+    const RATE: u64 = 48_000;
+
+    fn from_units(units: u64, rate: u32) -> Self {
+        Self((units.saturating_mul(Self::RATE) / u64::from(rate.max(1))).min(MAX_HELD))
+    }
+
+    fn plus_one(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    fn to_units(self, rate: u32) -> u64 {
+        self.0 * u64::from(rate) / Self::RATE
+    }
+
+    fn from_duration(duration: Duration) -> Self {
+        let ticks = duration.as_nanos().saturating_mul(u128::from(Self::RATE)) / 1_000_000_000;
+        Self(u64::try_from(ticks).unwrap_or(MAX_HELD).min(MAX_HELD))
+    }
+
+    pub(crate) fn to_duration(self) -> Duration {
+        Duration::from_nanos(self.0 * 1_000_000_000 / Self::RATE)
+    }
+}

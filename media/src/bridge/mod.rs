@@ -1,0 +1,364 @@
+//! Both pipes of one call and the RTCP of both legs.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::path::Path;
+use crate::pipe::{Figures, Pipe};
+use crate::receiver::Accepted;
+use crate::reorder::Frame;
+use crate::rtp;
+use crate::side::Side;
+use crate::{BridgeConfig, BridgeReport, Digit, DtmfQueueFull, Leg, RtpFormat};
+
+/// Events that may wait to be fetched.
+const EVENTS: usize = 64;
+
+/// What a datagram to be sent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketKind {
+    /// An RTP packet.
+    Rtp,
+    /// A compound RTCP packet.
+    Rtcp,
+}
+
+/// A datagram that [`Bridge::poll_transmit`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where it goes.
+    pub leg: Leg,
+    /// RTP or RTCP: the caller encrypts each its own way.
+    pub kind: PacketKind,
+    /// Its length, from the beginning of the buffer.
+    pub len: usize,
+}
+
+/// What happened in the media of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BridgeEvent {
+    /// A key was pressed and let go, as a telephone-event of that leg.
+    Dtmf {
+        /// The leg it came from.
+        from: Leg,
+        /// The key.
+        digit: Digit,
+        /// How long it was held.
+        duration: Duration,
+    },
+    /// The first audio of a leg came.
+    FirstPacket {
+        /// The leg it came from.
+        from: Leg,
+    },
+}
+
+/// A call's media.
+///
+/// Drive it so: hand in packets as they come, and call [`Bridge::handle_timeout`] when [`Bridge::poll_timeout`] says.
+/// After each, call [`Bridge::poll_transmit`] and [`Bridge::poll_event`] until they have no more.
+#[derive(Debug)]
+pub struct Bridge {
+    config: BridgeConfig,
+    browser: Side,
+    trunk: Side,
+    /// Nothing flows until the trunk is connected.
+    to_trunk: Option<Pipe>,
+    to_browser: Option<Pipe>,
+    events: Events,
+    closed: bool,
+}
+
+impl Bridge {
+    /// A bridge with its browser's leg alone. What the browser says is counted and dropped.
+    pub fn new(now: Instant, config: BridgeConfig) -> Self {
+        let mut browser = Side::new(now, config.browser_start, config.seed, &config);
+        browser.set_format(config.browser);
+        let trunk = Side::new(
+            now,
+            config.trunk_start,
+            config.seed.rotate_left(32) ^ 1,
+            &config,
+        );
+        Self {
+            browser,
+            trunk,
+            to_trunk: None,
+            to_browser: None,
+            events: Events::new(),
+            closed: false,
+            config,
+        }
+    }
+
+    /// Connects the trunk, with early media or after the answer. Another call changes the format; our streams go on
+    /// without a jump.
+    pub fn connect_trunk(&mut self, _now: Instant, format: RtpFormat) {
+        if self.trunk.format != Some(format) {
+            self.trunk.set_format(format);
+            self.lay_pipes();
+        }
+    }
+
+    /// Changes the browser's format, after a renegotiation. Our streams go on without a jump.
+    pub fn change_browser(&mut self, _now: Instant, format: RtpFormat) {
+        if self.browser.format != Some(format) {
+            self.browser.set_format(format);
+            self.lay_pipes();
+        }
+    }
+
+    /// Takes a plaintext RTP packet of a leg. What is malformed, unknown or not of the leg's stream is counted and
+    /// dropped.
+    pub fn handle_rtp(&mut self, now: Instant, from: Leg, packet: &[u8]) {
+        if self.closed {
+            return;
+        }
+        let side = self.side_mut(from);
+        let Ok(packet) = rtp::read(packet) else {
+            side.receiver.figures.bad += 1;
+            return;
+        };
+        let audio = side
+            .format
+            .and_then(|format| format.codec_of(packet.payload_type));
+        let accepted = side
+            .receiver
+            .accept(now, &packet, audio.map(|codec| codec.clock_rate()));
+        match accepted {
+            Accepted::Drop => return,
+            Accepted::Wait => {}
+            Accepted::Play { restarted } => {
+                let (receiver, mut path) = self.path(from);
+                if restarted {
+                    path.restart(now);
+                }
+                receiver.figures.bad += path.take(now, &Frame::of(&packet, 0));
+            }
+        }
+        self.take_waiting(now, from);
+    }
+
+    /// Takes a plaintext RTCP packet of a leg.
+    pub fn handle_rtcp(&mut self, now: Instant, from: Leg, packet: &[u8]) {
+        let side = self.side_mut(from);
+        let Ok(news) = side.reporter.handle(now, packet, side.out.ssrc()) else {
+            side.receiver.figures.bad += 1;
+            return;
+        };
+        if !news {
+            return;
+        }
+        let loss = side.reporter.expected_loss();
+        let pipe = match from {
+            Leg::Browser => &mut self.to_browser,
+            Leg::Trunk => &mut self.to_trunk,
+        };
+        if let Some(pipe) = pipe {
+            pipe.set_expected_loss(loss);
+        }
+    }
+
+    /// Sends a digit that signalling asks for, after those that wait. Nothing is sent to a leg that takes no
+    /// telephone-events.
+    pub fn send_dtmf(
+        &mut self,
+        now: Instant,
+        to: Leg,
+        digit: Digit,
+        duration: Duration,
+    ) -> Result<(), DtmfQueueFull> {
+        let side = self.side_mut(to);
+        side.keys_out.press(digit, duration)?;
+        side.keys_out.handle_timeout(now, &mut side.out);
+        Ok(())
+    }
+
+    /// Whether packets go to the trunk (direction attributes, hold). Its stream's time goes on meanwhile.
+    pub fn set_trunk_sending(&mut self, sending: bool) {
+        self.trunk.out.set_sending(sending);
+    }
+
+    /// Whether packets go to the browser.
+    pub fn set_browser_sending(&mut self, sending: bool) {
+        self.browser.out.set_sending(sending);
+    }
+
+    /// Ends the media: RTCP goodbyes leave, then nothing more does.
+    pub fn close(&mut self, now: Instant) {
+        self.closed = true;
+        self.browser.reporter.close(now);
+        self.trunk.reporter.close(now);
+    }
+
+    /// Writes the next packet that is to be sent to the front of `buffer` (1500 octets hold every one). Call it until
+    /// there is none.
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
+        let Self {
+            browser,
+            trunk,
+            config,
+            closed,
+            ..
+        } = self;
+        for (leg, side) in [(Leg::Browser, browser), (Leg::Trunk, trunk)] {
+            if side.format.is_none() {
+                continue;
+            }
+            if !*closed && let Some(len) = side.out.poll(now, buffer) {
+                return Some(Transmit {
+                    leg,
+                    kind: PacketKind::Rtp,
+                    len,
+                });
+            }
+            let report =
+                side.reporter
+                    .poll(now, &config.cname, &side.out, &mut side.receiver, buffer);
+            if let Some(len) = report {
+                return Some(Transmit {
+                    leg,
+                    kind: PacketKind::Rtcp,
+                    len,
+                });
+            }
+        }
+        None
+    }
+
+    /// When [`Bridge::handle_timeout`] and [`Bridge::poll_transmit`] want to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = [
+            self.browser.poll_timeout(self.closed),
+            self.trunk.poll_timeout(self.closed),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        for leg in [Leg::Browser, Leg::Trunk] {
+            self.take_waiting(now, leg);
+            self.path(leg).1.handle_timeout(now);
+        }
+        for side in [&mut self.browser, &mut self.trunk] {
+            side.keys_out.handle_timeout(now, &mut side.out);
+        }
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<BridgeEvent> {
+        self.events.queue.pop_front()
+    }
+
+    /// When the last RTP packet of the leg's stream came.
+    pub fn last_packet(&self, leg: Leg) -> Option<Instant> {
+        self.side(leg).receiver.last_packet()
+    }
+
+    /// The figures so far.
+    pub fn report(&self) -> BridgeReport {
+        let figures = |pipe: &Option<Pipe>| {
+            pipe.as_ref()
+                .map_or(Figures::default(), |pipe| pipe.figures)
+        };
+        BridgeReport {
+            browser: self.browser.report(figures(&self.to_trunk)),
+            trunk: self.trunk.report(figures(&self.to_browser)),
+            dropped_events: self.events.dropped,
+        }
+    }
+
+    /// Lays both pipes between the formats of now.
+    fn lay_pipes(&mut self) {
+        let (Some(browser), Some(trunk)) = (self.browser.format, self.trunk.format) else {
+            return;
+        };
+        let concealment = self.config.limits.concealment;
+        let lay = |pipe: &mut Option<Pipe>, from: &RtpFormat, to: &RtpFormat| {
+            // It fails only for want of memory; then the pipe of before, or silence, is the best there is.
+            let Ok(new) = Pipe::new(from, to, self.config.opus, concealment) else {
+                return;
+            };
+            match pipe {
+                Some(pipe) => pipe.replace(new),
+                None => *pipe = Some(new),
+            }
+        };
+        lay(&mut self.to_trunk, &browser, &trunk);
+        lay(&mut self.to_browser, &trunk, &browser);
+    }
+
+    /// Takes the packets whose turn has come.
+    fn take_waiting(&mut self, now: Instant, from: Leg) {
+        let (receiver, mut path) = self.path(from);
+        let mut bad = 0;
+        while let Some(frame) = receiver.pop(now) {
+            bad += path.take(now, &frame);
+        }
+        receiver.figures.bad += bad;
+    }
+
+    /// The way of a leg's packets.
+    fn path(&mut self, from: Leg) -> (&mut crate::receiver::Receiver, Path<'_>) {
+        let (side, other, pipe) = match from {
+            Leg::Browser => (&mut self.browser, &mut self.trunk, &mut self.to_trunk),
+            Leg::Trunk => (&mut self.trunk, &mut self.browser, &mut self.to_browser),
+        };
+        let path = Path {
+            from,
+            format: side.format,
+            keys_in: &mut side.keys_in,
+            heard: &mut side.heard,
+            pipe: pipe.as_mut(),
+            keys_out: &mut other.keys_out,
+            out: &mut other.out,
+            events: &mut self.events,
+        };
+        (&mut side.receiver, path)
+    }
+
+    fn side(&self, leg: Leg) -> &Side {
+        match leg {
+            Leg::Browser => &self.browser,
+            Leg::Trunk => &self.trunk,
+        }
+    }
+
+    fn side_mut(&mut self, leg: Leg) -> &mut Side {
+        match leg {
+            Leg::Browser => &mut self.browser,
+            Leg::Trunk => &mut self.trunk,
+        }
+    }
+}
+
+/// Events that wait. When nobody fetches them the newest is dropped and counted.
+#[derive(Debug)]
+pub(crate) struct Events {
+    queue: VecDeque<BridgeEvent>,
+    dropped: u64,
+}
+
+impl Events {
+    fn new() -> Self {
+        Self {
+            queue: VecDeque::with_capacity(EVENTS),
+            dropped: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: BridgeEvent) {
+        if self.queue.len() == EVENTS {
+            self.dropped += 1;
+        } else {
+            self.queue.push_back(event);
+        }
+    }
+}

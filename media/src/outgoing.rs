@@ -1,0 +1,220 @@
+//! One of our RTP streams: its SSRC, sequence and timestamps are ours and never jump.
+
+use std::time::{Duration, Instant};
+
+use crate::format::{Codec, RtpFormat, StreamStart};
+use crate::queue::Queue;
+use crate::rtp::Header;
+use crate::timeline::samples_in;
+
+/// Behind this much unplayed time an event may start without moving the stream on, in samples (60 ms).
+const SLACK: u64 = 480;
+
+/// Audio for one packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Audio<'a> {
+    pub(crate) payload: &'a [u8],
+    /// Its samples at 8 kHz.
+    pub(crate) samples: usize,
+    /// How many samples came in with the packet it was made of.
+    pub(crate) burst: usize,
+    /// Whether it is the first packet made of that one.
+    pub(crate) first: bool,
+}
+
+/// A stream towards one leg.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    ssrc: u32,
+    sequence: u16,
+    /// The timestamp of the next audio.
+    timestamp: u32,
+    /// When the audio before `timestamp` was played.
+    played: Option<Instant>,
+    /// Samples that an event moved the stream on by, before the audio's own pause told of them.
+    ahead: u64,
+    marker: bool,
+    format: Option<RtpFormat>,
+    sending: bool,
+    queue: Queue,
+    /// When the last packet in the queue leaves, and the audio that waits in it.
+    last_due: Option<Instant>,
+    /// What we sent, for RTCP.
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+    pub(crate) overrun: u64,
+}
+
+impl Outgoing {
+    /// A stream that has sent nothing.
+    pub(crate) fn new(start: StreamStart) -> Self {
+        Self {
+            ssrc: start.ssrc,
+            sequence: start.sequence,
+            timestamp: start.timestamp,
+            played: None,
+            ahead: 0,
+            marker: true,
+            format: None,
+            sending: true,
+            queue: Queue::new(),
+            last_due: None,
+            packets: 0,
+            octets: 0,
+            overrun: 0,
+        }
+    }
+
+    /// Takes up a format, or another one: the timestamps go on from where they are, at its clock (RFC 7160 §4).
+    pub(crate) fn set_format(&mut self, format: RtpFormat) {
+        self.marker |= self
+            .format
+            .is_some_and(|before| before.codec != format.codec);
+        self.format = Some(format);
+    }
+
+    /// The format, once there is one.
+    pub(crate) fn format(&self) -> Option<&RtpFormat> {
+        self.format.as_ref()
+    }
+
+    /// Our SSRC.
+    pub(crate) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Whether packets leave (hold). The stream's time goes on meanwhile.
+    pub(crate) fn set_sending(&mut self, sending: bool) {
+        self.sending = sending;
+        self.marker = true;
+    }
+
+    /// Sends audio that follows the audio before it.
+    pub(crate) fn audio(&mut self, now: Instant, audio: Audio<'_>) {
+        let Some(format) = self.format else { return };
+        if self.sending {
+            let due = self.due(now, &audio);
+            let marker = std::mem::take(&mut self.marker);
+            self.push(
+                due,
+                format.payload_type_out,
+                marker,
+                self.timestamp,
+                audio.payload,
+            );
+        }
+        self.advance(now, audio.samples as u64);
+    }
+
+    /// Leaves out a pause; the packet after it begins a talkspurt (RFC 3551 §4.1).
+    pub(crate) fn skip(&mut self, now: Instant, samples: u64) {
+        if samples == 0 {
+            return;
+        }
+        let already = samples.min(self.ahead);
+        self.ahead -= already;
+        self.marker = true;
+        self.advance(now, samples - already);
+    }
+
+    /// Leaves out sequence numbers: what was lost on the way to us is lost for them. At most a few, whatever they say.
+    pub(crate) fn lose(&mut self, packets: u64) {
+        self.sequence = self.sequence.wrapping_add(packets.min(16) as u16);
+        // A loss is no talkspurt.
+        self.marker &= packets == 0;
+    }
+
+    /// The timestamp at which an event begins (RFC 4733 §2.4.1.1): now, as the stream counts.
+    pub(crate) fn begin_event(&mut self, now: Instant) -> u32 {
+        if let Some(played) = self.played {
+            let idle = samples_in(now, played);
+            if idle > SLACK {
+                self.ahead += idle;
+                self.advance(now, idle);
+            }
+        }
+        self.marker = true;
+        self.timestamp
+    }
+
+    /// Sends a telephone-event packet.
+    pub(crate) fn event(&mut self, now: Instant, timestamp: u32, marker: bool, payload: &[u8; 4]) {
+        let Some(payload_type) = self.format.and_then(|format| format.telephone_event_out) else {
+            return;
+        };
+        if self.sending {
+            let due = self.last_due.map_or(now, |last| last.max(now));
+            self.push(due, payload_type, marker, timestamp, payload);
+        }
+    }
+
+    /// The stream's timestamp at this moment, for a sender report (RFC 3550 §6.4.1).
+    pub(crate) fn timestamp_at(&self, now: Instant) -> u32 {
+        let since = self.played.map_or(0, |played| samples_in(now, played));
+        self.timestamp.wrapping_add(since as u32 * self.units())
+    }
+
+    /// Copies the next packet that is due to `buffer`; its length.
+    pub(crate) fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            match self.queue.pop(now, buffer)? {
+                0 => self.overrun += 1,
+                len => {
+                    self.packets += 1;
+                    self.octets += (len - crate::rtp::HEADER) as u64;
+                    return Some(len);
+                }
+            }
+        }
+    }
+
+    /// When the next packet is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.queue.due()
+    }
+
+    /// A packet that comes of an in-order one leaves at once; those that come of the same one, or of a closed gap,
+    /// follow it at the pace of their audio, or twice that while more waits than one packet brought.
+    fn due(&self, now: Instant, audio: &Audio<'_>) -> Instant {
+        let Some(last) = self.last_due.filter(|last| *last > now || !audio.first) else {
+            return now;
+        };
+        let pace = Duration::from_micros(audio.samples as u64 * 125);
+        let waiting = last.saturating_duration_since(now) + pace;
+        let burst = Duration::from_micros(audio.burst as u64 * 125);
+        let pace = if waiting > burst { pace / 2 } else { pace };
+        (last + pace).max(now)
+    }
+
+    fn push(
+        &mut self,
+        due: Instant,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+    ) {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let header = Header {
+            ssrc: self.ssrc,
+            sequence,
+            timestamp,
+            marker,
+            payload_type,
+        };
+        self.overrun += self.queue.push(due, &header.to_bytes(), payload);
+        self.last_due = Some(due);
+    }
+
+    fn advance(&mut self, now: Instant, samples: u64) {
+        self.timestamp = self.timestamp.wrapping_add(samples as u32 * self.units());
+        self.played = Some(now);
+    }
+
+    fn units(&self) -> u32 {
+        self.format
+            .map_or(Codec::Pcmu, |format| format.codec)
+            .units_per_sample()
+    }
+}

@@ -1,0 +1,91 @@
+//! The way of one leg's packets, in order, to the other leg.
+
+use std::time::Instant;
+
+use crate::bridge::{BridgeEvent, Events};
+use crate::dtmf::{receive, receive::Heard, send};
+use crate::format::{Leg, RtpFormat};
+use crate::outgoing::Outgoing;
+use crate::pipe::Pipe;
+use crate::reorder::Frame;
+
+/// Comfort noise (RFC 3389): a pause, with a hint at how it sounds.
+const COMFORT_NOISE: u8 = 13;
+
+/// What a packet meets on its way.
+#[derive(Debug)]
+pub(crate) struct Path<'a> {
+    pub(crate) from: Leg,
+    pub(crate) format: Option<RtpFormat>,
+    pub(crate) keys_in: &'a mut receive::Receiver,
+    pub(crate) heard: &'a mut bool,
+    pub(crate) pipe: Option<&'a mut Pipe>,
+    pub(crate) keys_out: &'a mut send::Sender,
+    pub(crate) out: &'a mut Outgoing,
+    pub(crate) events: &'a mut Events,
+}
+
+impl Path<'_> {
+    /// Takes the next packet; says whether it was bad (1) or not (0).
+    pub(crate) fn take(&mut self, now: Instant, frame: &Frame<'_>) -> u64 {
+        let Some(format) = self.format else { return 1 };
+        if Some(frame.payload_type) == format.telephone_event_in {
+            for heard in self
+                .keys_in
+                .handle(now, frame.timestamp, frame.marker, frame.payload)
+                .into_iter()
+                .flatten()
+            {
+                self.relay(now, heard);
+            }
+            return 0;
+        }
+        let Some(codec) = format.codec_of(frame.payload_type) else {
+            return u64::from(frame.payload_type != COMFORT_NOISE);
+        };
+        if !std::mem::replace(self.heard, true) {
+            self.events
+                .push(BridgeEvent::FirstPacket { from: self.from });
+        }
+        let muted = self.keys_out.is_sounding();
+        if let Some(pipe) = &mut self.pipe {
+            pipe.play(now, frame, codec, muted, self.out);
+        }
+        0
+    }
+
+    /// Another source begins.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        if let Some(pipe) = &mut self.pipe {
+            pipe.restart();
+        }
+        if let Some(ended) = self.keys_in.restart() {
+            self.relay(now, ended);
+        }
+    }
+
+    /// Ends an event whose sender is silent.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(ended) = self.keys_in.handle_timeout(now) {
+            self.relay(now, ended);
+        }
+    }
+
+    fn relay(&mut self, now: Instant, heard: Heard) {
+        match heard {
+            // A full queue of digits that cannot be sent as fast as they come: this one is not relayed.
+            Heard::Began(digit, held, volume) => drop(self.keys_out.begin(digit, held, volume)),
+            Heard::Held(held) => self.keys_out.hold(held),
+            Heard::Ended(digit, held) => {
+                self.keys_out.release(held);
+                let duration = held.to_duration();
+                self.events.push(BridgeEvent::Dtmf {
+                    from: self.from,
+                    digit,
+                    duration,
+                });
+            }
+        }
+        self.keys_out.handle_timeout(now, self.out);
+    }
+}

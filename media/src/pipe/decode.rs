@@ -1,0 +1,68 @@
+//! Their audio to 8 kHz linear, and what was lost of it made up.
+
+use codecs::conceal::Concealer;
+use codecs::{g711, opus};
+
+use super::{Figures, MAX_CONCEALED};
+use crate::format::Codec;
+
+/// A decoder and its way of concealing.
+#[derive(Debug)]
+pub(super) enum Decode {
+    Opus(Box<opus::Decoder>),
+    G711(Box<Concealer>),
+}
+
+impl Decode {
+    pub(super) fn new(codec: Codec) -> Result<Self, opus::Error> {
+        Ok(match codec {
+            Codec::Opus => Decode::Opus(Box::new(opus::Decoder::new()?)),
+            Codec::Pcmu | Codec::Pcma => Decode::G711(Box::new(Concealer::new())),
+        })
+    }
+
+    /// Makes up `pcm`, the audio that was lost right before `packet`.
+    pub(super) fn fill(&mut self, packet: &[u8], pcm: &mut [i16], figures: &mut Figures) {
+        debug_assert!(pcm.len() <= MAX_CONCEALED);
+        let filled = match self {
+            Decode::Opus(decoder) => decoder.decode_fec(packet, pcm).is_ok(),
+            Decode::G711(concealer) => {
+                concealer.conceal(pcm);
+                true
+            }
+        };
+        if !filled {
+            pcm.fill(0);
+        }
+        figures.concealed += pcm.len() as u64;
+        if matches!(self, Decode::Opus(_)) && opus::has_fec(packet) {
+            let covered = opus::packet_samples(packet).unwrap_or(0);
+            figures.recovered += pcm.len().min(covered) as u64;
+        }
+    }
+
+    /// Decodes a packet to `pcm`, as long as its audio. What cannot be decoded is concealed.
+    pub(super) fn decode(
+        &mut self,
+        codec: Codec,
+        packet: &[u8],
+        pcm: &mut [i16],
+        figures: &mut Figures,
+    ) {
+        match (self, codec.law()) {
+            (Decode::Opus(decoder), None) => {
+                if decoder.decode(packet, pcm).is_err() {
+                    figures.undecodable += 1;
+                    if decoder.conceal(pcm.len(), pcm).is_err() {
+                        pcm.fill(0);
+                    }
+                }
+            }
+            (Decode::G711(concealer), Some(law)) => {
+                g711::decode_into(law, packet, pcm);
+                concealer.receive(pcm);
+            }
+            _ => pcm.fill(0),
+        }
+    }
+}

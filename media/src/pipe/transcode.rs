@@ -1,0 +1,121 @@
+//! From one codec to another by way of 8 kHz linear samples: the gateway's main job.
+
+use codecs::opus::{self, EncoderSettings};
+
+use super::decode::Decode;
+use super::encode::{Encode, MAX_ENCODED};
+use super::{Figures, MAX_CONCEALED, Pass};
+use crate::format::{Codec, RtpFormat};
+use crate::outgoing::{Audio, Outgoing};
+
+/// The longest frame of ours: 60 ms.
+const MAX_FRAME: usize = 480;
+
+#[derive(Debug)]
+pub(super) struct Transcode {
+    input: Codec,
+    decode: Decode,
+    /// Audio of a packet of ours that is not full yet: `frame[..filled]` of `size`.
+    frame: [i16; MAX_FRAME],
+    filled: usize,
+    size: usize,
+    encode: Encode,
+}
+
+impl Transcode {
+    pub(super) fn new(
+        input: Codec,
+        to: &RtpFormat,
+        settings: EncoderSettings,
+    ) -> Result<Self, opus::Error> {
+        Ok(Self {
+            input,
+            decode: Decode::new(input)?,
+            frame: [0; MAX_FRAME],
+            filled: 0,
+            size: to.packet_samples(),
+            encode: Encode::new(to.codec, settings)?,
+        })
+    }
+
+    pub(super) fn input(&self) -> Codec {
+        self.input
+    }
+
+    /// What was lost before the packet, then the packet.
+    pub(super) fn play(
+        &mut self,
+        mut pass: Pass,
+        payload: &[u8],
+        concealed: usize,
+        muted: bool,
+        out: &mut Outgoing,
+        figures: &mut Figures,
+    ) -> bool {
+        let mut pcm = [0; MAX_CONCEALED];
+        if concealed > 0 {
+            let lost = &mut pcm[..concealed];
+            self.decode.fill(payload, lost, figures);
+            self.write(&mut pass, lost, out);
+        }
+        let audio = &mut pcm[..pass.burst];
+        self.decode.decode(pass.codec, payload, audio, figures);
+        if muted {
+            self.pause(pass, audio.len() as u64, out);
+        } else {
+            self.write(&mut pass, audio, out);
+        }
+        true
+    }
+
+    /// Time without audio. A packet that is not full yet is filled up with silence; the rest is a gap of ours.
+    pub(super) fn pause(&mut self, mut pass: Pass, samples: u64, out: &mut Outgoing) {
+        let mut rest = samples;
+        if self.filled > 0 && rest > 0 {
+            let padding =
+                (self.size - self.filled).min(usize::try_from(rest).unwrap_or(usize::MAX));
+            self.write(&mut pass, &[0; MAX_FRAME][..padding], out);
+            rest -= padding as u64;
+        }
+        out.skip(pass.now, rest);
+    }
+
+    pub(super) fn set_expected_loss(&mut self, percent: u8) {
+        if let Encode::Opus(encoder) = &mut self.encode {
+            // A percentage is always taken; if not, the old one does.
+            let _ = encoder.set_expected_loss(percent);
+        }
+    }
+
+    fn write(&mut self, pass: &mut Pass, mut pcm: &[i16], out: &mut Outgoing) {
+        while !pcm.is_empty() {
+            let (now, later) = pcm.split_at(pcm.len().min(self.size - self.filled));
+            self.frame[self.filled..self.filled + now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            pcm = later;
+            if self.filled == self.size {
+                self.filled = 0;
+                self.send(pass, out);
+            }
+        }
+    }
+
+    fn send(&mut self, pass: &mut Pass, out: &mut Outgoing) {
+        let mut packet = [0; MAX_ENCODED];
+        match self.encode.encode(&self.frame[..self.size], &mut packet) {
+            Some(payload) => {
+                let first = std::mem::take(&mut pass.first);
+                out.audio(
+                    pass.now,
+                    Audio {
+                        payload,
+                        samples: self.size,
+                        burst: pass.burst,
+                        first,
+                    },
+                );
+            }
+            None => out.skip(pass.now, self.size as u64),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What one leg sends us: which of its sources we follow, in order, and how well it arrives.
+
+use std::time::{Duration, Instant};
+
+use crate::reorder::{Frame, Offer, Reorder};
+use crate::rtp::Packet;
+use crate::sequence::{Arrival, Jitter, Tracker};
+
+/// A source that has been silent for this long gives way to another one at its first packet. Before that, two
+/// packets in a row are needed: a stray packet does not take a stream over.
+const QUIET: Duration = Duration::from_millis(60);
+
+/// Receives one leg's stream. Allocates when made, never after.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    epoch: Instant,
+    source: Option<Source>,
+    /// The last packet of another source.
+    candidate: Option<(u32, u16)>,
+    reorder: Reorder,
+    /// Lost by the sources before this one.
+    lost_before: u64,
+    pub(crate) figures: Figures,
+}
+
+/// The source that is followed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) ssrc: u32,
+    pub(crate) tracker: Tracker,
+    pub(crate) jitter: Jitter,
+    last: Instant,
+}
+
+/// Counts over all sources.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Figures {
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+    pub(crate) reordered: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) late: u64,
+    pub(crate) bad: u64,
+    pub(crate) source_changes: u64,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It is to be played, then whatever [`Receiver::pop`] has.
+    Play {
+        /// It begins a new source: timestamps before it say nothing about its own.
+        restarted: bool,
+    },
+    /// It waits; [`Receiver::pop`] may have something.
+    Wait,
+    /// It is dropped.
+    Drop,
+}
+
+impl Receiver {
+    /// A receiver that has heard nothing.
+    pub(crate) fn new(now: Instant, reorder_wait: Duration) -> Self {
+        Self {
+            epoch: now,
+            source: None,
+            candidate: None,
+            reorder: Reorder::new(reorder_wait),
+            lost_before: 0,
+            figures: Figures::default(),
+        }
+    }
+
+    /// Takes a packet. `clock_rate` is that of its audio, or `None` for what says nothing about jitter.
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        clock_rate: Option<u32>,
+    ) -> Accepted {
+        let Some(source) = self
+            .source
+            .as_mut()
+            .filter(|source| source.ssrc == packet.ssrc)
+        else {
+            return self.consider(now, packet);
+        };
+        self.candidate = None;
+        let arrival = source.tracker.record(packet.sequence);
+        if arrival == Arrival::Jump {
+            self.figures.bad += 1;
+            return Accepted::Drop;
+        }
+        source.last = now;
+        if let Some(rate) = clock_rate {
+            let elapsed = now.saturating_duration_since(self.epoch).as_micros() as u64;
+            source.jitter.record(
+                (elapsed * u64::from(rate) / 1_000_000) as u32,
+                packet.timestamp,
+            );
+        }
+        self.figures.packets += 1;
+        self.figures.octets += packet.payload.len() as u64;
+        let sequence = match arrival {
+            Arrival::Ahead(sequence) => sequence,
+            Arrival::Behind(sequence) => {
+                self.figures.reordered += 1;
+                sequence
+            }
+            Arrival::Restart(first) => {
+                source.jitter.restart();
+                self.figures.source_changes += 1;
+                return self.start(first);
+            }
+            Arrival::Duplicate | Arrival::Jump => {
+                self.figures.duplicates += 1;
+                return Accepted::Drop;
+            }
+        };
+        match self.reorder.offer(now, sequence, packet) {
+            Offer::Now => Accepted::Play { restarted: false },
+            Offer::Held => Accepted::Wait,
+            Offer::Late => {
+                self.figures.late += 1;
+                Accepted::Drop
+            }
+        }
+    }
+
+    /// The next packet whose turn it is.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Frame<'_>> {
+        self.reorder.pop(now)
+    }
+
+    /// When a gap is given up.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.reorder.deadline()
+    }
+
+    /// The source that is followed, once there is one.
+    pub(crate) fn source(&mut self) -> Option<&mut Source> {
+        self.source.as_mut()
+    }
+
+    /// When the last packet of a followed source came.
+    pub(crate) fn last_packet(&self) -> Option<Instant> {
+        self.source.as_ref().map(|source| source.last)
+    }
+
+    /// Packets that never came.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost_before
+            + self
+                .source
+                .as_ref()
+                .map_or(0, |source| source.tracker.lost())
+    }
+
+    /// The jitter of the current source, in RTP clock units.
+    pub(crate) fn jitter(&self) -> u32 {
+        self.source
+            .as_ref()
+            .map_or(0, |source| source.jitter.units())
+    }
+
+    /// The codec's clock changed.
+    pub(crate) fn restart_jitter(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.jitter = Jitter::default();
+        }
+    }
+
+    /// A packet of a source that is not followed.
+    fn consider(&mut self, now: Instant, packet: &Packet<'_>) -> Accepted {
+        let follows = self.candidate == Some((packet.ssrc, packet.sequence.wrapping_sub(1)));
+        let quiet = match &self.source {
+            None => true,
+            Some(source) => now.saturating_duration_since(source.last) > QUIET,
+        };
+        if !quiet && !follows {
+            self.candidate = Some((packet.ssrc, packet.sequence));
+            self.figures.bad += 1;
+            return Accepted::Drop;
+        }
+        self.lost_before = self.lost();
+        self.figures.source_changes += u64::from(self.source.is_some());
+        self.candidate = None;
+        let tracker = Tracker::new(packet.sequence);
+        let first = tracker.first();
+        self.source = Some(Source {
+            ssrc: packet.ssrc,
+            tracker,
+            jitter: Jitter::default(),
+            last: now,
+        });
+        self.figures.packets += 1;
+        self.figures.octets += packet.payload.len() as u64;
+        self.start(first)
+    }
+
+    fn start(&mut self, first: u64) -> Accepted {
+        self.reorder.restart(first + 1);
+        Accepted::Play { restarted: true }
+    }
+}
