@@ -39,6 +39,8 @@ pub(crate) struct Outgoing {
     queue: Queue,
     /// When the last packet in the queue leaves, and the audio that waits in it.
     last_due: Option<Instant>,
+    /// That packet leaves later than it could.
+    late: bool,
     /// What we sent, for RTCP.
     pub(crate) packets: u64,
     pub(crate) octets: u64,
@@ -59,6 +61,7 @@ impl Outgoing {
             sending: true,
             queue: Queue::new(),
             last_due: None,
+            late: false,
             packets: 0,
             octets: 0,
             overrun: 0,
@@ -173,17 +176,23 @@ impl Outgoing {
         self.queue.due()
     }
 
-    /// A packet that comes of an in-order one leaves at once; those that come of the same one, or of a closed gap,
-    /// follow it at the pace of their audio, or twice that while more waits than one packet brought.
-    fn due(&self, now: Instant, audio: &Audio<'_>) -> Instant {
-        let Some(last) = self.last_due.filter(|last| *last > now || !audio.first) else {
-            return now;
-        };
+    /// A packet of ours that holds no less than one of theirs leaves at once, unless the one before
+    /// it is late itself. Where several come of one of theirs, or of a gap that was closed, they
+    /// follow each other at the pace of their audio, or twice that to catch up.
+    fn due(&mut self, now: Instant, audio: &Audio<'_>) -> Instant {
+        let at_once = audio.first && audio.burst <= audio.samples;
         let pace = Duration::from_micros(audio.samples as u64 * 125);
-        let waiting = last.saturating_duration_since(now) + pace;
         let burst = Duration::from_micros(audio.burst as u64 * 125);
-        let pace = if waiting > burst { pace / 2 } else { pace };
-        (last + pace).max(now)
+        let due = match self.last_due {
+            Some(last) if self.late || !at_once => {
+                let waiting = last.saturating_duration_since(now) + pace;
+                let catching_up = at_once || waiting > burst;
+                (last + if catching_up { pace / 2 } else { pace }).max(now)
+            }
+            _ => now,
+        };
+        self.late = due > now;
+        due
     }
 
     fn push(
