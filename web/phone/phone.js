@@ -15,6 +15,8 @@ import { View } from "./view.js";
 /** @typedef {import("../client/call.js").Call} Call */
 
 const QUALITY_EVERY_MS = 1000;
+/** How long a key is held for its second meaning. */
+const HOLD_MS = 500;
 
 class Phone {
   view = new View();
@@ -25,6 +27,8 @@ class Phone {
   choice = loadChoice();
   #sent = "";
   #measured = 0;
+  /** The key was held, and has had its effect: the click at its release is none. */
+  #held = false;
 
   start() {
     const { view, client } = this;
@@ -37,6 +41,7 @@ class Phone {
     view.number.addEventListener("input", () => view.showErase());
     view.erase.addEventListener("click", () => this.#erase());
     view.keypad.addEventListener("click", (event) => this.#handleKeypad(event));
+    view.keypad.addEventListener("pointerdown", (event) => this.#handleHold(event));
     view.lab.addEventListener("click", (event) => this.#handleLab(event));
     view.hangup.addEventListener("click", (event) => {
       // The second click of a double one on "Call" lands here.
@@ -55,6 +60,8 @@ class Phone {
     });
     this.#startDevices();
     this.#tick();
+    // On a touch screen this would open the keyboard over the keypad.
+    if (matchMedia("(pointer: fine)").matches) view.number.focus();
     client.connect();
   }
 
@@ -153,9 +160,32 @@ class Phone {
   #handleKeypad(event) {
     const button = event.target instanceof Element ? event.target.closest("button") : null;
     if (!button?.dataset.key) return;
+    if (this.#held) {
+      this.#held = false;
+      return;
+    }
     this.sound.wake();
     if (this.view.remote.srcObject && this.view.remote.paused) void this.view.remote.play().catch(() => {});
     this.press(button.dataset.key);
+  }
+
+  /**
+   * A `0` held down is the `+` of an international number.
+   * @param {PointerEvent} event
+   */
+  #handleHold(event) {
+    this.#held = false;
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    if (button?.dataset.key !== "0" || (this.call && !this.call.ended)) return;
+    const release = new AbortController();
+    const timer = setTimeout(() => {
+      release.abort();
+      this.#held = true;
+      this.press("+");
+    }, HOLD_MS);
+    for (const type of ["pointerup", "pointerleave", "pointercancel"]) {
+      button.addEventListener(type, () => clearTimeout(timer), { signal: release.signal, once: true });
+    }
   }
 
   /** @param {MouseEvent} event */

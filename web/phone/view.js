@@ -60,6 +60,7 @@ export class View {
     setText(this.#state, words);
     setText(this.#detail, detailWords(state, sent, call?.receivedDigits ?? ""));
     this.number.readOnly = live;
+    for (const button of this.lab.querySelectorAll("button")) button.setAttribute("aria-disabled", String(live));
     this.#swapButtons(live);
     const muted = live && call !== null && call.muted;
     this.mute.setAttribute("aria-pressed", String(muted));
