@@ -182,20 +182,20 @@ impl Dialog {
                 .is_ok_and(|from| from.tag().unwrap_or_default() == self.remote_tag)
     }
 
-    /// Whether a request may come from there: over UDP, only from an address of the dialog itself. A forger who has
-    /// seen the tags but sits elsewhere is refused. A TCP connection has proved its address.
+    /// Whether a request may come from there: only from an address of the dialog itself, over UDP with its port. A forger
+    /// who has seen the tags but sits elsewhere is refused.
     pub fn expects_from(&self, from: Flow) -> bool {
-        from.transport == Transport::Tcp
-            || self.flow.remote == from.remote
-            || self
-                .answered_from
-                .is_some_and(|flow| flow.remote == from.remote)
-            || literal(&self.remote_target).is_some_and(|flow| flow.remote == from.remote)
-            || self
-                .route_set
-                .first()
-                .and_then(|route| literal(&route.uri))
-                .is_some_and(|flow| flow.remote == from.remote)
+        let first_route = self.route_set.first().map(|route| &route.uri);
+        let known = [
+            Some(self.flow),
+            self.answered_from,
+            literal(&self.remote_target),
+            first_route.and_then(literal),
+        ];
+        known
+            .into_iter()
+            .flatten()
+            .any(|flow| is_same_peer(flow, from))
     }
 
     /// Takes note of a request's CSeq.
@@ -258,6 +258,15 @@ impl Dialog {
         }
     }
 
+    /// Where a request may be tried once more when the flow it went to is gone, such as a TCP connection that the other
+    /// side had opened: the host is the one we know.
+    pub fn alternative(&self, failed: Flow) -> Option<Flow> {
+        let named = self.named_next_hop()?;
+        let other = if failed == named { self.flow } else { named };
+        let known = other.remote.ip() == self.flow.remote.ip();
+        (other != failed && known).then_some(other)
+    }
+
     fn named_next_hop(&self) -> Option<Flow> {
         match self.route_set.first() {
             Some(route) => literal(&route.uri),
@@ -299,6 +308,14 @@ impl Dialog {
                 printed(&self.route_set),
             ),
         }
+    }
+}
+
+/// Whether both flows lead to one peer. A TCP connection has a port of its own, and has proved its address.
+pub(crate) fn is_same_peer(known: Flow, from: Flow) -> bool {
+    match from.transport {
+        Transport::Udp => known.remote == from.remote,
+        Transport::Tcp => known.remote.ip() == from.remote.ip(),
     }
 }
 

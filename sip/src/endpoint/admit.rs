@@ -8,6 +8,7 @@ use super::{
     build::{ALLOW, put, stamp_received},
 };
 use crate::{
+    admission,
     message::{Request, Response},
     method::{Method, StatusCode},
     transaction::Received,
@@ -30,7 +31,7 @@ impl Endpoint {
         if request.method == Method::Cancel {
             return self.handle_cancel(now, flow, request);
         }
-        if let Err(rejection) = admit(&request) {
+        if let Err(rejection) = admission::admit(&request) {
             return self.reject_statelessly(flow, &request, &rejection);
         }
         let in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
@@ -73,12 +74,15 @@ impl Endpoint {
         self.send_statelessly(flow, response);
     }
 
-    fn reject_statelessly(&mut self, flow: Flow, request: &Request, rejection: &Rejection) {
+    fn reject_statelessly(
+        &mut self,
+        flow: Flow,
+        request: &Request,
+        rejection: &admission::Rejection,
+    ) {
         let tag = self.stateless_tag(&request.headers);
-        let mut response = self.build_response(request, rejection.status, Some(&tag));
-        for (name, value) in &rejection.headers {
-            put(&mut response.headers, name, value);
-        }
+        let mut response = rejection.respond(request);
+        self.finish_response(&mut response, Some(&tag));
         self.send_statelessly(flow, response);
     }
 
@@ -92,6 +96,8 @@ impl Endpoint {
     pub(super) fn refuse_statelessly(&mut self, now: Instant, flow: Flow, mut response: Response) {
         if self.refusals.take(now) {
             stamp_received(&mut response.headers, flow);
+            let tag = self.stateless_tag(&response.headers);
+            self.finish_response(&mut response, Some(&tag));
             self.send_statelessly(flow, response);
         }
     }
@@ -115,52 +121,4 @@ impl Endpoint {
         put(&mut response.headers, "Supported", "");
         response
     }
-}
-
-/// Why a request is refused by its own content.
-#[derive(Debug)]
-pub(super) struct Rejection {
-    status: StatusCode,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl Rejection {
-    fn new(status: StatusCode) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-        }
-    }
-
-    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.headers.push((name, value.to_string()));
-        self
-    }
-}
-
-fn admit(request: &Request) -> Result<(), Rejection> {
-    match &request.method {
-        Method::Other(_) => {
-            return Err(Rejection::new(StatusCode::NOT_IMPLEMENTED).with("Allow", ALLOW));
-        }
-        Method::Invite | Method::Bye | Method::Options => {}
-        _ => return Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED).with("Allow", ALLOW)),
-    }
-    if request.headers.max_forwards() == Some(0) {
-        return Err(Rejection::new(StatusCode::TOO_MANY_HOPS));
-    }
-    let required = request.headers.require();
-    if !required.is_empty() {
-        let unsupported = required.join(", ");
-        return Err(Rejection::new(StatusCode::BAD_EXTENSION).with("Unsupported", unsupported));
-    }
-    let is_sdp = request
-        .headers
-        .content_type()
-        .is_none_or(|kind| kind.covers("application", "sdp"));
-    if !request.body.is_empty() && !is_sdp {
-        let rejection = Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        return Err(rejection.with("Accept", "application/sdp"));
-    }
-    Ok(())
 }

@@ -164,12 +164,13 @@ impl Endpoint {
     pub(super) fn build_bye(
         &mut self,
         dialog: &mut Dialog,
+        flow: Flow,
         reason: Option<&ReasonHeader>,
     ) -> Request {
         let mut bye = dialog.request(Method::Bye);
         put_reason(&mut bye.headers, reason);
         put(&mut bye.headers, "User-Agent", &self.config.user_agent);
-        self.stamp_via(&mut bye, dialog.next_hop().transport);
+        self.stamp_via(&mut bye, flow.transport);
         bye
     }
 
@@ -194,14 +195,19 @@ impl Endpoint {
         tag: Option<&str>,
     ) -> Response {
         let mut response = request.response(status);
+        self.finish_response(&mut response, tag);
+        response
+    }
+
+    /// Our tag, unless there is one, and our name.
+    pub(super) fn finish_response(&self, response: &mut Response, tag: Option<&str>) {
         if let Some(tag) = tag
-            && let Ok(to) = request.headers.to()
+            && let Ok(to) = response.headers.to()
             && to.tag().is_none()
         {
             let _ = response.headers.set("To", to.with_tag(tag));
         }
         put(&mut response.headers, "Server", &self.config.user_agent);
-        response
     }
 
     /// An answer that makes or keeps a dialog: with Record-Route, Contact, and SDP if any (§12.1.1).

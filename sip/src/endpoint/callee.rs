@@ -8,7 +8,7 @@ use super::{
     state::{AckWait, Call, PendingBye, Repeat, Ringing, Unacknowledged, Up},
 };
 use crate::{
-    dialog::Dialog,
+    dialog::{Dialog, is_same_peer},
     headers::ReasonHeader,
     message::{Request, Response},
     method::StatusCode,
@@ -36,7 +36,7 @@ impl Endpoint {
             request: request.clone(),
             flow,
             dialog,
-            until: now + self.config.ring_limit,
+            until: now + self.ring_limit(&request),
             repeat: None,
         };
         self.calls.put(session, Call::Ringing(ringing));
@@ -45,6 +45,13 @@ impl Endpoint {
             request,
             flow,
         });
+    }
+
+    /// How long the application may take: our own limit, or the caller's Expires (§13.3.1).
+    fn ring_limit(&self, invite: &Request) -> Duration {
+        let own = self.config.ring_limit;
+        let expires = invite.headers.expires();
+        expires.map_or(own, |seconds| own.min(Duration::from_secs(seconds.into())))
     }
 
     pub(super) fn send_provisional(
@@ -187,7 +194,7 @@ impl Endpoint {
         let known = self
             .layer
             .find_cancelled(&cancel)
-            .filter(|(_, from)| *from == flow)
+            .filter(|(_, from)| is_same_peer(*from, flow))
             .map(|(id, _)| id);
         let Some(invite) = known else {
             return self.answer_statelessly(flow, &cancel, StatusCode::CALL_DOES_NOT_EXIST);
@@ -218,7 +225,11 @@ impl Endpoint {
             return;
         };
         if now >= ringing.until {
-            let status = StatusCode::TEMPORARILY_UNAVAILABLE;
+            let expired = ringing.request.headers.expires().is_some();
+            let status = match expired {
+                true => StatusCode::REQUEST_TERMINATED,
+                false => StatusCode::TEMPORARILY_UNAVAILABLE,
+            };
             return self.cancel_ringing(now, session, status, None);
         }
         if let Some(repeat) = &ringing.repeat

@@ -353,27 +353,57 @@ impl Endpoint {
         reason: Option<ReasonHeader>,
         report: Option<EndedBy>,
     ) {
-        let Some(Call::Up(mut up)) = self.calls.take(session) else {
+        let Some(Call::Up(up)) = self.calls.take(session) else {
             return;
         };
-        let bye = self.build_bye(&mut up.dialog, reason.as_ref());
         let flow = up.dialog.next_hop();
-        let Some(id) = self.layer.begin_client(now, flow, bye) else {
-            return;
-        };
-        self.clients.insert(id, ClientUse::Bye(Some(session)));
         let ending = Ending {
             dialog: up.dialog,
             reason,
             report,
+            flow,
+            retried: false,
         };
-        self.calls.put(session, Call::Ending(ending));
+        self.begin_bye(now, session, ending);
+    }
+
+    fn begin_bye(&mut self, now: Instant, session: Session, mut ending: Ending) {
+        let reason = ending.reason.as_ref();
+        let bye = self.build_bye(&mut ending.dialog, ending.flow, reason);
+        if let Some(id) = self.layer.begin_client(now, ending.flow, bye) {
+            self.clients.insert(id, ClientUse::Bye(Some(session)));
+            self.calls.put(session, Call::Ending(ending));
+        }
+    }
+
+    /// The BYE could not be sent, or nobody answered it. If its TCP connection is gone there may be another way.
+    pub(super) fn bye_failed(
+        &mut self,
+        now: Instant,
+        session: Option<Session>,
+        error: Option<TransportError>,
+    ) {
+        let other = session.and_then(|session| match self.calls.get(session) {
+            Some(Call::Ending(ending)) if error.is_some() && !ending.retried => {
+                Some((session, ending.dialog.alternative(ending.flow)?))
+            }
+            _ => None,
+        });
+        let Some((session, flow)) = other else {
+            return self.finish_bye(session, Some(EndedBy::Timeout));
+        };
+        if let Some(Call::Ending(mut ending)) = self.calls.take(session) {
+            ending.flow = flow;
+            ending.retried = true;
+            self.begin_bye(now, session, ending);
+        }
     }
 
     /// Ends a dialog that the application never saw.
     fn send_hidden_bye(&mut self, now: Instant, dialog: &mut Dialog) {
-        let bye = self.build_bye(dialog, None);
-        if let Some(id) = self.layer.begin_client(now, dialog.next_hop(), bye) {
+        let flow = dialog.next_hop();
+        let bye = self.build_bye(dialog, flow, None);
+        if let Some(id) = self.layer.begin_client(now, flow, bye) {
             self.clients.insert(id, ClientUse::Bye(None));
         }
     }

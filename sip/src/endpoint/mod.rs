@@ -244,7 +244,7 @@ impl Endpoint {
             Some(ClientUse::Invite(_)) => self.invite_failed(now, id, error),
             Some(ClientUse::Bye(session)) => {
                 let session = *session;
-                self.finish_bye(session, Some(EndedBy::Timeout));
+                self.bye_failed(now, session, error);
             }
             Some(ClientUse::Cancel) | None => {}
         }

@@ -124,6 +124,10 @@ pub(super) struct Ending {
     pub(super) reason: Option<ReasonHeader>,
     /// What to report when it is answered; nothing if the application knows already.
     pub(super) report: Option<EndedBy>,
+    /// Where the BYE went.
+    pub(super) flow: Flow,
+    /// It has been sent a second time, by another way.
+    pub(super) retried: bool,
 }
 
 /// What a request of ours is for.
