@@ -34,7 +34,7 @@ pub struct Negotiated {
     pub remote_rtcp: Option<SocketAddr>,
     /// RTP and RTCP share one port (RFC 5761).
     pub rtcp_mux: bool,
-    /// Other formats the other side may send under the payload type given, without a new offer (RFC 3264 §7).
+    /// Other formats the other side may send, under the payload types given, without a new offer (RFC 3264 §7).
     pub also_accepted: Vec<Format>,
     /// What was ignored, repaired or chosen while reading.
     pub notes: Vec<Note>,

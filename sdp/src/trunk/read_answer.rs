@@ -105,7 +105,12 @@ fn choose(
     }
     let mut usable = usable.into_iter();
     let (codec, format) = usable.next()?;
-    let others: Vec<_> = usable.map(|(_, format)| format).collect();
+    // They come under our numbers: a description numbers what its writer receives (RFC 3264 §5.1).
+    let others: Vec<_> = usable
+        .filter(|(other, _)| *other != codec)
+        .filter_map(|(other, _)| ours.iter().find(|format| format.codec() == Some(other)))
+        .cloned()
+        .collect();
     if !others.is_empty() {
         notes.push(Note::new(
             Action::Kept,

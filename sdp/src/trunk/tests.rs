@@ -541,3 +541,17 @@ fn a_profile_is_read_from_settings_and_unknown_keys_are_mistakes() {
     assert!(toml::from_str::<Profile>("codec = []").is_err());
     assert_eq!(toml::from_str::<Profile>("").ok(), Some(Profile::default()));
 }
+
+#[test]
+fn other_codecs_of_an_answer_come_under_our_numbers() {
+    let agreed = agreed(
+        "m=audio 4000 RTP/AVP 0 120\na=rtpmap:120 opus/48000/2",
+        &with_opus(),
+    );
+    let also: Vec<_> = agreed
+        .also_accepted
+        .iter()
+        .map(|one| one.payload_type)
+        .collect();
+    assert_eq!(also, [107]);
+}
