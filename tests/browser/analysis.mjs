@@ -61,7 +61,7 @@ export function dominant(samples, rate) {
   const [a, b, c] = [spectrum[best - 1], spectrum[best], spectrum[best + 1]].map((p) => Math.log(p + 1e-30));
   const shift = a - 2 * b + c === 0 ? 0 : (0.5 * (a - c)) / (a - 2 * b + c);
   const hz = ((best + shift) * rate) / size;
-  const level = dbfs(goertzel(samples, rate, hz));
+  const level = dbfs(mean(windows(samples, size).map((block) => goertzel(block, rate, hz))));
   return level < SILENCE_DBFS - 30 ? { dominant_hz: null, dominant_dbfs: level } : { dominant_hz: round(hz, 1), dominant_dbfs: level };
 }
 
@@ -143,6 +143,10 @@ function windows(samples, size) {
   const list = [];
   for (let at = 0; at + size <= samples.length; at += size) list.push(samples.subarray(at, at + size));
   return list;
+}
+
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / (values.length || 1);
 }
 
 function power(samples) {

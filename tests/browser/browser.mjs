@@ -36,6 +36,7 @@ export class Browser {
     dial: ({ number, page }) => this.#dial(this.#page(page), number),
     lab: ({ number, page }) => this.#page(page).locator(`#lab button[data-number=${JSON.stringify(number)}]`).click(),
     press: ({ keys, gap_ms, page }) => this.#press(this.#page(page), keys, gap_ms ?? 250),
+    keyboard: ({ key, page }) => this.#page(page).keyboard.press(key),
     hangup: ({ page }) => this.#page(page).locator("#hangup").click(),
     mute: ({ on, page }) => this.#mute(this.#page(page), on ?? true),
     state: ({ page }) => this.#page(page).evaluate(readState),
