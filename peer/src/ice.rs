@@ -8,6 +8,7 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub(crate) use answer::MAX_ANSWER;
 pub(crate) const MAX_PATHS: usize = 8;
 /// A browser checks its selected pair at least this often.
 const QUIET: Duration = Duration::from_secs(3);
+/// Transactions remembered against replay from another source.
+const REMEMBERED: usize = 64;
 /// Packets of media in a row by which a controller shows which nominated pair it uses.
 const MEDIA_SHOWS: u8 = 5;
 
@@ -145,6 +148,8 @@ pub(crate) struct Agent {
     selected: Option<SocketAddr>,
     consent_timeout: Duration,
     checked: bool,
+    /// The latest transactions and their sources.
+    recent: VecDeque<(u128, SocketAddr)>,
 }
 
 impl Agent {
@@ -160,6 +165,7 @@ impl Agent {
             selected: None,
             consent_timeout,
             checked: false,
+            recent: VecDeque::with_capacity(REMEMBERED),
         }
     }
 
@@ -237,6 +243,9 @@ impl Agent {
         let Some(algorithm) = check.authenticate(&session.key) else {
             return Checked::Dropped;
         };
+        if self.is_replayed(from, check.transaction()) {
+            return Checked::Dropped;
+        }
         let Some(len) = check.answer(from, &session.key, algorithm, out) else {
             return Checked::Dropped;
         };
@@ -246,6 +255,21 @@ impl Agent {
             .then(|| self.validated(now, from, generation, &check))
             .flatten();
         Checked::Answered { len, change }
+    }
+
+    /// A check proves its source only once: whoever has overheard one must not move the media by
+    /// sending it again from elsewhere. Retransmissions come from the same source.
+    fn is_replayed(&mut self, from: SocketAddr, transaction: u128) -> bool {
+        match self.recent.iter().find(|(seen, _)| *seen == transaction) {
+            Some((_, source)) => *source != from,
+            None => {
+                if self.recent.len() == REMEMBERED {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back((transaction, from));
+                false
+            }
+        }
     }
 
     fn validated(

@@ -46,6 +46,10 @@ impl<'a> Check<'a> {
         std::str::from_utf8(value).ok()
     }
 
+    pub(super) fn transaction(&self) -> u128 {
+        self.message.transaction_id().into()
+    }
+
     /// The algorithm of the MESSAGE-INTEGRITY that holds (RFC 8489 §9.1.3).
     pub(super) fn authenticate(&self, key: &IntegrityKey) -> Option<IntegrityAlgorithm> {
         self.message.validate_integrity_with_key(key).ok()

@@ -48,22 +48,27 @@ impl Cipher {
         let mut buffer = [0; 32];
         let (key, _) = buffer.split_at_mut(profile.key_len());
         derivation.derive(encryption, key)?;
-        let algorithm = match profile {
-            Profile::Aes128CmSha1_80 => {
-                let (mut tag_key, mut salt) = ([0; 20], [0; 14]);
-                derivation.derive(authentication, &mut tag_key)?;
-                derivation.derive(salting, &mut salt)?;
-                return Ok(Self::Cm {
-                    key: counter_mode(key)?,
-                    salt,
-                    authentication: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &tag_key),
-                });
-            }
-            Profile::AeadAes128Gcm => &AES_128_GCM,
-            Profile::AeadAes256Gcm => &AES_256_GCM,
-        };
+        if profile == Profile::Aes128CmSha1_80 {
+            let (mut tag_key, mut salt) = ([0; 20], [0; 14]);
+            derivation.derive(authentication, &mut tag_key)?;
+            derivation.derive(salting, &mut salt)?;
+            return Ok(Self::Cm {
+                key: counter_mode(key)?,
+                salt,
+                authentication: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &tag_key),
+            });
+        }
         let mut salt = [0; 12];
         derivation.derive(salting, &mut salt)?;
+        Self::gcm(profile, key, salt)
+    }
+
+    /// AES-GCM from session keys; the profile's key length tells 128 from 256.
+    pub(super) fn gcm(profile: Profile, key: &[u8], salt: [u8; 12]) -> Result<Self, Error> {
+        let algorithm = match profile {
+            Profile::AeadAes256Gcm => &AES_256_GCM,
+            Profile::AeadAes128Gcm | Profile::Aes128CmSha1_80 => &AES_128_GCM,
+        };
         let key = UnboundKey::new(algorithm, key).map_err(|_| Error::KeyLength)?;
         Ok(Self::Gcm {
             key: LessSafeKey::new(key),

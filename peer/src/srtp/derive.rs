@@ -31,10 +31,12 @@ impl Derivation {
         // RFC 7714 §11: a 96-bit salt is padded with zeros on the right.
         let mut padded = [0; 14];
         padded[..salt.len()].copy_from_slice(salt);
-        Ok(Self {
-            key: counter_mode(key)?,
-            salt: padded,
-        })
+        Self::with_salt(key, padded)
+    }
+
+    pub(super) fn with_salt(key: &[u8], salt: [u8; 14]) -> Result<Self, Error> {
+        let key = counter_mode(key)?;
+        Ok(Self { key, salt })
     }
 
     /// Fills `out` with the session key of that label.

@@ -163,6 +163,20 @@ impl Network {
         something
     }
 
+    /// The browser's SRTP of a plain packet.
+    pub(super) fn protected(&mut self, plain: &[u8]) -> Vec<u8> {
+        let (sender, _, _) = self.browser.keys.as_mut().unwrap();
+        let mut buffer = plain.to_vec();
+        buffer.resize(plain.len() + srtp::MAX_OVERHEAD, 0);
+        let len = sender.protect_rtp(&mut buffer, plain.len()).unwrap();
+        buffer.truncate(len);
+        buffer
+    }
+
+    pub(super) fn lose_in_flight(&mut self) {
+        self.flights.clear();
+    }
+
     pub(super) fn take_events(&mut self) -> Vec<PeerEvent> {
         std::mem::take(&mut self.events)
     }
