@@ -240,6 +240,13 @@ fn oddities(headers: &Headers, body: &[u8], bytes: &[u8]) -> Vec<String> {
             "there is no Content-Length: the body is all the rest of the datagram".to_owned(),
         );
     }
+    if let Some(declared) = headers
+        .content_length()
+        .filter(|declared| *declared > body.len())
+    {
+        let present = body.len();
+        notes.push(format!("Content-Length is {declared}, the body {present} bytes that end with a whole line: miscounted"));
+    }
     let trailing = trailing_bytes(body, bytes);
     if trailing > 0 {
         notes.push(format!("{trailing} bytes behind the body are ignored"));

@@ -8,3 +8,5 @@ pub const LINE: usize = 8 * 1024;
 pub const HEADERS: usize = 256;
 /// Via values.
 pub const VIAS: usize = 70;
+/// Bytes by which the body of a datagram may be shorter than its Content-Length, if it looks whole.
+pub const MISCOUNT: usize = 32;
