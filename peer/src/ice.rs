@@ -243,7 +243,7 @@ impl Agent {
         let Some(algorithm) = check.authenticate(&session.key) else {
             return Checked::Dropped;
         };
-        if self.is_replayed(from, check.transaction()) {
+        if is_replayed(&mut self.recent, from, check.transaction()) {
             return Checked::Dropped;
         }
         let Some(len) = check.answer(from, &session.key, algorithm, out) else {
@@ -255,21 +255,6 @@ impl Agent {
             .then(|| self.validated(now, from, generation, &check))
             .flatten();
         Checked::Answered { len, change }
-    }
-
-    /// A check proves its source only once: whoever has overheard one must not move the media by
-    /// sending it again from elsewhere. Retransmissions come from the same source.
-    fn is_replayed(&mut self, from: SocketAddr, transaction: u128) -> bool {
-        match self.recent.iter().find(|(seen, _)| *seen == transaction) {
-            Some((_, source)) => *source != from,
-            None => {
-                if self.recent.len() == REMEMBERED {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back((transaction, from));
-                false
-            }
-        }
     }
 
     fn validated(
@@ -367,4 +352,21 @@ impl Agent {
             .map(|path| path.remote);
         self.paths.retain(|path| Some(path.remote) != silent);
     }
+}
+
+/// A check proves its source only once: whoever has overheard one must not move the media by
+/// sending it again from elsewhere. Retransmissions come from the same source.
+fn is_replayed(
+    recent: &mut VecDeque<(u128, SocketAddr)>,
+    from: SocketAddr,
+    transaction: u128,
+) -> bool {
+    if let Some((_, source)) = recent.iter().find(|(seen, _)| *seen == transaction) {
+        return *source != from;
+    }
+    if recent.len() == REMEMBERED {
+        recent.pop_front();
+    }
+    recent.push_back((transaction, from));
+    false
 }
