@@ -43,6 +43,8 @@ const MEDIA_UP_MS = 15_000;
 /** How long a broken path may mend itself before ICE is restarted. */
 const MEND_MS = 4_000;
 const MAX_ICE_RESTARTS = 3;
+/** Fields that an offer does not have. */
+const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms"]);
 
 /**
  * A call. Its events, each a `CustomEvent`:
@@ -226,14 +228,17 @@ export class Call extends EventTarget {
   }
 
   /**
-   * The gateway could not take a message of this call. Before it had answered the offer, that was
-   * the offer, and there is no call.
+   * The gateway could not take a message of this call. Before it has answered the offer, that was
+   * the offer, unless the field at fault is one of another message.
    * @param {ErrorMessage} error
    */
   handleError(error) {
-    const fatal = this.marks.answer_received === undefined || error.code === "unknown_call";
-    if (fatal) this.#finish({ code: error.code, text: `The gateway could not take the call: ${error.text}.` });
-    else this.#emit("notice", `The gateway could not take a message: ${error.text}.`);
+    const unknown = error.code === "unknown_call";
+    const ofTheOffer = this.marks.answer_received === undefined && !OTHER_FIELDS.has(error.field ?? "");
+    if (!unknown && !ofTheOffer) return this.#emit("notice", `The gateway could not take a message: ${error.text}.`);
+    const cause = { code: error.code, text: `The gateway could not take the call: ${error.text}.` };
+    if (unknown) this.#finish(cause);
+    else this.#abandon(cause);
   }
 
   /** The connection to the gateway is gone, and the call with it. */

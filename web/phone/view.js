@@ -65,7 +65,7 @@ export class View {
     const muted = live && call !== null && call.muted;
     this.mute.setAttribute("aria-pressed", String(muted));
     setText(/** @type {HTMLElement} */ (this.mute.querySelector("span")), muted ? "Muted" : "Mute");
-    if (!live) setText(this.#quality, "");
+    if (!live) this.#clearQuality();
     else if (!this.#quality.textContent && (isPending(state) || state.name === "in_call")) setText(this.#quality, "Measuring…");
     this.showErase();
   }
@@ -112,6 +112,11 @@ export class View {
   showQuality(quality) {
     setText(this.#quality, qualityWords(quality));
     this.#quality.dataset.word = quality.word;
+  }
+
+  #clearQuality() {
+    setText(this.#quality, "");
+    delete this.#quality.dataset.word;
   }
 
   /** @param {Connection} connection */

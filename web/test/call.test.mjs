@@ -242,3 +242,14 @@ test("an offer that the gateway refuses ends the call; a later mistake does not"
   assert.equal(call.state.name, "in_call");
   assert.equal(notices.length, 1);
 });
+
+test("a candidate that the gateway cannot read does not end a call that it has not answered yet", async () => {
+  const w = world();
+  await w.connected();
+  const call = await w.called("echo");
+  w.socket().say({ type: "error", call: call.id, code: "bad_field", field: "candidate", text: "not a candidate" });
+  assert.equal(call.state.name, "connecting");
+  w.socket().say({ type: "error", call: call.id, code: "unknown_call", field: null, text: "no such call" });
+  assert.equal(call.cause?.code, "unknown_call");
+  assert.equal(w.socket().sent.at(-1).type, "candidate");
+});
