@@ -49,7 +49,7 @@ pub struct Framer {
     searched: usize,
     /// Where the message ends that begins the buffer, once its head has come.
     end: Option<usize>,
-    pongs: usize,
+    pings: usize,
     broken: bool,
     overflowed: bool,
 }
@@ -81,6 +81,9 @@ impl Framer {
             return Ok(None);
         }
         self.skip_keep_alives();
+        if b"\r\n\r\n".starts_with(&self.buffer) {
+            return Ok(None);
+        }
         let end = match self.end {
             Some(end) => end,
             None => match self.find_end() {
@@ -102,12 +105,16 @@ impl Framer {
 
     /// How many keep-alive pings (CR LF CR LF) came since this was last asked. Each is answered with one CR LF.
     pub fn take_pings(&mut self) -> usize {
-        std::mem::take(&mut self.pongs)
+        std::mem::take(&mut self.pings)
     }
 
     /// Whether the first bytes of a message have come, but not all: the time-out for a slow sender runs.
     pub fn is_within_message(&self) -> bool {
-        !self.broken && !self.buffer.is_empty()
+        !self.broken
+            && self
+                .buffer
+                .first()
+                .is_some_and(|byte| !matches!(byte, b'\r' | b'\n'))
     }
 
     fn skip_keep_alives(&mut self) {
@@ -117,7 +124,7 @@ impl Framer {
         let mut skipped = 0;
         while let Some(rest) = self.buffer.get(skipped..) {
             if rest.starts_with(b"\r\n\r\n") {
-                self.pongs = self.pongs.saturating_add(1);
+                self.pings = self.pings.saturating_add(1);
                 skipped += 4;
             } else if rest.starts_with(b"\r\n") && rest.len() > 2 && rest.get(2) != Some(&b'\r') {
                 // One CR LF between messages, or somebody's pong.
@@ -184,3 +191,6 @@ fn content_length(head: &[u8]) -> Result<usize, Problem> {
     let text = std::str::from_utf8(&digits).unwrap_or("");
     text.parse().map_err(|_| Problem::BodyTooLarge)
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,3 +272,6 @@ impl serde::Serialize for Uri {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests;
