@@ -46,9 +46,9 @@ pub struct LabPhone {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn spawn(listen: SocketAddr, user_agent: &str) -> io::Result<LabPhone> {
+pub async fn spawn(listen: SocketAddr) -> io::Result<LabPhone> {
     let configure = |config: EndpointConfig| EndpointConfig {
-        user_agent: format!("{user_agent} lab phone"),
+        user_agent: format!("{} lab phone", config.user_agent),
         ..config
     };
     let (sip, calls) = sip_driver::spawn(listen, None, configure).await?;
