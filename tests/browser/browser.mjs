@@ -203,6 +203,7 @@ function readState() {
     levels: globalThis.switchhook?.levels() ?? null,
     marks: { ...call?.marks },
     now: performance.now(),
+    time_origin: performance.timeOrigin,
   };
 }
 
