@@ -10,7 +10,7 @@ use std::{
 use super::{Endpoint, Error, Flow, Invite, Transmit, Transport};
 use crate::{
     dialog::{Dialog, for_request_line},
-    headers::{Headers, NameAddr, ReasonHeader},
+    headers::{Headers, Name, NameAddr, ReasonHeader},
     message::{Request, Response},
     method::{Method, StatusCode},
     uri::{Host, Uri},
@@ -111,7 +111,7 @@ impl Endpoint {
             pushed.map_err(|_| Error::Address { value })?;
         }
         for (name, value) in &invite.headers {
-            let ours = OURS.iter().any(|own| own.eq_ignore_ascii_case(name));
+            let ours = OURS.iter().any(|own| is_same_header(own, name));
             if ours || request.headers.push(name, value).is_err() {
                 return Err(Error::Header { name: name.clone() });
             }
@@ -247,6 +247,12 @@ impl Endpoint {
         }
         words
     }
+}
+
+/// Whether both name one header, also by its compact form.
+fn is_same_header(a: &str, b: &str) -> bool {
+    let known = Name::of(a);
+    a.eq_ignore_ascii_case(b) || (known != Name::Other && known == Name::of(b))
 }
 
 /// Adds a Reason header (RFC 3326).

@@ -71,3 +71,13 @@ pub(super) fn assert_empty(net: &mut Net) {
         assert_eq!(endpoint.poll_timeout(), None, "{net:?}");
     }
 }
+
+/// Lets exactly the packets pass whose first line does not begin like this, until `count` have been lost.
+pub(super) fn lose(net: &mut Net, beginning: &'static str, count: usize) {
+    let mut lost = 0;
+    net.set_filter(move |packet| {
+        let hit = lost < count && packet.first_line().starts_with(beginning);
+        lost += usize::from(hit);
+        !hit
+    });
+}

@@ -1,4 +1,10 @@
 //! Calls over the virtual network.
 
+mod by_hand;
 mod calls;
+mod hostile;
+mod limits;
+mod lossy;
+mod races;
+
 mod help;
