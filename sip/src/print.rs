@@ -14,7 +14,7 @@ pub(crate) struct Clean<W>(pub(crate) W);
 impl<W: Write> Write for Clean<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_bad = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
-        if !text.as_bytes().iter().any(|byte| is_bad(byte)) {
+        if !text.as_bytes().iter().any(is_bad) {
             return self.0.write_str(text);
         }
         for char in text.chars() {

@@ -147,17 +147,15 @@ impl Headers {
         let new = self.store(name, value)?;
         match self.position(name) {
             Some(first) => {
-                let mut index = 0;
                 let known = Name::of(name);
                 let entries = std::mem::take(&mut self.entries);
                 self.entries = Vec::with_capacity(entries.len());
-                for entry in entries {
+                for (index, entry) in entries.into_iter().enumerate() {
                     if index == first {
                         self.entries.push(new);
                     } else if !self.matches(&entry, known, name) {
                         self.entries.push(entry);
                     }
-                    index += 1;
                 }
             }
             None => self.entries.push(new),

@@ -202,7 +202,7 @@ fn uri_headers(text: &str, at: usize) -> Result<(), Fault> {
 pub(crate) fn host_port(text: &str, at: usize) -> Result<(HostRef<'_>, Option<u16>), Fault> {
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => match inner.split_once(']') {
-            Some((address, rest)) if rest.is_empty() => (ipv6(address, at)?, None),
+            Some((address, "")) => (ipv6(address, at)?, None),
             Some((address, rest)) => match rest.strip_prefix(':') {
                 Some(port) => (ipv6(address, at)?, Some(port)),
                 None => return fault("something stands between an IPv6 reference and its end", at),
