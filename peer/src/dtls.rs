@@ -19,6 +19,8 @@ const RETRANSMISSIONS: usize = 64;
 const LIBRARY_DEADLINE: Duration = Duration::from_secs(3600);
 /// A broken handshake costs a key exchange; this is how often one may be begun.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// How long after an attempt broke the browser may take to come with another, or to go on.
+const BROKEN_FOR: Duration = Duration::from_secs(5);
 /// Datagrams waiting to be sent; a flight has at most a handful.
 const MAX_QUEUED: usize = 32;
 /// Longer datagrams are dropped: no path to a browser carries them.
@@ -54,6 +56,8 @@ pub(crate) enum Progress {
     NoCertificate,
     /// The handshake ended without an SRTP profile in common (RFC 5764 §4.1).
     NoProfile,
+    /// An attempt broke, and nothing better has come since.
+    Broken,
     /// An authenticated close_notify.
     Closed,
 }
@@ -95,6 +99,8 @@ pub(crate) struct Dtls {
     timeout: Option<Instant>,
     scratch: Vec<u8>,
     last_error: Option<String>,
+    /// When the attempts have to have come to something, after one that broke.
+    broken_until: Option<Instant>,
 }
 
 impl Dtls {
@@ -107,6 +113,7 @@ impl Dtls {
             timeout: None,
             scratch: Vec::new(),
             last_error: None,
+            broken_until: None,
         }
     }
 
@@ -116,7 +123,10 @@ impl Dtls {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.timeout
+        [self.timeout, self.broken_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn pop_transmit(&mut self) -> Option<Vec<u8>> {
@@ -130,7 +140,9 @@ impl Dtls {
         };
         if record.is_plain_alert() {
             // Anyone could have written it, so it ends nothing; it may explain a time-out.
-            self.last_error = Some(Record::describe_alert(packet));
+            if let State::Handshaking { .. } = self.state {
+                self.note_break(now, Record::describe_alert(packet));
+            }
             return Progress::Nothing;
         }
         if let State::Waiting { not_before } = self.state {
@@ -152,10 +164,17 @@ impl Dtls {
                 .handle_timeout(now)
                 .and_then(|()| engine.handle_packet(packet)),
         };
+        if result.is_ok() {
+            self.broken_until = None;
+        }
         self.after(now, result)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Progress {
+        if self.broken_until.is_some_and(|at| now >= at) {
+            self.end();
+            return Progress::Broken;
+        }
         if self.timeout.is_none_or(|at| now < at) {
             return Progress::Nothing;
         }
@@ -180,8 +199,14 @@ impl Dtls {
         self.end();
     }
 
+    fn note_break(&mut self, now: Instant, error: String) {
+        self.last_error = Some(error);
+        self.broken_until = self.broken_until.or(now.checked_add(BROKEN_FOR));
+    }
+
     fn end(&mut self) {
         self.state = State::Ended;
+        self.broken_until = None;
         self.timeout = None;
         self.scratch = Vec::new();
     }
@@ -189,8 +214,8 @@ impl Dtls {
     fn after(&mut self, now: Instant, result: Result<(), dimpl::Error>) -> Progress {
         let mut progress = self.drain();
         if let (Err(error), Progress::Nothing) = (result, &progress) {
-            self.last_error = Some(error.to_string());
             if let State::Handshaking { .. } = self.state {
+                self.note_break(now, error.to_string());
                 self.timeout = None;
                 self.state = State::Waiting {
                     not_before: now.checked_add(RESTART_PAUSE),
@@ -210,7 +235,7 @@ impl Dtls {
                 self.end();
             }
             Progress::NoCertificate | Progress::Closed => self.end(),
-            Progress::Nothing | Progress::Connected(_) => {}
+            Progress::Nothing | Progress::Connected(_) | Progress::Broken => {}
         }
         progress
     }
@@ -247,16 +272,16 @@ impl Dtls {
                 _ => {}
             }
         }
-        if closed {
-            return Progress::Closed;
+        let finished = handshake.connected.then(|| std::mem::take(handshake));
+        if finished.is_some() || matches!(self.state, State::Established { .. }) {
+            // Only retransmissions are left for the engine to do.
+            self.scratch = Vec::new();
         }
-        if !handshake.connected {
-            return Progress::Nothing;
+        match finished {
+            _ if closed => Progress::Closed,
+            Some(handshake) => self.complete(handshake),
+            None => Progress::Nothing,
         }
-        let handshake = std::mem::take(handshake);
-        // Only retransmissions are left for the engine to do.
-        self.scratch = Vec::new();
-        self.complete(handshake)
     }
 
     /// The client's Finished is verified: whoever sent it holds the key of the certificate shown.

@@ -85,7 +85,7 @@ pub enum PeerFailure {
     /// The browser and we have no SRTP profile in common.
     #[error("no SRTP profile in common")]
     NoSrtpProfile,
-    /// The handshake broke, and no later attempt finished before the deadline.
+    /// The handshake broke, and nothing better came within five seconds.
     #[error("the DTLS handshake failed: {0}")]
     Handshake(String),
     /// ICE went well and DTLS did not finish before the deadline.
@@ -390,6 +390,10 @@ impl Peer {
             Progress::NoCertificate => {
                 self.queue_dtls();
                 self.fail(PeerFailure::NoCertificate);
+            }
+            Progress::Broken => {
+                let error = self.dtls.last_error().unwrap_or_default().to_owned();
+                self.fail(PeerFailure::Handshake(error));
             }
             Progress::NoProfile => self.fail(PeerFailure::NoSrtpProfile),
             Progress::Closed => {

@@ -96,6 +96,12 @@ impl Browser {
         }
     }
 
+    /// Starts over with a ClientHello for DTLS 1.3 and 1.2.
+    pub(crate) fn offer_dtls_1_3(&mut self, now: Instant, certificate: DtlsCertificate) {
+        self.dtls = Dtls::new_auto(config(1), certificate, now);
+        self.dtls.set_active(true);
+    }
+
     /// A Binding request as RFC 8445 §7.2.2 has it.
     pub(crate) fn check(&mut self, check: Check) -> Vec<u8> {
         self.transaction += 1;

@@ -65,6 +65,11 @@ pub(super) struct Network {
     count: u64,
 }
 
+/// The browsers' certificate.
+pub(super) fn client() -> dimpl::DtlsCertificate {
+    CERTIFICATE.clone()
+}
+
 pub(super) fn config_for(fingerprint: Fingerprint) -> PeerConfig {
     PeerConfig {
         identity: IDENTITY.clone(),
