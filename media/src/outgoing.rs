@@ -95,6 +95,8 @@ impl Outgoing {
     /// Sends audio that follows the audio before it.
     pub(crate) fn audio(&mut self, now: Instant, audio: Audio<'_>) {
         let Some(format) = self.format else { return };
+        // Its own pause, if there was one, has been told of by now.
+        self.ahead = 0;
         if self.sending {
             let due = self.due(now, &audio);
             let marker = std::mem::take(&mut self.marker);
@@ -129,12 +131,10 @@ impl Outgoing {
 
     /// The timestamp at which an event begins (RFC 4733 §2.4.1.1): now, as the stream counts.
     pub(crate) fn begin_event(&mut self, now: Instant) -> u32 {
-        if let Some(played) = self.played {
-            let idle = samples_in(now, played);
-            if idle > SLACK {
-                self.ahead += idle;
-                self.advance(now, idle);
-            }
+        let idle = samples_in(now, *self.played.get_or_insert(now));
+        if idle > SLACK {
+            self.ahead += idle;
+            self.advance(now, idle);
         }
         self.marker = true;
         self.timestamp

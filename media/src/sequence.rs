@@ -1,6 +1,9 @@
 //! Extended sequence numbers of one source (RFC 3550 A.1, A.3).
 
-/// A jump ahead by more than this is a restart or an attack, not loss.
+/// A jump ahead by more than this (two seconds of 20 ms packets) is loss only if the next packet
+/// agrees: one forged packet must not make all that follow look old.
+const MAX_GAP: u16 = 100;
+/// A jump ahead by more than this is a restart.
 const MAX_DROPOUT: u16 = 3000;
 /// A packet further behind than this is no late one.
 const MAX_MISORDER: u16 = 100;
@@ -62,13 +65,15 @@ impl Tracker {
     pub(crate) fn record(&mut self, sequence: u16) -> Arrival {
         let ahead = sequence.wrapping_sub(self.highest as u16);
         let behind = ahead.wrapping_neg();
-        let arrival = if ahead != 0 && ahead < MAX_DROPOUT {
+        let confirmed = self.expected_jump == Some(sequence);
+        let most = if confirmed { MAX_DROPOUT } else { MAX_GAP };
+        let arrival = if ahead != 0 && ahead <= most {
             self.highest += u64::from(ahead);
             self.seen = self.seen.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
             Arrival::Ahead(self.highest)
         } else if behind <= MAX_MISORDER {
             self.record_behind(behind)
-        } else if self.expected_jump == Some(sequence) {
+        } else if confirmed {
             *self = Self {
                 lost_before: self.lost(),
                 ..Self::new(sequence)
@@ -153,5 +158,73 @@ impl Jitter {
     /// The jitter in RTP clock units.
     pub(crate) fn units(&self) -> u32 {
         self.scaled >> 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_over_the_wrap() {
+        let mut tracker = Tracker::new(65_534);
+        let first = tracker.first();
+        assert_eq!(tracker.record(65_535), Arrival::Ahead(first + 1));
+        assert_eq!(tracker.record(1), Arrival::Ahead(first + 3));
+        assert_eq!(tracker.record(0), Arrival::Behind(first + 2));
+        assert_eq!(tracker.record(0), Arrival::Duplicate);
+        assert_eq!(tracker.record(65_533), Arrival::Behind(first - 1));
+        assert_eq!(tracker.extended_highest(), (1 << 16) + 1);
+        assert_eq!(tracker.lost(), 0);
+    }
+
+    #[test]
+    fn loss_is_counted_in_all_and_since_the_last_report() {
+        let mut tracker = Tracker::new(0);
+        (1..100)
+            .filter(|n| n % 4 != 0)
+            .for_each(|n| drop(tracker.record(n)));
+        assert_eq!((tracker.lost(), tracker.take_fraction_lost()), (24, 61));
+        (100..200).for_each(|n| drop(tracker.record(n)));
+        assert_eq!((tracker.lost(), tracker.take_fraction_lost()), (24, 0));
+        assert_eq!(tracker.take_fraction_lost(), 0);
+    }
+
+    #[test]
+    fn a_long_gap_is_loss_when_the_next_packet_agrees() {
+        let mut tracker = Tracker::new(10);
+        assert_eq!(tracker.record(1010), Arrival::Jump);
+        assert_eq!(tracker.record(1011), Arrival::Ahead(tracker.first() + 1001));
+        assert_eq!(tracker.lost(), 1000);
+    }
+
+    #[test]
+    fn a_restart_keeps_what_was_lost_before() {
+        let mut tracker = Tracker::new(10);
+        drop(tracker.record(15));
+        assert_eq!(tracker.record(40_000), Arrival::Jump);
+        assert!(matches!(tracker.record(40_001), Arrival::Restart(_)));
+        drop(tracker.record(40_003));
+        assert_eq!(tracker.lost(), 4 + 1);
+    }
+
+    #[test]
+    fn jitter_is_that_of_rfc_3550() {
+        let mut jitter = Jitter::default();
+        // The reference recurrence, in floating point.
+        let (mut expected, mut last) = (0.0_f64, None);
+        for n in 0..500_u32 {
+            let arrival = n * 160 + n * 7919 % 97;
+            jitter.record(arrival, n * 160);
+            let transit = f64::from(n * 7919 % 97);
+            if let Some(last) = last.replace(transit) {
+                let difference: f64 = transit - last;
+                expected += (difference.abs() - expected) / 16.0;
+            }
+        }
+        assert!(
+            (f64::from(jitter.units()) - expected).abs() < 2.0,
+            "{expected}"
+        );
     }
 }

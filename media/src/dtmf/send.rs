@@ -235,14 +235,21 @@ impl Tone {
             self.timestamp = self.timestamp.wrapping_add(step as u32);
         }
         self.report(now, out, (units - self.before.min(units)) as u16, over);
-        self.next = now.max(self.next) + self.interval;
+        self.next = self.following(now);
         over
     }
 
     fn send_end(&mut self, now: Instant, out: &mut Outgoing) {
         let units = self.press.held.to_units(self.event_rate);
         self.report(now, out, (units - self.before.min(units)) as u16, true);
-        self.next = now.max(self.next) + self.interval;
+        self.next = self.following(now);
+    }
+
+    /// When the next packet leaves: in step with the ones before, unless this one is out of step.
+    fn following(&self, now: Instant) -> Instant {
+        let in_step = self.next <= now && now < self.next + self.interval;
+        let this = if in_step { self.next } else { now };
+        this + self.interval
     }
 
     fn report(&mut self, now: Instant, out: &mut Outgoing, duration: u16, end: bool) {
