@@ -3,9 +3,9 @@
 //! The message half: [`parse_datagram`] and [`stream::Framer`] make [`Message`]s of bytes, `to_bytes` makes bytes of
 //! them, [`admission`] says whether a request can be served at all, and [`verdict`] explains both for any bytes.
 
+pub mod admission;
 pub mod dialog;
 pub mod endpoint;
-pub mod admission;
 pub mod headers;
 pub mod message;
 pub mod method;
