@@ -49,7 +49,7 @@ pub(crate) fn server_config() -> Result<Arc<dimpl::Config>, String> {
 pub(crate) enum Progress {
     Nothing,
     /// The peer has proved its certificate and it is the announced one.
-    Connected(Keys),
+    Connected(Box<Keys>),
     /// The peer proved another certificate than the announced one.
     FingerprintMismatch,
     /// The peer answered the request for a certificate with none.
@@ -87,7 +87,7 @@ enum State {
 #[derive(Default)]
 struct Handshake {
     certificate: Option<Fingerprint>,
-    keys: Option<Keys>,
+    keys: Option<Box<Keys>>,
     connected: bool,
 }
 
@@ -263,7 +263,7 @@ impl Dtls {
                 }
                 Output::PeerCert(der) => handshake.certificate = Some(Fingerprint::of(der)),
                 Output::KeyingMaterial(material, profile) => {
-                    handshake.keys = Keys::from_material(&material, profile);
+                    handshake.keys = Keys::from_material(&material, profile).map(Box::new);
                 }
                 Output::Connected => handshake.connected = true,
                 Output::CloseNotify => closed = true,

@@ -384,7 +384,7 @@ impl Peer {
                 self.events.push_back(PeerEvent::Connected {
                     profile: keys.profile,
                 });
-                self.session = Session::Connected(Box::new(keys));
+                self.session = Session::Connected(keys);
             }
             Progress::FingerprintMismatch => self.fail(PeerFailure::FingerprintMismatch),
             Progress::NoCertificate => {

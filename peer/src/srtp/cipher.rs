@@ -14,13 +14,15 @@ const GCM_TAG: usize = 16;
 /// The session keys of RTP or of RTCP.
 pub(super) enum Cipher {
     /// RFC 3711 §4.1.1 and §4.2.1.
-    Cm {
-        key: EncryptingKey,
-        salt: [u8; 14],
-        authentication: hmac::Key,
-    },
+    Cm(Box<Cm>),
     /// RFC 7714 §8 and §9.
     Gcm { key: LessSafeKey, salt: [u8; 12] },
+}
+
+pub(super) struct Cm {
+    key: EncryptingKey,
+    salt: [u8; 14],
+    authentication: hmac::Key,
 }
 
 /// The session keys of RTP and of RTCP.
@@ -52,11 +54,11 @@ impl Cipher {
             let (mut tag_key, mut salt) = ([0; 20], [0; 14]);
             derivation.derive(authentication, &mut tag_key)?;
             derivation.derive(salting, &mut salt)?;
-            return Ok(Self::Cm {
+            return Ok(Self::Cm(Box::new(Cm {
                 key: counter_mode(key)?,
                 salt,
                 authentication: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &tag_key),
-            });
+            })));
         }
         let mut salt = [0; 12];
         derivation.derive(salting, &mut salt)?;
@@ -85,11 +87,12 @@ impl Cipher {
         index: u64,
     ) -> Result<(), Error> {
         match self {
-            Self::Cm {
-                key,
-                salt,
-                authentication,
-            } => {
+            Self::Cm(cm) => {
+                let Cm {
+                    key,
+                    salt,
+                    authentication,
+                } = &**cm;
                 let (data, tag) = split_end(packet, SHORT_TAG)?;
                 let body = data.get_mut(header..).ok_or(Error::Malformed)?;
                 apply_key_stream(key, cm_iv(salt, ssrc, index), body)?;
@@ -114,11 +117,12 @@ impl Cipher {
         index: u64,
     ) -> Result<(), Error> {
         match self {
-            Self::Cm {
-                key,
-                salt,
-                authentication,
-            } => {
+            Self::Cm(cm) => {
+                let Cm {
+                    key,
+                    salt,
+                    authentication,
+                } = &**cm;
                 let (data, tag) = split_end(packet, SHORT_TAG)?;
                 let rollover = ((index >> 16) as u32).to_be_bytes();
                 verify(&short_tag(authentication, data, &rollover), tag)?;
@@ -138,7 +142,7 @@ impl Cipher {
     /// in RFC 7714 §9.
     pub(super) fn rtcp_index_word(&self, packet: &[u8]) -> Option<u32> {
         let after = match self {
-            Self::Cm { .. } => SHORT_TAG,
+            Self::Cm(_) => SHORT_TAG,
             Self::Gcm { .. } => 0,
         };
         let end = packet.len().checked_sub(after)?;
@@ -150,11 +154,12 @@ impl Cipher {
     pub(super) fn seal_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Result<(), Error> {
         let word = (index | ENCRYPTED_FLAG).to_be_bytes();
         match self {
-            Self::Cm {
-                key,
-                salt,
-                authentication,
-            } => {
+            Self::Cm(cm) => {
+                let Cm {
+                    key,
+                    salt,
+                    authentication,
+                } = &**cm;
                 let (signed, tag) = split_end(packet, SHORT_TAG)?;
                 let (data, trailer) = split_end(signed, INDEX_WORD)?;
                 let body = data.get_mut(RTCP_CLEAR..).ok_or(Error::Malformed)?;
@@ -180,11 +185,12 @@ impl Cipher {
     /// Authenticates and decrypts `packet`, whose end is tag and index.
     pub(super) fn open_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Result<(), Error> {
         match self {
-            Self::Cm {
-                key,
-                salt,
-                authentication,
-            } => {
+            Self::Cm(cm) => {
+                let Cm {
+                    key,
+                    salt,
+                    authentication,
+                } = &**cm;
                 let (signed, tag) = split_end(packet, SHORT_TAG)?;
                 verify(&short_tag(authentication, signed, &[]), tag)?;
                 let (data, _) = split_end(signed, INDEX_WORD)?;
