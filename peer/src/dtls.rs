@@ -97,7 +97,6 @@ pub(crate) struct Dtls {
     state: State,
     queue: VecDeque<Vec<u8>>,
     timeout: Option<Instant>,
-    scratch: Vec<u8>,
     last_error: Option<String>,
     /// When the attempts have to have come to something, after one that broke.
     broken_until: Option<Instant>,
@@ -111,7 +110,6 @@ impl Dtls {
             state: State::Waiting { not_before: None },
             queue: VecDeque::new(),
             timeout: None,
-            scratch: Vec::new(),
             last_error: None,
             broken_until: None,
         }
@@ -208,7 +206,6 @@ impl Dtls {
         self.state = State::Ended;
         self.broken_until = None;
         self.timeout = None;
-        self.scratch = Vec::new();
     }
 
     fn after(&mut self, now: Instant, result: Result<(), dimpl::Error>) -> Progress {
@@ -249,11 +246,11 @@ impl Dtls {
         };
         let mut ignored = Handshake::default();
         let handshake = handshake.unwrap_or(&mut ignored);
-        // The library asserts that a certificate fits.
-        self.scratch.resize(MAX_OUTPUT, 0);
+        // The library asserts that a certificate fits. Not kept: a thousand peers have one each.
+        let mut scratch = vec![0; MAX_OUTPUT];
         let mut closed = false;
         loop {
-            match engine.poll_output(&mut self.scratch) {
+            match engine.poll_output(&mut scratch) {
                 Output::Packet(packet) if self.queue.len() < MAX_QUEUED => {
                     self.queue.push_back(packet.to_vec());
                 }
@@ -273,10 +270,6 @@ impl Dtls {
             }
         }
         let finished = handshake.connected.then(|| std::mem::take(handshake));
-        if finished.is_some() || matches!(self.state, State::Established { .. }) {
-            // Only retransmissions are left for the engine to do.
-            self.scratch = Vec::new();
-        }
         match finished {
             _ if closed => Progress::Closed,
             Some(handshake) => self.complete(handshake),

@@ -146,7 +146,7 @@ pub struct Peer {
     agent: Agent,
     dtls: Dtls,
     session: Session,
-    /// Where the latest DTLS datagram came from; handshakes may begin before a nomination.
+    /// Where the latest DTLS datagram came from.
     dtls_remote: Option<SocketAddr>,
     transmits: VecDeque<(Vec<u8>, SocketAddr)>,
     events: VecDeque<PeerEvent>,
@@ -409,11 +409,13 @@ impl Peer {
         self.session = Session::Ended;
     }
 
-    /// Handshakes go to the selected path, or before there is one, to where they came from.
+    /// Handshakes go where the browser's side of them last came from: it may begin before a
+    /// nomination, and move with one.
     fn queue_dtls(&mut self) {
+        let source = self.dtls_remote.filter(|from| self.is_validated(*from));
+        let to = source.or(self.agent.selected());
         while let Some(datagram) = self.dtls.pop_transmit() {
-            let source = self.dtls_remote.filter(|from| self.is_validated(*from));
-            if let Some(to) = self.agent.selected().or(source) {
+            if let Some(to) = to {
                 self.queue(datagram, to);
             }
         }

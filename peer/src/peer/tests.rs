@@ -151,3 +151,42 @@ fn noise_harms_nothing() {
     let packet = network.protected(&rtp(3));
     assert!(network.inject(address(1), packet));
 }
+
+#[test]
+fn a_peer_may_move_to_its_worker() {
+    fn is_send<T: Send>() {}
+    is_send::<Peer>();
+    is_send::<PeerConfig>();
+    is_send::<PeerEvent>();
+}
+
+/// DESIGN's figure is 20 KiB a session. Counted is what Rust allocates; AWS-LC's own is not.
+#[test]
+fn a_connected_peer_is_small_and_a_handshake_is_bounded() {
+    let mut network = Network::new(1);
+    let (now, mut held, mut most) = (network.now, 0, 0);
+    let mut inbound = vec![network.browser.check(browser::Check::default())];
+    inbound.extend(network.browser.handle_timeout(now));
+    while !inbound.is_empty() {
+        let mut outbound = Vec::new();
+        for mut packet in inbound.drain(..) {
+            let mut buffer = [0; 1500];
+            let counted = allocation_counter::measure(|| {
+                network.peer.handle_packet(now, address(1), &mut packet);
+            });
+            held += counted.bytes_current;
+            most = most.max(counted.bytes_max);
+            while let Some((len, _)) = network.peer.poll_transmit(&mut buffer) {
+                outbound.push(buffer[..len].to_vec());
+            }
+        }
+        for packet in outbound.iter().filter(|packet| packet[0] >= 20) {
+            inbound.extend(network.browser.handle_dtls(now, packet));
+        }
+    }
+    assert!(network.peer.is_connected());
+    let held = held + size_of::<Peer>() as i64;
+    println!("a connected peer holds {held} bytes; a handshake's packet allocates up to {most}");
+    assert!(held < 40 * 1024, "{held}");
+    assert!(most < 100 * 1024, "{most}");
+}
