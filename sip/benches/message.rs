@@ -39,8 +39,11 @@ fn hostile() -> Vec<u8> {
         names += 2;
     }
     while text.len() < 65_400 {
-        text.push_str("z: z\r\n z\r\n");
-        text.push_str(" z\r\n z\r\n z\r\n z\r\n z\r\n z\r\n z\r\n z\r\n z\r\n z\r\n");
+        text.push_str("z: z\r\n");
+        let end = (text.len() + 8_000).min(65_400);
+        while text.len() < end {
+            text.push_str(" z\r\n");
+        }
     }
     text.push_str("\r\n");
     assert!(text.len() <= 64 * 1024, "{}", text.len());

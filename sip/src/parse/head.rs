@@ -159,7 +159,8 @@ impl<'a> Fields<'a> {
         };
         let value_at = line.at + label.len() + 1;
         let label = label.trim_ascii_end();
-        if !chars::is_token(label) {
+        let name = Name::of(label);
+        if name == Name::Other && !chars::is_token(label) {
             return Err(Failure::new(Problem::HeaderLine, line.at));
         }
         let value = if lines.is_folded() {
@@ -167,7 +168,6 @@ impl<'a> Fields<'a> {
         } else {
             Cow::Borrowed(value.trim_ascii())
         };
-        let name = Name::of(label);
         self.field(name, label, value).map_err(|(problem, at)| {
             let shown = if name == Name::Other {
                 label

@@ -45,7 +45,7 @@ impl<'a> Lines<'a> {
         if line.len() > limits::LINE {
             return Err(Failure::new(too_long, at));
         }
-        if let Some(bad) = line.bytes().position(|byte| byte == b'\r') {
+        if let Some(bad) = line.find('\r') {
             return Err(Failure::new(Problem::LineEnd, at + bad));
         }
         self.at = at + length + 1;
