@@ -101,7 +101,7 @@ impl CauseCode {
     /// The Reason header (RFC 3326) that goes with a CANCEL or BYE for this cause.
     pub fn reason(self) -> ReasonHeader {
         let Row(_, text, _, q850) = *self.row();
-        ReasonHeader { protocol: "Q.850".to_owned(), cause: Some(u16::from(q850)), text: Some(text.to_owned()) }
+        ReasonHeader::q850(u16::from(q850), text)
     }
 }
 

@@ -6,27 +6,33 @@
 //!    └───────refused──────┴──failed, cancelled──────────────────────▲
 //! ```
 
+mod legs;
+mod story;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use media::{Digit, StreamStart};
+use media::Digit;
 use peer::{Fingerprint, IceCredentials};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sdp::Negotiated;
 use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 use sip::{ReasonHeader, Uri};
 
 use super::CallId;
 use super::cause::{self, CauseCode};
-use super::negotiation::{codec_name, rtp_format, trunk_media};
-use super::record::{CallRecord, EndedBy, millis, rfc3339};
+use super::negotiation::{codec_name, rtp_format};
+use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
+use self::legs::{BrowserLeg, TrunkOffer};
+use self::story::Story;
 use crate::signaling::message::{CallName, Cause, ClientMessage, ErrorCode, Reoffer, SendDtmf, ServerMessage};
-use crate::worker::{MediaCommand, MediaEvent, MediaReport, OpenCall, TrunkMedia};
+use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
 /// How long a worker may take to open a call's media.
 const OPEN_DEADLINE: Duration = Duration::from_secs(2);
@@ -168,40 +174,6 @@ struct Calling {
     early: Option<TrunkMedia>,
 }
 
-/// What we offered to the telephone.
-#[derive(Debug)]
-struct TrunkOffer {
-    options: sdp::trunk::OfferOptions,
-    behind_nat: bool,
-}
-
-/// What was agreed with the browser.
-#[derive(Debug)]
-struct BrowserLeg {
-    offer: sdp::browser::Offer,
-    agreed: Option<Negotiated>,
-    local: IceCredentials,
-    session_id: u64,
-    session_version: u64,
-    ssrc: u32,
-    cname: String,
-}
-
-/// What the record will say.
-#[derive(Debug)]
-struct Story {
-    session: String,
-    to: String,
-    wall: SystemTime,
-    target: Option<String>,
-    ringing: Option<Instant>,
-    answered: Option<Instant>,
-    ended: Option<(Instant, Cause, EndedBy)>,
-    browser_codec: Option<&'static str>,
-    phone_codec: Option<&'static str>,
-    media: Option<MediaReport>,
-}
-
 impl Machine {
     /// Begins a call. What comes of it is in [`Machine::poll_action`], a refusal included.
     pub fn new(now: Instant, environment: Arc<Environment>, setup: Setup) -> Self {
@@ -213,18 +185,7 @@ impl Machine {
             state: State::Ending { sip_pending: false, media_pending: false, deadline: now },
             actions: VecDeque::new(),
             timeline: Timeline::new(id.to_string(), now),
-            story: Story {
-                session,
-                to,
-                wall,
-                target: None,
-                ringing: None,
-                answered: None,
-                ended: None,
-                browser_codec: None,
-                phone_codec: None,
-                media: None,
-            },
+            story: Story::new(session, to, wall),
             browser: None,
             candidates,
             candidates_heard: 0,
@@ -301,30 +262,13 @@ impl Machine {
             Ok(offer) => offer,
             Err(refusal) => return self.end(now, CauseCode::BadRequest.because(refusal), EndedBy::Gateway),
         };
-        let mut leg = BrowserLeg {
-            offer,
-            agreed: None,
-            local: IceCredentials::from_random(&self.rng.random()),
-            session_id: self.rng.random::<u64>() >> 2,
-            session_version: 1,
-            ssrc: self.rng.random(),
-            cname: format!("{:016x}", self.rng.random::<u64>()),
-        };
+        let mut leg = BrowserLeg::new(offer, &mut self.rng);
         // The answer's text waits until the worker listens; what it agrees to is known now.
         let answer = match leg.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,
             Err(refusal) => return self.end(now, CauseCode::NotAcceptable.because(refusal), EndedBy::Gateway),
         };
-        let open = OpenCall {
-            call: self.id,
-            local: leg.local.clone(),
-            remote: IceCredentials { ufrag: leg.offer.audio.ice_ufrag.clone(), pwd: leg.offer.audio.ice_pwd.clone() },
-            fingerprint: Fingerprint::from(leg.offer.audio.fingerprint),
-            browser: rtp_format(&answer.audio),
-            browser_start: StreamStart { ssrc: leg.ssrc, sequence: self.rng.random(), timestamp: self.rng.random() },
-            trunk_start: StreamStart { ssrc: self.rng.random(), sequence: self.rng.random(), timestamp: self.rng.random() },
-            cname: leg.cname.clone(),
-        };
+        let open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
         self.story.browser_codec = Some(codec_name(answer.audio.codec));
         leg.agreed = Some(answer.audio);
         self.browser = Some(leg);
@@ -346,15 +290,12 @@ impl Machine {
 
         let profile = route.trunk.as_ref().map(|trunk| trunk.profile.clone()).unwrap_or_default();
         let options = sdp::trunk::OfferOptions {
-            address: rtp.ip(),
-            port: rtp.port(),
             rtcp_port: Some(rtcp.port()),
             codecs: self.trunk_codecs(),
-            dtmf: true,
             ptime_ms: u32::try_from(self.environment.ptime.as_millis()).unwrap_or(20),
             session_id: self.rng.random::<u64>() >> 2,
-            session_version: 1,
             profile,
+            ..sdp::trunk::OfferOptions::new(rtp.ip(), rtp.port())
         };
         let (offer, notes) = sdp::trunk::offer(&leg.offer, &options);
         self.timeline.note_sdp(now, "the telephone is offered", &offer, &notes);
@@ -413,17 +354,9 @@ impl Machine {
         if offer.audio.fingerprint != leg.offer.audio.fingerprint {
             return self.browser_error(ErrorCode::BadField, Some("sdp"), "a new certificate needs a new call");
         }
-        let restart = offer.audio.ice_ufrag != leg.offer.audio.ice_ufrag || offer.audio.ice_pwd != leg.offer.audio.ice_pwd;
+        let restart = offer.audio.ufrag != leg.offer.audio.ufrag || offer.audio.pwd != leg.offer.audio.pwd;
         let local = if restart { IceCredentials::from_random(&self.rng.random()) } else { leg.local.clone() };
-        let next = BrowserLeg {
-            offer,
-            agreed: None,
-            local,
-            session_id: leg.session_id,
-            session_version: leg.session_version + 1,
-            ssrc: leg.ssrc,
-            cname: leg.cname.clone(),
-        };
+        let mut next = leg.next(offer, local);
         let answer = match next.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,
             Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
@@ -431,9 +364,10 @@ impl Machine {
         if leg.agreed.as_ref().map(rtp_format) != Some(rtp_format(&answer.audio)) {
             return self.browser_error(ErrorCode::BadField, Some("sdp"), "a call keeps its codec and payload types");
         }
-        let remote = IceCredentials { ufrag: next.offer.audio.ice_ufrag.clone(), pwd: next.offer.audio.ice_pwd.clone() };
+        let remote = next.remote();
         let local = next.local.clone();
-        *leg = BrowserLeg { agreed: Some(answer.audio), ..next };
+        next.agreed = Some(answer.audio);
+        *leg = next;
         if restart {
             self.timeline.note(now, Topic::Media, "ICE restarts; DTLS and SRTP live on");
             self.actions.push_back(Action::Media(MediaCommand::RestartIce(self.id, local, remote)));
@@ -454,7 +388,7 @@ impl Machine {
         }
         let duration = Duration::from_millis(u64::from(dtmf.duration_ms));
         self.timeline.note(now, Topic::Media, format!("{} digits for the telephone", dtmf.digits.len()));
-        for digit in dtmf.digits.chars().filter_map(Digit::from_char) {
+        for digit in dtmf.digits.chars().filter_map(|key| Digit::try_from(key).ok()) {
             self.actions.push_back(Action::Media(MediaCommand::Dtmf(self.id, digit, duration)));
         }
     }
@@ -472,10 +406,11 @@ impl Machine {
             MediaEvent::Dtmf(digit, duration) => {
                 self.timeline.note(now, Topic::Media, "the telephone pressed a key");
                 let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-                self.actions.push_back(Action::Browser(ServerMessage::Dtmf { call: self.name.clone(), digit: digit.to_char(), duration_ms }));
+                self.actions.push_back(Action::Browser(ServerMessage::Dtmf { call: self.name.clone(), digit: digit.into(), duration_ms }));
             }
             MediaEvent::PeerFailed(failure) => self.end(now, CauseCode::MediaFailed.because(failure), EndedBy::Gateway),
             MediaEvent::ConsentLost => self.end(now, CauseCode::BrowserGone.because("its consent to media ran out"), EndedBy::Gateway),
+            MediaEvent::PeerClosed => self.end(now, CauseCode::BrowserGone.because("it closed its media"), EndedBy::Browser),
             MediaEvent::Silent(silence) => {
                 let text = format!("nothing from the telephone for {} s", silence.as_secs());
                 self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
@@ -640,27 +575,7 @@ impl Machine {
             self.timeline.note(now, Topic::Sip, "the telephone has not confirmed the end yet");
         }
         self.state = State::Ended;
-        let start = self.timeline.start();
-        let since = |at: Instant| millis(at.saturating_duration_since(start));
-        let (ended, cause, by) =
-            self.story.ended.take().unwrap_or_else(|| (now, CauseCode::Internal.cause(), EndedBy::Gateway));
-        let record = CallRecord {
-            id: self.id.to_string(),
-            session: self.story.session.clone(),
-            to: self.story.to.clone(),
-            target: self.story.target.clone(),
-            start: rfc3339(self.story.wall),
-            ringing_ms: self.story.ringing.map(since),
-            answered_ms: self.story.answered.map(since),
-            ended_ms: since(ended),
-            talk_ms: self.story.answered.map_or(0, |answered| millis(ended.saturating_duration_since(answered))),
-            cause,
-            ended_by: by,
-            browser_codec: self.story.browser_codec.map(str::to_owned),
-            phone_codec: self.story.phone_codec.map(str::to_owned),
-            media: self.story.media.take(),
-            timeline: self.timeline.entries().to_vec(),
-        };
+        let record = self.story.record(now, self.id, &self.timeline);
         self.actions.push_back(Action::Finished(Box::new(record)));
     }
 
@@ -671,32 +586,6 @@ impl Machine {
             field: field.map(str::to_owned),
             text: text.to_string(),
         }));
-    }
-}
-
-impl BrowserLeg {
-    fn answer(&self, environment: &Environment, candidates: &[SocketAddr]) -> Result<sdp::browser::Answer, sdp::Refusal> {
-        let options = sdp::browser::AnswerOptions {
-            prefer: environment.prefer,
-            ufrag: self.local.ufrag.clone(),
-            pwd: self.local.pwd.clone(),
-            fingerprint: environment.fingerprint.to_string(),
-            candidates: candidates.to_vec(),
-            session_id: self.session_id,
-            session_version: self.session_version,
-            ssrc: self.ssrc,
-            cname: self.cname.clone(),
-        };
-        sdp::browser::answer(&self.offer, &options)
-    }
-}
-
-impl TrunkOffer {
-    fn read_answer(&self, body: &[u8]) -> Result<(Negotiated, TrunkMedia), String> {
-        let text = std::str::from_utf8(body).map_err(|_| "the SDP is not UTF-8".to_owned())?;
-        let agreed = sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
-        let media = trunk_media(&agreed, self.behind_nat).ok_or("the SDP names no address for audio")?;
-        Ok((agreed, media))
     }
 }
 
@@ -716,6 +605,3 @@ fn side(leg: media::Leg) -> &'static str {
         media::Leg::Trunk => "telephone",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -26,7 +26,7 @@ pub(super) fn trunk_media(agreed: &Negotiated, behind_nat: bool) -> Option<Trunk
         format: rtp_format(agreed),
         rtp: agreed.remote_rtp?,
         rtcp: agreed.remote_rtcp,
-        send: agreed.direction.can_send(),
+        send: agreed.direction.sends(),
         behind_nat,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use sip::{Host, Params, Scheme, Uri};
+use sip::{Host, Uri};
 
 use super::cause::CauseCode;
 use crate::settings::Trunk;
@@ -65,7 +65,7 @@ impl Routes {
             return refuse(CauseCode::BadRequest, format!("{dialled:?} is no number: digits, letters and + * # . _ - only, 64 at most"));
         }
         if let Some(lab) = self.lab.filter(|_| crate::lab::NUMBERS.iter().any(|(name, _)| *name == number)) {
-            let target = uri(&number, lab);
+            let target = Uri::sip(Some(&number), Host::Ip(lab.ip()), Some(lab.port()));
             return Ok(Route { next_hop: target.clone(), target, trunk: None });
         }
         match &self.trunk {
@@ -88,18 +88,6 @@ impl Routes {
             (_, None) => refuse(CauseCode::BadRequest, format!("{dialled:?} names no user")),
             _ => refuse(CauseCode::Forbidden, format!("{dialled:?}: only the trunk's own host may be called")),
         }
-    }
-}
-
-/// `sip:user@address`.
-fn uri(user: &str, address: SocketAddr) -> Uri {
-    Uri {
-        scheme: Scheme::Sip,
-        user: Some(user.to_owned()),
-        host: Host::Ip(address.ip()),
-        port: Some(address.port()),
-        params: Params::default(),
-        ..Uri::default()
     }
 }
 

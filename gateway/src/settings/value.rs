@@ -117,7 +117,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, length) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        if milliseconds >= length && milliseconds % length == 0 {
+        if milliseconds >= length && milliseconds.is_multiple_of(length) {
             return format!("{}{unit}", milliseconds / length);
         }
     }
@@ -279,7 +279,7 @@ pub(super) fn trunk_uri(raw: &Raw) -> Result<Option<sip::Uri>, Wrong> {
             advice,
         ));
     }
-    match uri.params.get("transport").flatten() {
+    match uri.params.get("transport") {
         Some(transport)
             if !transport.eq_ignore_ascii_case("udp") && !transport.eq_ignore_ascii_case("tcp") =>
         {

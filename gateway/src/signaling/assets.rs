@@ -6,11 +6,11 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../web/phone"]
+#[folder = "../web/phone"]
 struct Phone;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../web/client"]
+#[folder = "../web/client"]
 struct Client;
 
 /// Nothing from elsewhere, nothing inline, no framing: the page makes calls with a microphone.

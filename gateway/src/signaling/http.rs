@@ -104,7 +104,7 @@ pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
                     continue;
                 }
             },
-            _ = closing.wait_for(|closing| *closing) => return,
+            () = closed(&mut closing) => return,
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             tracing::warn!(%remote, "too many HTTP connections: this one is closed");
@@ -116,6 +116,12 @@ pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
             drop(permit);
         });
     }
+}
+
+/// Done when the gateway goes down.
+pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the server itself is gone.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn serve_connection(stream: TcpStream, remote: SocketAddr, router: Router) {

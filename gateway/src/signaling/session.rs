@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::http::Signaling;
+use super::http::{Signaling, closed};
 use super::message::{CallName, ClientMessage, ErrorCode, ServerMessage};
 use crate::call::machine::Input;
 
@@ -83,7 +83,7 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
                 } else {
                     write(&mut socket, Message::Ping(Vec::new().into())).await
                 },
-                _ = closing.wait_for(|closing| *closing) => Err(End::Close(close_code::AWAY, "the gateway is going down")),
+                () = closed(&mut closing) => Err(End::Close(close_code::AWAY, "the gateway is going down")),
             };
             if let Err(end) = step {
                 break end;

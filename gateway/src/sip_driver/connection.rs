@@ -152,10 +152,10 @@ async fn read(mut reader: OwnedReadHalf, remote: SocketAddr, reports: &mpsc::Sen
             Ok(Ok(len)) if len > 0 => len,
             _ => return,
         };
-        let was_idle = framer.is_idle();
+        let was_within = framer.is_within_message();
         framer.push(&buffer[..len]);
         loop {
-            match framer.next_message() {
+            match framer.next() {
                 Ok(Some(message)) => {
                     if reports.send(FromConnection::Message(remote, Box::new(message))).await.is_err() {
                         return;
@@ -163,21 +163,24 @@ async fn read(mut reader: OwnedReadHalf, remote: SocketAddr, reports: &mpsc::Sen
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    // What follows cannot be found in the stream: answer if possible, and close.
-                    tracing::debug!(%remote, %error, "a SIP stream cannot be read");
+                    tracing::debug!(%remote, %error, "a SIP message on a stream cannot be read");
                     if let Some(response) = error.respond() {
                         let _ = replies.try_send(response.to_bytes());
                     }
-                    return;
+                    // Where the next message begins is no longer known.
+                    if error.must_close() {
+                        return;
+                    }
                 }
             }
         }
-        while let Some(pong) = framer.take_pong() {
-            let _ = replies.try_send(pong.to_vec());
+        // One pong answers them all (RFC 5626 §4.4.1).
+        if framer.take_pings() > 0 {
+            let _ = replies.try_send(b"\r\n".to_vec());
         }
-        if framer.is_idle() {
+        if !framer.is_within_message() {
             deadline = Instant::now() + IDLE;
-        } else if was_idle {
+        } else if !was_within {
             deadline = Instant::now() + MESSAGE;
         }
     }

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{Bridge, BridgeConfig, BridgeEvent, Digit, Leg, Transmit};
+use media::{Bridge, BridgeConfig, BridgeEvent, Digit, Leg, PacketKind, Transmit};
 use mio::net::UdpSocket;
-use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, demux};
+use peer::{Identity, Peer, PeerConfig, PeerEvent, Received, demux};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::Path;
 use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, TrunkMedia};
 use super::latch::Latch;
 use crate::call::CallId;
@@ -49,6 +50,7 @@ pub(super) struct MediaCall {
     pub(super) id: CallId,
     pub(super) sockets: TrunkSockets,
     peer: Peer,
+    local: SocketAddr,
     bridge: Bridge,
     trunk: Option<Trunk>,
     answered: Option<Instant>,
@@ -89,27 +91,19 @@ impl MediaCall {
                 identity: Arc::clone(&settings.identity),
                 local: open.local.clone(),
                 remote: open.remote.clone(),
-                fingerprint: open.fingerprint.clone(),
+                fingerprint: open.fingerprint,
                 consent_timeout: settings.consent,
                 handshake_timeout: HANDSHAKE_TIMEOUT,
             },
         )
         .map_err(|error| error.to_string())?;
-        let bridge = Bridge::new(
-            now,
-            BridgeConfig {
-                browser: open.browser.clone(),
-                browser_start: open.browser_start,
-                trunk_start: open.trunk_start,
-                cname: open.cname.clone(),
-                opus: settings.opus.clone(),
-            },
-        )
-        .map_err(|error| error.to_string())?;
+        let config = BridgeConfig::new(open.browser, open.browser_start, open.trunk_start, open.cname.as_str(), open.seed);
+        let bridge = Bridge::new(now, BridgeConfig { ntp_start: open.ntp_start, opus: settings.opus, ..config });
         Ok(Self {
             id: open.call,
             sockets,
             peer,
+            local: SocketAddr::from(([0, 0, 0, 0], 0)),
             bridge,
             trunk: None,
             answered: None,
@@ -126,7 +120,8 @@ impl MediaCall {
     /// A datagram on a browser's path.
     pub(super) fn handle_browser(&mut self, now: Instant, path: Path, packet: &mut [u8], browsers: &BrowserSockets) {
         assert!(!self.sabotaged, "sabotaged");
-        match self.peer.handle_packet(now, path, packet) {
+        self.local = path.local;
+        match self.peer.handle_packet(now, path.remote, packet) {
             Received::Nothing => {}
             Received::Rtp(packet) => self.bridge.handle_rtp(now, Leg::Browser, packet),
             Received::Rtcp(packet) => self.bridge.handle_rtcp(now, Leg::Browser, packet),
@@ -159,7 +154,7 @@ impl MediaCall {
 
     /// Joins the telephone's media. The same address again keeps what was learned of it.
     pub(super) fn bridge(&mut self, now: Instant, media: TrunkMedia, browsers: &BrowserSockets) {
-        self.bridge.connect_trunk(now, media.format.clone());
+        self.bridge.connect_trunk(now, media.format);
         self.bridge.set_trunk_sending(media.send);
         let same = self.trunk.as_ref().is_some_and(|trunk| trunk.media.rtp == media.rtp && trunk.media.rtcp == media.rtcp);
         match &mut self.trunk {
@@ -189,7 +184,7 @@ impl MediaCall {
     }
 
     pub(super) fn is_validated(&self, path: Path) -> bool {
-        self.peer.is_validated(path)
+        self.peer.is_validated(path.remote)
     }
 
     /// When [`MediaCall::handle_timeout`] wants to be called.
@@ -223,8 +218,10 @@ impl MediaCall {
     pub(super) fn close(&mut self, now: Instant, browsers: &BrowserSockets) -> MediaReport {
         self.bridge.close(now);
         self.flush(now, browsers);
+        self.peer.close(now);
+        self.flush(now, browsers);
         let report = self.bridge.report();
-        let phone = LegReport { bad: report.trunk.bad + self.strangers, ..leg_report(&report.trunk) };
+        let phone = LegReport { bad: report.trunk.bad_packets + self.strangers, ..leg_report(&report.trunk) };
         MediaReport { browser: leg_report(&report.browser), phone }
     }
 
@@ -252,18 +249,19 @@ impl MediaCall {
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
     fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
-        while let Some((len, path)) = self.peer.poll_transmit(&mut self.out[..]) {
-            browsers.send(&self.out[..len], path);
+        while let Some((len, remote)) = self.peer.poll_transmit(&mut self.out[..]) {
+            browsers.send(&self.out[..len], Path { local: self.local, remote });
         }
         while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
             self.send(transmit, browsers);
         }
         while let Some(event) = self.peer.poll_event() {
             match event {
-                PeerEvent::PathSelected(path) => self.tell(MediaEvent::PathSelected(path.remote)),
+                PeerEvent::PathSelected(address) | PeerEvent::PathChanged(address) => self.tell(MediaEvent::PathSelected(address)),
                 PeerEvent::Connected { profile } => self.tell(MediaEvent::Connected { profile: profile.to_string() }),
                 PeerEvent::Failed(failure) => self.tell(MediaEvent::PeerFailed(failure)),
                 PeerEvent::ConsentLost => self.tell(MediaEvent::ConsentLost),
+                PeerEvent::Closed => self.tell(MediaEvent::PeerClosed),
             }
         }
         while let Some(event) = self.bridge.poll_event() {
@@ -279,10 +277,11 @@ impl MediaCall {
         let Transmit { leg, kind, len } = transmit;
         match leg {
             Leg::Browser => {
-                let Some(path) = self.peer.selected_path() else { return };
+                let Some(remote) = self.peer.remote_address() else { return };
+                let path = Path { local: self.local, remote };
                 let protected = match kind {
-                    media::Kind::Rtp => self.peer.protect_rtp(&mut self.out[..], len),
-                    media::Kind::Rtcp => self.peer.protect_rtcp(&mut self.out[..], len),
+                    PacketKind::Rtp => self.peer.protect_rtp(&mut self.out[..], len),
+                    PacketKind::Rtcp => self.peer.protect_rtcp(&mut self.out[..], len),
                 };
                 // Before DTLS is up there are no keys, and nothing is sent in the clear.
                 if let Ok(len) = protected {
@@ -293,9 +292,9 @@ impl MediaCall {
                 let Some(trunk) = &self.trunk else { return };
                 let packet = &self.out[..len];
                 let _ = match (kind, &trunk.rtcp) {
-                    (media::Kind::Rtp, _) => self.sockets.rtp.send_to(packet, trunk.rtp.target()),
-                    (media::Kind::Rtcp, Some(rtcp)) => self.sockets.rtcp.send_to(packet, rtcp.target()),
-                    (media::Kind::Rtcp, None) => Ok(0),
+                    (PacketKind::Rtp, _) => self.sockets.rtp.send_to(packet, trunk.rtp.target()),
+                    (PacketKind::Rtcp, Some(rtcp)) => self.sockets.rtcp.send_to(packet, rtcp.target()),
+                    (PacketKind::Rtcp, None) => Ok(0),
                 };
             }
         }
@@ -309,9 +308,9 @@ fn leg_report(leg: &media::LegReport) -> LegReport {
         lost: leg.lost,
         duplicates: leg.duplicates,
         reordered: leg.reordered,
-        bad: leg.bad,
+        bad: leg.bad_packets,
         jitter_ms: leg.jitter_ms,
         round_trip_ms: leg.round_trip_ms,
-        concealed_ms: leg.concealed_ms,
+        concealed_ms: u64::try_from(leg.concealed.as_millis()).unwrap_or(u64::MAX),
     }
 }

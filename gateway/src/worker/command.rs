@@ -55,6 +55,10 @@ pub struct OpenCall {
     pub trunk_start: StreamStart,
     /// Our RTCP CNAME (RFC 7022).
     pub cname: String,
+    /// Randomness for the times of RTCP reports (RFC 3550 §6.2).
+    pub seed: u64,
+    /// The NTP time at which the call began, for sender reports.
+    pub ntp_start: u64,
 }
 
 /// The telephone's media, as its SDP has it.
@@ -99,6 +103,8 @@ pub enum MediaEvent {
     PeerFailed(PeerFailure),
     /// The browser stopped consenting (RFC 7675).
     ConsentLost,
+    /// The browser closed its media (DTLS close_notify).
+    PeerClosed,
     /// Nothing came from the telephone for that long.
     Silent(Duration),
     /// The call's media code panicked; its media is gone.

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use peer::{Path, demux};
+use peer::demux;
 use tokio::sync::mpsc;
 
 use super::call::{BrowserSockets, CallSettings, MediaCall, TrunkSockets};
@@ -18,7 +18,7 @@ use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
 use super::ports::PortPool;
 use super::schedule::Schedule;
 use super::sockets::{browser_socket, call_socket};
-use super::{WorkerSettings, share_of_ports};
+use super::{Path, WorkerSettings, share_of_ports};
 use crate::call::CallId;
 
 /// How many datagrams of one socket are taken before the others get their turn.
@@ -85,7 +85,7 @@ impl WorkerThread {
                 identity: Arc::clone(&settings.identity),
                 silence: settings.timeout,
                 consent: settings.consent_timeout,
-                opus: settings.opus.clone(),
+                opus: settings.opus,
             },
             calls: Calls::default(),
             count,

@@ -1,0 +1,112 @@
+//! What was said to each side, and what it agreed to.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use media::StreamStart;
+use peer::{Fingerprint, IceCredentials};
+use rand::Rng;
+use rand::rngs::StdRng;
+use sdp::Negotiated;
+
+use super::Environment;
+use crate::call::CallId;
+use crate::call::negotiation::{rtp_format, trunk_media};
+use crate::worker::{OpenCall, TrunkMedia};
+
+/// What was agreed with the browser.
+#[derive(Debug)]
+pub(super) struct BrowserLeg {
+    pub(super) offer: sdp::browser::Offer,
+    pub(super) agreed: Option<Negotiated>,
+    pub(super) local: IceCredentials,
+    session_id: u64,
+    session_version: u64,
+    ssrc: u32,
+    cname: String,
+}
+
+impl BrowserLeg {
+    /// A leg for a first offer, with credentials and names of its own.
+    pub(super) fn new(offer: sdp::browser::Offer, rng: &mut StdRng) -> Self {
+        Self {
+            offer,
+            agreed: None,
+            local: IceCredentials::from_random(&rng.random()),
+            // RFC 8866 §5.2 has it numeric; beyond 62 bits some readers overflow.
+            session_id: rng.random::<u64>() >> 2,
+            session_version: 1,
+            ssrc: rng.random(),
+            cname: format!("{:016x}", rng.random::<u64>()),
+        }
+    }
+
+    /// The same leg with the next offer.
+    pub(super) fn next(&self, offer: sdp::browser::Offer, local: IceCredentials) -> Self {
+        Self { offer, agreed: None, local, session_version: self.session_version + 1, cname: self.cname.clone(), ..*self }
+    }
+
+    /// The browser's ICE credentials.
+    pub(super) fn remote(&self) -> IceCredentials {
+        IceCredentials { ufrag: self.offer.audio.ufrag.clone(), pwd: self.offer.audio.pwd.clone() }
+    }
+
+    /// What the media worker needs to begin.
+    pub(super) fn open(&self, call: CallId, agreed: &Negotiated, wall: SystemTime, rng: &mut StdRng) -> OpenCall {
+        OpenCall {
+            call,
+            local: self.local.clone(),
+            remote: self.remote(),
+            fingerprint: Fingerprint(self.offer.audio.fingerprint),
+            browser: rtp_format(agreed),
+            browser_start: StreamStart { ssrc: self.ssrc, sequence: rng.random(), timestamp: rng.random() },
+            trunk_start: StreamStart { ssrc: rng.random(), sequence: rng.random(), timestamp: rng.random() },
+            cname: self.cname.clone(),
+            seed: rng.random(),
+            ntp_start: ntp(wall),
+        }
+    }
+
+    /// The answer to the browser's offer.
+    pub(super) fn answer(&self, environment: &Environment, candidates: &[SocketAddr]) -> Result<sdp::browser::Answer, sdp::Refusal> {
+        let options = sdp::browser::AnswerOptions {
+            prefer: environment.prefer,
+            ufrag: self.local.ufrag.clone(),
+            pwd: self.local.pwd.clone(),
+            fingerprint: environment.fingerprint.to_string(),
+            candidates: candidates.to_vec(),
+            session_id: self.session_id,
+            session_version: self.session_version,
+            ssrc: self.ssrc,
+            cname: self.cname.clone(),
+            ..sdp::browser::AnswerOptions::default()
+        };
+        sdp::browser::answer(&self.offer, &options)
+    }
+}
+
+/// What we offered to the telephone.
+#[derive(Debug)]
+pub(super) struct TrunkOffer {
+    pub(super) options: sdp::trunk::OfferOptions,
+    pub(super) behind_nat: bool,
+}
+
+impl TrunkOffer {
+    /// What the telephone's SDP agrees to, early or final.
+    pub(super) fn read_answer(&self, body: &[u8]) -> Result<(Negotiated, TrunkMedia), String> {
+        let text = std::str::from_utf8(body).map_err(|_| "the SDP is not UTF-8".to_owned())?;
+        let agreed = sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
+        let media = trunk_media(&agreed, self.behind_nat).ok_or("the SDP names no address for audio")?;
+        Ok((agreed, media))
+    }
+}
+
+/// The wall clock as NTP time (RFC 3550 §4): seconds since 1900, fractions in the lower half.
+fn ntp(wall: SystemTime) -> u64 {
+    const UNIX_EPOCH: u64 = 2_208_988_800;
+    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    (UNIX_EPOCH.wrapping_add(since.as_secs()) << 32) | fraction
+}
+
