@@ -2,7 +2,7 @@
 
 use sdp_types::{Attribute, Media, ParserError, Session};
 
-use crate::{At, Refusal, limits};
+use crate::{Action, At, Note, Refusal, limits};
 
 /// The parsed text, with the line numbers that a refusal names.
 pub(crate) struct Description<'a> {
@@ -29,6 +29,20 @@ impl<'a> Description<'a> {
             text,
             media_lines,
         })
+    }
+
+    /// Lines that must be there and are not; they are not needed to make a call, so it is not refused for them.
+    pub(crate) fn note_missing(&self, notes: &mut Vec<Note>) {
+        let head = numbered(self.text).take_while(|(_, line)| !line.starts_with("m="));
+        for required in ["o=", "s=", "t="] {
+            if !head.clone().any(|(_, line)| line.starts_with(required)) {
+                notes.push(Note::new(
+                    Action::Changed,
+                    required,
+                    "is missing and read as empty (RFC 8866 §5)",
+                ));
+            }
+        }
     }
 
     pub(crate) fn media(&self) -> impl Iterator<Item = (usize, &Media)> {
@@ -114,7 +128,7 @@ pub(crate) fn is_token(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte))
 }
 
-fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> + Clone {
     text.split('\n')
         .enumerate()
         .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))

@@ -107,6 +107,7 @@ pub enum Setup {
 pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
     let description = Description::parse(text)?;
     let mut notes = Vec::new();
+    description.note_missing(&mut notes);
     let mut sections = read_sections(&description)?;
     let bundle = read_bundle(&description, &sections, &mut notes);
     let audio = choose_audio(&description, &bundle, &sections, &mut notes)?;
@@ -230,7 +231,9 @@ fn read_audio(
     check_proto(description, index, &media.proto)?;
     // A bundle-only section has its transport attributes in the section that the group names first (RFC 9143 §7.1.3).
     let transport = transport_section(description, index, bundled, bundle, sections);
-    if !description.has(transport, "rtcp-mux") && !description.has(index, "rtcp-mux") {
+    let muxes =
+        |media| description.has(media, "rtcp-mux") || description.has(media, "rtcp-mux-only");
+    if !muxes(transport) && !muxes(index) {
         return Err(Refusal::NoRtcpMux { at });
     }
     let fingerprint = fingerprint::read(description, transport)?;

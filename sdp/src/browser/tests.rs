@@ -489,3 +489,21 @@ fn a_phones_offer_becomes_one_a_browser_can_answer() {
                 && note.action == Action::Renumbered)
     );
 }
+
+#[test]
+fn one_port_may_be_asked_for_by_either_name() {
+    let text = CHROMIUM.replace("a=rtcp-mux\r\n", "a=rtcp-mux-only\r\n");
+    assert!(
+        answered(&text, Preference::Opus)
+            .text
+            .contains("a=rtcp-mux\r\n")
+    );
+}
+
+#[test]
+fn a_missing_origin_is_noted_and_forgiven() {
+    let notes = read(&without(CHROMIUM, "o=")).notes;
+    assert_eq!(notes.len(), 1);
+    assert_eq!(notes[0].subject, "o=");
+    assert_eq!(read(CHROMIUM).notes, []);
+}

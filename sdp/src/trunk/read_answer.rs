@@ -17,6 +17,7 @@ use crate::{
 pub fn read_answer(text: &str, offered: &OfferOptions) -> Result<Negotiated, Refusal> {
     let description = Description::parse(text)?;
     let mut notes = Vec::new();
+    description.note_missing(&mut notes);
     check_media_count(&description, &mut notes)?;
     let remote = read::read_audio(&description, 0, offered.profile.rtcp_mux, &mut notes)?;
     if remote.proto != "RTP/AVP" {

@@ -61,6 +61,7 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
             continue;
         }
         let mut notes = Vec::new();
+        description.note_missing(&mut notes);
         match read_usable(&description, index, &mut notes) {
             Ok(remote) => {
                 found = Some((index, remote, notes));
