@@ -26,6 +26,10 @@ pub struct Concealer {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would allocate in the middle of a call"
+)]
 enum State {
     /// The last audio was real.
     Receiving,

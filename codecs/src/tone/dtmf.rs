@@ -44,10 +44,13 @@ impl DtmfTone {
     }
 }
 
-/// A block is long enough to tell neighbouring rows apart, and two of them, half over each other, fit into the
-/// shortest key press that counts (40 ms, Q.24).
+/// A block is long enough to tell neighbouring rows apart, and two of them, one hop from each other,
+/// fit into the shortest key press that counts (40 ms, Q.24) wherever it begins.
 const BLOCK: usize = 205;
-const HOP: usize = 102;
+const HOP: usize = 51;
+/// Blocks without the key after which it is up: more than a hole of 10 ms touches, fewer than the
+/// shortest pause does (40 ms, Q.24).
+const UP: u8 = 8;
 /// Weaker keys are not heard (Q.24 asks for -24 dBm at the least sensitive), in dBm0 of each tone.
 const THRESHOLD_DBM0: f64 = -30.0;
 /// How much weaker the column may be than the row, and the other way round, as ratios of power (8 and 5 dB).
@@ -56,9 +59,10 @@ const REVERSE_TWIST: f64 = 3.2;
 /// The best of four must be this much above the next (8 dB).
 const SELECTIVITY: f64 = 6.3;
 /// The two tones must be nearly all there is: speech has more.
-const PURITY: f64 = 0.8;
+const PURITY: f64 = 0.88;
 
-/// Recognises keys in a stream of audio. A key is reported once for each press, when it is sure.
+/// Recognises keys in a stream of audio. A key is reported once for each press, when it is sure. For
+/// tones made by machines: within half a percent of their frequencies.
 #[derive(Debug, Clone)]
 pub struct DtmfDetector {
     block: [i16; BLOCK],
@@ -115,7 +119,7 @@ impl DtmfDetector {
             }
             (Some((_, missed)), None) => {
                 *missed += 1;
-                if *missed >= 2 {
+                if *missed >= UP {
                     self.held = None;
                 }
                 None
