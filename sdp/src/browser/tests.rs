@@ -301,6 +301,10 @@ fn what_a_browser_must_have_is_asked_for_by_name() {
             CHROMIUM.replace("sha-256 0C:5F", "sha-256 0C5F"),
             "bad_fingerprint",
         ),
+        (
+            CHROMIUM.replace("sha-256 0C:5F", "sha-256 00:0C:5F"),
+            "bad_fingerprint",
+        ),
         (without(CHROMIUM, "a=ice-ufrag"), "no_ice"),
         (without(CHROMIUM, "a=ice-pwd"), "no_ice"),
         (

@@ -293,6 +293,12 @@ fn what_we_do_not_offer_to_do_we_do_not() {
     assert!(offer_fresh(&holding).contains("a=sendonly\r\n"));
     let agreed = agreed("m=audio 4000 RTP/AVP 0\na=sendrecv", &holding);
     assert_eq!(agreed.direction, Direction::SendOnly);
+    let listening = OfferOptions {
+        direction: Direction::RecvOnly,
+        ..options()
+    };
+    let agreed = self::agreed("m=audio 4000 RTP/AVP 0\na=sendrecv", &listening);
+    assert_eq!(agreed.direction, Direction::RecvOnly);
 }
 
 #[test]
