@@ -2,10 +2,11 @@
 //!
 //! The ratios hold from machine to machine, the times do not.
 
+use std::f64::consts::TAU;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use codecs::g711::{self, Law};
+use codecs::g711;
 use codecs::opus::{Decoder, Encoder, EncoderSettings};
 use criterion::Criterion;
 use media::{Bridge, BridgeConfig, Codec, Leg, RtpFormat, StreamStart};
@@ -19,7 +20,7 @@ fn voice() -> Vec<i16> {
         let time = n as f64 / 8000.0;
         let pitch = 120.0 + 20.0 * (time * 3.0).sin();
         let swell = 0.55 + 0.45 * (time * 25.0).sin();
-        let harmonics = (1..12).map(|k| (time * pitch * f64::from(k) * 6.283).sin() / f64::from(k));
+        let harmonics = (1..12).map(|k| (time * pitch * f64::from(k) * TAU).sin() / f64::from(k));
         (harmonics.sum::<f64>() * swell * 5000.0) as i16
     };
     (0..PACKETS * 160).map(sample).collect()

@@ -38,9 +38,9 @@ pub(crate) struct Pipe {
 #[derive(Debug)]
 enum Chain {
     /// Different codecs, by way of linear samples.
-    Transcode(Transcode),
+    Transcode(Box<Transcode>),
     /// G.711 on both sides: octets, at most exchanged for the other law's.
-    CopyG711(CopyG711),
+    CopyG711(Box<CopyG711>),
     /// Opus on both sides.
     ForwardOpus(ForwardOpus),
 }
@@ -62,9 +62,11 @@ impl Pipe {
         concealment: Duration,
     ) -> Result<Self, opus::Error> {
         let chain = match (from.codec.law(), to.codec.law()) {
-            (Some(_), Some(law)) => Chain::CopyG711(CopyG711::new(law, to.packet_samples())),
+            (Some(_), Some(law)) => {
+                Chain::CopyG711(Box::new(CopyG711::new(law, to.packet_samples())))
+            }
             (None, None) => Chain::ForwardOpus(ForwardOpus),
-            _ => Chain::Transcode(Transcode::new(from.codec, to, settings)?),
+            _ => Chain::Transcode(Box::new(Transcode::new(from.codec, to, settings)?)),
         };
         let concealment = (concealment.as_millis() as u64 * 8).min(MAX_CONCEALED as u64);
         let timeline = Timeline::new(from.codec.units_per_sample());

@@ -10,10 +10,10 @@ fn talk(mut call: Call, browser: (Codec, usize), trunk: (Codec, usize)) -> Call 
     );
     for millisecond in 0..1000 {
         call.run_to(Duration::from_millis(millisecond));
-        if millisecond as usize % browser.1 == 0 {
+        if (millisecond as usize).is_multiple_of(browser.1) {
             call.rtp(Leg::Browser, &caller.next());
         }
-        if millisecond as usize % trunk.1 == 0 {
+        if (millisecond as usize).is_multiple_of(trunk.1) {
             call.rtp(Leg::Trunk, &callee.next());
         }
     }
@@ -299,4 +299,10 @@ fn a_browser_on_g711_may_send_either_law() {
     let sent = call.audio_to(Leg::Trunk);
     assert_eq!(sent.len(), 50);
     assert!(sent.iter().all(|sent| sent.payload_type == 0));
+}
+
+#[test]
+fn a_bridge_moves_to_the_thread_of_its_worker() {
+    fn moves<T: Send + 'static>(_: T) {}
+    moves(Call::usual(Codec::Opus, Codec::Pcmu).bridge);
 }
