@@ -226,13 +226,12 @@ impl Dtls {
             }
         }
         match progress {
-            Progress::FingerprintMismatch | Progress::NoProfile => {
-                // Not even our Finished goes out.
-                self.queue.clear();
-                self.end();
-            }
-            Progress::NoCertificate | Progress::Closed => self.end(),
-            Progress::Nothing | Progress::Connected(_) | Progress::Broken => {}
+            Progress::Nothing | Progress::Connected(_) => {}
+            Progress::FingerprintMismatch
+            | Progress::NoCertificate
+            | Progress::NoProfile
+            | Progress::Broken
+            | Progress::Closed => self.end(),
         }
         progress
     }

@@ -386,6 +386,7 @@ impl Peer {
                 });
                 self.session = Session::Connected(keys);
             }
+            // Not even our Finished goes out.
             Progress::FingerprintMismatch => self.fail(PeerFailure::FingerprintMismatch),
             Progress::NoCertificate => {
                 self.queue_dtls();

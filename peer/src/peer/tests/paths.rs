@@ -229,9 +229,21 @@ fn media_on_a_nominated_path_moves_the_selection() {
         assert!(network.inject(address(2), packet));
     }
     assert_eq!(network.selected(), Some(address(2)));
+    // One that strays from the old path now and then is not the one in use.
+    network.check(address(4), nominating(10));
+    for sequence in 100..120 {
+        let packet = network.protected(&rtp(sequence));
+        let from = if sequence % 4 == 0 {
+            address(2)
+        } else {
+            address(4)
+        };
+        assert!(network.inject(from, packet));
+    }
+    assert_eq!(network.selected(), Some(address(2)));
     // A path that was validated but never nominated carries media in and draws none.
     network.check(address(3), PLAIN);
-    for sequence in 5..20 {
+    for sequence in 200..220 {
         let packet = network.protected(&rtp(sequence));
         assert!(network.inject(address(3), packet));
     }
@@ -317,6 +329,12 @@ fn an_ice_restart_keeps_the_old_path_until_the_new_one_is_nominated() {
         network.inject(address(1), packet),
         "media flows on the old path"
     );
+    network.browser.gateway = old_local.clone();
+    network.browser.credentials = old_remote.clone();
+    network.check(address(2), nominating(9000));
+    assert_eq!(network.selected(), Some(address(1)), "a late old check");
+    network.browser.gateway = credentials(3);
+    network.browser.credentials = credentials(4);
 
     network.check(address(2), nominating(1));
     assert_eq!(
