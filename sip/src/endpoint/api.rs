@@ -183,6 +183,8 @@ pub enum Error {
 }
 
 /// What happened, for the application.
+// Handed over once and taken apart at once: a box would buy nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A provisional response to our INVITE. Repetitions of the same one are left out.

@@ -39,7 +39,7 @@ impl Endpoint {
             until: now + self.ring_limit(&request),
             repeat: None,
         };
-        self.calls.put(session, Call::Ringing(ringing));
+        self.calls.put(session, Call::Ringing(Box::new(ringing)));
         self.events.push_back(Event::Incoming {
             session,
             request,

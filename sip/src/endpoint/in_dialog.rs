@@ -176,7 +176,7 @@ impl Endpoint {
     /// Whether even the reserve that requests of known dialogs have is used up.
     fn is_flooded_in_dialog(&self) -> bool {
         let limit = self.config.limits.server_transactions;
-        self.layer.servers() >= limit + limit / 10 + 1
+        self.layer.servers() > limit + limit / 10
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Call {
     /// Ours, without a final response (§13.2).
     Calling(Calling),
     /// Theirs, without a final response from us (§13.3).
-    Ringing(Ringing),
+    Ringing(Box<Ringing>),
     /// A confirmed dialog. A callee's may still wait for the ACK.
     Up(Up),
     /// Our BYE is out (§15.1.1).

@@ -51,7 +51,7 @@ pub enum Received {
 
 #[derive(Debug)]
 enum Client {
-    Invite(ClientInvite),
+    Invite(Box<ClientInvite>),
     NonInvite(ClientNonInvite),
 }
 
@@ -152,7 +152,7 @@ impl Layer {
         let reliability = flow.transport.reliability();
         let (machine, step) = if request.method == Method::Invite {
             let (machine, step) = ClientInvite::new(now, request, reliability, self.timers);
-            (Client::Invite(machine), step)
+            (Client::Invite(Box::new(machine)), step)
         } else {
             let (machine, step) = ClientNonInvite::new(now, &request, reliability, self.timers);
             (Client::NonInvite(machine), step)

@@ -397,3 +397,51 @@ fn a_client_of_rfc_2543_can_call() {
     assert_eq!(ask(&mut net, stranger(), bye.as_bytes()), Some(200));
     assert!(!net.endpoints[CALLEE].is_up(session));
 }
+
+#[test]
+fn mutated_packets_of_a_call_neither_panic_nor_leave_anything() {
+    use rand_chacha::{
+        ChaCha20Rng,
+        rand_core::{RngCore, SeedableRng},
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let mut below = |limit: usize| rng.next_u32() as usize % limit.max(1);
+    for _ in 0..20 {
+        let mut net = good();
+        let (_, callee) = up(&mut net, Transport::Udp);
+        let now = net.now;
+        net.endpoints[CALLEE].bye(now, callee, None);
+        net.run(seconds(1));
+        let recorded = net.log.clone();
+        for _ in 0..100 {
+            let mut packet = recorded[below(recorded.len())].clone();
+            for _ in 0..=below(4) {
+                let at = below(packet.bytes.len());
+                match below(4) {
+                    0 => packet.bytes[at] = u8::try_from(below(256)).unwrap(),
+                    1 => packet.bytes.truncate(at + 1),
+                    2 => {
+                        packet.bytes.remove(at);
+                        packet.bytes.push(b' ');
+                    }
+                    _ => packet.bytes.insert(at, b"\r\n:;,<>@=\"0"[below(11)]),
+                }
+            }
+            net.inject(packet.from, packet.to, &packet.bytes);
+        }
+        net.run(seconds(1));
+        // What got through as new calls rings until the limit.
+        net.run(seconds(300));
+        assert_empty(&mut net);
+    }
+}
+
+#[test]
+fn while_draining_options_get_503() {
+    let mut net = good();
+    net.endpoints[CALLEE].set_accepting(false);
+    let bytes = request("OPTIONS", "z9hG4bKprobe", "");
+    let response = answer(&mut net, stranger(), &bytes).unwrap();
+    assert_eq!(response.status.code(), 503);
+    assert_eq!(response.headers.retry_after(), Some(10));
+}
