@@ -10,6 +10,8 @@ mod keys;
 mod line;
 pub mod number;
 mod rtp;
+#[cfg(test)]
+mod socket_tests;
 mod sound;
 mod stream;
 #[cfg(test)]

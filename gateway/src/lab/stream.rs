@@ -141,7 +141,7 @@ impl Stream {
         };
         let fits = self.echo.as_ref().is_some_and(|echo| {
             let jump = packet.sequence.wrapping_sub(echo.sequence);
-            echo.ssrc == packet.ssrc && (jump < MAX_JUMP || jump > u16::MAX - MAX_JUMP)
+            echo.ssrc == packet.ssrc && !(MAX_JUMP..=u16::MAX - MAX_JUMP).contains(&jump)
         });
         if !fits {
             self.echo = Some(Echo {

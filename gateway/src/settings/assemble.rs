@@ -253,7 +253,7 @@ fn read_media(
 fn packet_time(reader: &mut Reader, default: Duration) -> Duration {
     reader.read("media", "ptime_ms", default, |raw| {
         let milliseconds: u64 = value::number(10..=60)(raw)?;
-        if milliseconds % 10 == 0 {
+        if milliseconds.is_multiple_of(10) {
             return Ok(Duration::from_millis(milliseconds));
         }
         Err(Wrong::new(
