@@ -88,8 +88,8 @@ impl Outgoing {
 
     /// Whether packets leave (hold). The stream's time goes on meanwhile.
     pub(crate) fn set_sending(&mut self, sending: bool) {
+        self.marker |= self.sending != sending;
         self.sending = sending;
-        self.marker = true;
     }
 
     /// Sends audio that follows the audio before it.
@@ -154,7 +154,8 @@ impl Outgoing {
     /// The stream's timestamp at this moment, for a sender report (RFC 3550 §6.4.1).
     pub(crate) fn timestamp_at(&self, now: Instant) -> u32 {
         let since = self.played.map_or(0, |played| samples_in(now, played));
-        self.timestamp.wrapping_add(since as u32 * self.units())
+        self.timestamp
+            .wrapping_add((since as u32).wrapping_mul(self.units()))
     }
 
     /// Copies the next packet that is due to `buffer`; its length.
@@ -217,7 +218,9 @@ impl Outgoing {
     }
 
     fn advance(&mut self, now: Instant, samples: u64) {
-        self.timestamp = self.timestamp.wrapping_add(samples as u32 * self.units());
+        self.timestamp = self
+            .timestamp
+            .wrapping_add((samples as u32).wrapping_mul(self.units()));
         self.played = Some(now);
     }
 

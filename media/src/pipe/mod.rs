@@ -117,29 +117,17 @@ impl Pipe {
             first: true,
         };
         self.chain.pause(pass, gap - concealed as u64, out);
-        let played = match &mut self.chain {
-            Chain::Transcode(chain) => chain.play(
-                pass,
-                frame.payload,
-                concealed,
-                muted,
-                out,
-                &mut self.figures,
-            ),
-            Chain::CopyG711(chain) => chain.play(
-                pass,
-                frame.payload,
-                concealed,
-                muted,
-                out,
-                &mut self.figures,
-            ),
+        let figures = &mut self.figures;
+        match &mut self.chain {
+            Chain::Transcode(chain) => {
+                chain.play(pass, frame.payload, concealed, muted, out, figures)
+            }
+            Chain::CopyG711(chain) => {
+                chain.play(pass, frame.payload, concealed, muted, out, figures)
+            }
             Chain::ForwardOpus(chain) => chain.play(pass, frame, samples, muted, out),
-        };
-        // What came before it and was not played is a pause to be told of with the next packet.
-        if played {
-            self.timeline.lay(now, frame.timestamp, samples as u64);
         }
+        self.timeline.lay(now, frame.timestamp, samples as u64);
     }
 
     /// The loss that Opus should prepare for, in percent.
@@ -157,7 +145,7 @@ impl Pipe {
         let fill = if gap <= self.concealment {
             gap as usize
         } else if matches!(self.chain, Chain::Transcode(_)) && opus::has_fec(frame.payload) {
-            samples
+            samples.min(gap as usize)
         } else {
             0
         };

@@ -40,9 +40,9 @@ impl CopyG711 {
         muted: bool,
         out: &mut Outgoing,
         figures: &mut Figures,
-    ) -> bool {
+    ) {
         let Some(law) = pass.codec.law() else {
-            return false;
+            return;
         };
         let mut pcm = [0; MAX_CONCEALED];
         let mut octets = [0; MAX_CONCEALED];
@@ -67,7 +67,6 @@ impl CopyG711 {
         } else {
             self.write(&mut pass, octets, out);
         }
-        true
     }
 
     pub(super) fn pause(&mut self, mut pass: Pass, samples: u64, out: &mut Outgoing) {
@@ -127,7 +126,7 @@ impl ForwardOpus {
         samples: usize,
         muted: bool,
         out: &mut Outgoing,
-    ) -> bool {
+    ) {
         if muted {
             out.skip(pass.now, samples as u64);
         } else {
@@ -142,6 +141,5 @@ impl ForwardOpus {
                 },
             );
         }
-        true
     }
 }

@@ -51,7 +51,7 @@ impl Transcode {
         muted: bool,
         out: &mut Outgoing,
         figures: &mut Figures,
-    ) -> bool {
+    ) {
         let mut pcm = [0; MAX_CONCEALED];
         if concealed > 0 {
             let lost = &mut pcm[..concealed];
@@ -65,7 +65,6 @@ impl Transcode {
         } else {
             self.write(&mut pass, audio, out);
         }
-        true
     }
 
     /// Time without audio. A packet that is not full yet is filled up with silence; the rest is a gap of ours.

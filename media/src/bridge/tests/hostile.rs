@@ -260,6 +260,46 @@ fn opus_of_120_ms_is_played_without_a_burst() {
 }
 
 #[test]
+fn any_timestamps_around_losses_of_long_packets_are_survived() {
+    for ptime in [10, 20, 60, 120] {
+        let mut random = ptime as u32;
+        let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+        let mut phone = Phone::new(Codec::Opus, ptime);
+        for _ in 0..1000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let packet = phone.next();
+            // Up to a packet and a half too early or too late, in steps of no meaning.
+            phone.header.timestamp = match random >> 28 {
+                0..=3 => phone.header.timestamp.wrapping_add(random >> 8 & 0x1fff),
+                4 => phone.header.timestamp.wrapping_sub(random >> 8 & 0x1fff),
+                _ => phone.header.timestamp,
+            };
+            if random >> 20 & 3 > 0 {
+                call.rtp(Leg::Browser, &packet);
+            }
+            call.run_ms(ptime as u64);
+        }
+        call.run_ms(200);
+        let sent = call.audio_to(Leg::Trunk);
+        assert_continuous(&sent, 160);
+        assert!(sent.len() > 700 * ptime / 20, "{ptime}: {}", sent.len());
+    }
+}
+
+#[test]
+fn a_pause_of_days_is_a_pause() {
+    let mut call = Call::usual(Codec::Pcmu, Codec::Opus);
+    let mut phone = Phone::new(Codec::Pcmu, 20);
+    call.rtp(Leg::Browser, &phone.next());
+    for _ in 0..3 {
+        call.now += Duration::from_secs(30 * 3600);
+        call.rtp(Leg::Browser, &phone.next());
+    }
+    call.run_ms(200);
+    assert_eq!(call.audio_to(Leg::Trunk).len(), 4);
+}
+
+#[test]
 fn opus_said_to_be_stereo_of_any_size_is_decoded_or_concealed() {
     let call = attacked(Codec::Opus, |call, index, mut packet| {
         if index % 2 == 0 {
