@@ -155,9 +155,6 @@ impl Dtls {
         }
         let result = match &mut self.state {
             State::Waiting { .. } | State::Ended => return Progress::Nothing,
-            State::Established { .. } if record.is_plain_other_than_handshake() => {
-                return Progress::Nothing;
-            }
             State::Handshaking { engine, .. } | State::Established { engine } => engine
                 .handle_timeout(now)
                 .and_then(|()| engine.handle_packet(packet)),
@@ -355,10 +352,6 @@ impl Record {
 
     fn is_plain_alert(&self) -> bool {
         self.content_type == Self::ALERT && self.epoch == 0
-    }
-
-    fn is_plain_other_than_handshake(&self) -> bool {
-        self.content_type != Self::HANDSHAKE && self.epoch == 0
     }
 
     fn describe_alert(packet: &[u8]) -> String {

@@ -269,19 +269,15 @@ fn without_consent_nothing_is_sent_after_thirty_seconds() {
 #[test]
 fn when_the_selected_path_loses_consent_a_nominated_one_takes_over() {
     let mut network = Network::connected();
-    network.run(ms(20_000));
-    network.check(address(2), PLAIN);
+    network.check(address(2), nominating(10));
     network.check(address(3), PLAIN);
-    network.browser.connected = true;
-    network.run(ms(1));
-    network.check(address(3), nominating(5));
-    assert_eq!(
-        network.selected(),
-        Some(address(3)),
-        "silence of the old path"
-    );
-    network.run(ms(40_000));
+    assert_eq!(network.selected(), Some(address(1)));
+    network.run(ms(28_200));
+    assert_eq!(network.selected(), Some(address(2)));
+    assert_eq!(network.take_events(), [PeerEvent::PathChanged(address(2))]);
+    network.run(ms(2_500));
     assert_eq!(network.selected(), None);
+    assert_eq!(network.take_events(), [PeerEvent::ConsentLost]);
 }
 
 #[test]
@@ -293,6 +289,7 @@ fn the_number_of_validated_paths_is_bounded_and_the_selected_one_stays() {
     let validated = (0..=255).filter(|n| network.peer.is_validated(address(*n)));
     assert_eq!(validated.count(), crate::ice::MAX_PATHS);
     assert_eq!(network.selected(), Some(address(1)));
+    assert!(network.peer.is_validated(address(1)));
     assert!(network.peer.is_validated(address(99)));
 }
 
