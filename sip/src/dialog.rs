@@ -313,10 +313,8 @@ impl Dialog {
 
 /// Whether both flows lead to one peer. A TCP connection has a port of its own, and has proved its address.
 pub(crate) fn is_same_peer(known: Flow, from: Flow) -> bool {
-    match from.transport {
-        Transport::Udp => known.remote == from.remote,
-        Transport::Tcp => known.remote.ip() == from.remote.ip(),
-    }
+    let same_host = known.remote.ip().to_canonical() == from.remote.ip().to_canonical();
+    same_host && (from.transport == Transport::Tcp || known.remote.port() == from.remote.port())
 }
 
 fn standing(response: &Response) -> Standing {

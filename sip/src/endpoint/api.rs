@@ -151,7 +151,7 @@ pub struct Invite {
     pub from_user: String,
     /// The display name of From.
     pub from_display: Option<String>,
-    /// The SDP offer; empty for an INVITE without an offer.
+    /// The SDP offer. An INVITE without one would need the answer in its ACK, which is sent at once: always offer.
     pub body: Vec<u8>,
     /// More headers, as names and values. Those the endpoint writes itself are refused.
     pub headers: Vec<(String, String)>,

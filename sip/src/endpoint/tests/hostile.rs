@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::help::{ANSWER, CALLEE, CALLER, OFFER, assert_empty, good, ring, seconds, up};
 use crate::{
-    Message, Response,
+    Message, Response, StatusCode,
     endpoint::{Event, Transport},
     parse_datagram,
     testing::{Net, Packet, address},
@@ -86,6 +86,52 @@ impl InDialog {
         )
         .into_bytes()
     }
+}
+
+/// A request of the caller inside the dialog that is only ringing yet.
+fn in_early_dialog(net: &Net, method: &'static str) -> InDialog {
+    let ringing = sent(net, "SIP/2.0 180");
+    let cseq = header(&ringing, "CSeq");
+    let number: u32 = cseq.split(' ').next().unwrap().parse().unwrap();
+    InDialog {
+        method,
+        from: header(&ringing, "From").to_owned(),
+        to: header(&ringing, "To").to_owned(),
+        call_id: header(&ringing, "Call-ID").to_owned(),
+        number: number + 1,
+        body: String::new(),
+    }
+}
+
+fn ring_180(net: &mut Net) {
+    let (_, callee) = ring(net, Transport::Udp);
+    let now = net.now;
+    net.endpoints[CALLEE].ring(now, callee, StatusCode::RINGING, None);
+    net.run(seconds(1) / 10);
+}
+
+#[test]
+fn a_callers_bye_ends_a_ringing_call() {
+    let mut net = good();
+    ring_180(&mut net);
+    let bye = in_early_dialog(&net, "BYE").bytes("earlybye");
+    net.inject(address(CALLER), address(CALLEE), &bye);
+    net.run(seconds(1));
+    assert_eq!(net.count_sent(CALLEE, "SIP/2.0 200"), 1);
+    assert_eq!(net.count_sent(CALLEE, "SIP/2.0 487"), 1);
+    assert!(matches!(net.events(CALLEE)[..], [Event::Cancelled { .. }]));
+    assert_empty(&mut net);
+}
+
+#[test]
+fn a_second_invite_before_the_first_is_answered_gets_500_and_when_to_retry() {
+    let mut net = good();
+    ring_180(&mut net);
+    let second = in_early_dialog(&net, "INVITE").bytes("second");
+    let response = answer(&mut net, address(CALLER), &second).unwrap();
+    assert_eq!(response.status.code(), 500);
+    assert!(response.headers.retry_after().unwrap() <= 10);
+    assert_eq!(net.events(CALLEE), []);
 }
 
 /// Sends it to the callee; the status it is answered with last, if any.

@@ -175,3 +175,27 @@ fn a_call_nobody_here_answers_is_refused_after_the_limit() {
     assert_eq!(net.count_sent(CALLEE, "SIP/2.0 480"), 1);
     assert_empty(&mut net);
 }
+
+#[test]
+fn a_call_inside_its_dialog_has_a_reserve_when_strangers_have_used_up_the_rest() {
+    let mut net = small(Limits {
+        server_transactions: 20,
+        ..Limits::default()
+    });
+    let (caller, callee) = up(&mut net, Transport::Udp);
+    for number in 0..60 {
+        let (from, bytes) = stranger(number);
+        net.inject(from, address(CALLEE), &bytes);
+    }
+    net.run(seconds(1) / 10);
+    assert_eq!(net.endpoints[CALLEE].load().server_transactions, 20);
+    net.events(CALLEE);
+    let now = net.now;
+    net.endpoints[CALLER].bye(now, caller, None);
+    net.run(seconds(1) / 10);
+    let ended = net.events(CALLEE);
+    assert!(
+        matches!(ended[..], [Event::Ended { session, .. }] if session == callee),
+        "{ended:?}"
+    );
+}
