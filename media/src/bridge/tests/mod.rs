@@ -164,6 +164,9 @@ pub(super) struct Phone {
     pub(super) codec: Codec,
     pub(super) header: Header,
     pub(super) samples: usize,
+    /// As a voice does: a steady tone is noise to libopus.
+    pub(super) swells: bool,
+    time: usize,
     tone: Sine,
     encoder: Encoder,
 }
@@ -181,6 +184,8 @@ impl Phone {
                 payload_type,
             },
             samples: ptime_ms * 8,
+            swells: false,
+            time: 0,
             tone: Sine::new(440.0, -16.0),
             encoder: Encoder::new(EncoderSettings::default()).expect("an encoder"),
         }
@@ -190,6 +195,13 @@ impl Phone {
     pub(super) fn next(&mut self) -> Vec<u8> {
         let mut pcm = vec![0; self.samples];
         self.tone.fill(&mut pcm);
+        if self.swells {
+            for sample in &mut pcm {
+                self.time += 1;
+                let swell = 0.5 + 0.5 * (self.time as f64 * 25.0 / 8000.0).sin();
+                *sample = (f64::from(*sample) * swell) as i16;
+            }
+        }
         let mut payload = vec![0; 1276];
         match self.codec.law() {
             Some(law) => {

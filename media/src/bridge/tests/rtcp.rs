@@ -158,6 +158,37 @@ fn the_round_trip_is_measured_from_their_reports() {
 }
 
 #[test]
+fn fec_is_spent_on_a_browser_that_loses_packets() {
+    let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+    let mut phone = Phone::new(Codec::Pcmu, 20);
+    phone.swells = true;
+    let mut share = |call: &mut Call, fraction_lost: u8| {
+        let block = ReportBlock {
+            ssrc: BROWSER_START.ssrc,
+            fraction_lost,
+            ..ReportBlock::default()
+        };
+        call.rtcp(Leg::Browser, &theirs(0x1111, None, Some(block)));
+        call.to_browser.clear();
+        for _ in 0..100 {
+            call.rtp(Leg::Trunk, &phone.next());
+            call.run_ms(20);
+        }
+        call.to_browser
+            .iter()
+            .filter(|sent| codecs::opus::has_fec(&sent.payload))
+            .count()
+    };
+    assert_eq!(share(&mut call, 0), 0, "no loss, no FEC");
+    assert!(share(&mut call, 26) > 25, "10 % loss");
+    assert!(share(&mut call, 0) > 0, "less only by and by");
+    for _ in 0..6 {
+        share(&mut call, 0);
+    }
+    assert!(share(&mut call, 0) <= 1, "none again");
+}
+
+#[test]
 fn their_sender_report_is_answered_with_its_time_and_the_delay() {
     let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
     talk(&mut call, 2);
