@@ -96,3 +96,26 @@ fn no_packet_of_a_call_allocates() {
         }
     }
 }
+
+#[test]
+fn a_call_takes_less_than_100_kib() {
+    let start = Instant::now();
+    let begin = |ssrc| StreamStart {
+        ssrc,
+        sequence: 0,
+        timestamp: 0,
+    };
+    let (browser, trunk) = (RtpFormat::usual(Codec::Opus), RtpFormat::usual(Codec::Pcmu));
+    let mut kept = None;
+    let info = allocation_counter::measure(|| {
+        let config = BridgeConfig::new(browser, begin(1), begin(2), "gateway", 3);
+        let mut bridge = Box::new(Bridge::new(start, config));
+        bridge.connect_trunk(start, trunk);
+        kept = Some(bridge);
+    });
+    println!(
+        "{} octets in {} pieces",
+        info.bytes_current, info.count_current
+    );
+    assert!(info.bytes_current < 100 * 1024, "{}", info.bytes_current);
+}

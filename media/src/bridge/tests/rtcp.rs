@@ -274,3 +274,79 @@ fn theirs(ssrc: u32, sender: Option<SenderInfo>, block: Option<ReportBlock>) -> 
     let len = compound.write(&mut buffer).expect("room");
     buffer[..len].to_vec()
 }
+
+#[test]
+fn we_read_what_another_parser_reads() {
+    let info = SenderInfo {
+        ntp: 0x0102_0304_0506_0708,
+        rtp_timestamp: 9,
+        packets: 10,
+        octets: 11,
+    };
+    let block = ReportBlock {
+        ssrc: 77,
+        fraction_lost: 3,
+        highest_sequence: 5,
+        jitter: 6,
+        ..ReportBlock::default()
+    };
+    let templates = [
+        theirs(1, Some(info), Some(block)),
+        theirs(1, None, Some(block)),
+        theirs(1, None, None),
+    ];
+    let (mut random, mut agreed) = (1_u64, 0);
+    let mut next = || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize
+    };
+    for _ in 0..50_000 {
+        let mut bytes = templates[next() % 3].clone();
+        for _ in 0..next() % 3 {
+            let at = next() % bytes.len();
+            bytes[at] = [next() as u8, bytes[at] ^ 1, bytes[at].wrapping_add(1)][next() % 3];
+        }
+        if next() % 4 == 0 {
+            bytes.truncate(next() % (bytes.len() + 1));
+        }
+        let mut ours = Vec::new();
+        let read = crate::rtcp::read::read(&bytes, |item| {
+            if let crate::rtcp::read::Item::Block(block) = item {
+                ours.push((
+                    block.ssrc,
+                    block.fraction_lost,
+                    block.highest_sequence,
+                    block.jitter,
+                ));
+            }
+        });
+        let Ok(compound) = Compound::parse(&bytes) else {
+            continue;
+        };
+        let Ok(packets) = compound.collect::<Result<Vec<_>, _>>() else {
+            continue;
+        };
+        assert!(read.is_ok(), "{bytes:x?}");
+        agreed += 1;
+        let mut theirs = Vec::new();
+        for packet in &packets {
+            let block = |block: rtcp_types::ReportBlock<'_>| {
+                (
+                    block.ssrc(),
+                    block.fraction_lost(),
+                    block.extended_sequence_number(),
+                    block.interarrival_jitter(),
+                )
+            };
+            match packet {
+                Packet::Sr(report) => theirs.extend(report.report_blocks().map(block)),
+                Packet::Rr(report) => theirs.extend(report.report_blocks().map(block)),
+                _ => {}
+            }
+        }
+        assert_eq!(ours, theirs, "{bytes:x?}");
+    }
+    assert!(agreed > 10_000, "{agreed}");
+}
