@@ -147,6 +147,10 @@ impl Dtls {
             if !record.is_client_hello(packet) || not_before.is_some_and(|at| now < at) {
                 return Progress::Nothing;
             }
+            if Record::offers_dtls_1_0(packet) {
+                self.note_break(now, "DTLS version 1.0 is refused".to_owned());
+                return Progress::Nothing;
+            }
             let (config, certificate) = (self.identity.config(), self.identity.certificate());
             self.state = State::Handshaking {
                 engine: Box::new(dimpl::Dtls::new_12(config, certificate, now)),
@@ -348,6 +352,15 @@ impl Record {
         self.content_type == Self::HANDSHAKE
             && self.epoch == 0
             && packet.get(Self::HEADER) == Some(&Self::CLIENT_HELLO)
+    }
+
+    /// Whether a ClientHello's first fragment has DTLS 1.0 as its highest version (RFC 6347
+    /// §4.2.1), behind the two headers.
+    fn offers_dtls_1_0(packet: &[u8]) -> bool {
+        const FRAGMENT_OFFSET: usize = Record::HEADER + 6;
+        const VERSION: usize = Record::HEADER + 12;
+        packet.get(FRAGMENT_OFFSET..FRAGMENT_OFFSET + 3) == Some(&[0, 0, 0])
+            && packet.get(VERSION..VERSION + 2) == Some(&[0xfe, 0xff])
     }
 
     fn is_plain_alert(&self) -> bool {
