@@ -1,0 +1,85 @@
+//! Calls in the seeded virtual network: the gateway's cores and a simulated telephone, in virtual time.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use switchhook_tests::net::call::{Outcome, Sabotage, play};
+use switchhook_tests::net::plan::Course;
+
+const LOSS: f64 = 0.3;
+
+/// The calls of these seeds, on every core.
+fn play_all(seeds: u64, sabotage: Option<Sabotage>) -> Vec<Result<Outcome, String>> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let seeds = std::iter::from_fn(|| {
+            Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds)
+        });
+        seeds
+            .map(|seed| play(seed, LOSS, sabotage))
+            .collect::<Vec<_>>()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results
+            .flat_map(|result| result.expect("a call panicked"))
+            .collect()
+    })
+}
+
+fn complete(outcomes: &[Outcome]) -> (usize, usize) {
+    let meant: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.plan.course == Course::Talk)
+        .collect();
+    let talked = meant.iter().filter(|outcome| outcome.talked).count();
+    (talked, meant.len())
+}
+
+#[test]
+fn a_thousand_calls_with_30_percent_loss_each_way_end_alike_on_both_legs_with_one_record_each() {
+    let outcomes: Vec<Outcome> = play_all(1000, None)
+        .into_iter()
+        .map(|result| result.unwrap_or_else(|wrong| panic!("{wrong}")))
+        .collect();
+    let (talked, meant) = complete(&outcomes);
+    let agreed = outcomes.iter().filter(|o| o.agreed_at_once).count();
+    let mut causes = BTreeMap::new();
+    for outcome in &outcomes {
+        let code = format!("{:?}", outcome.record.cause.code);
+        *causes.entry(code).or_insert(0) += 1;
+    }
+    println!("{causes:?}");
+    println!(
+        "{talked} of {meant} calls that were meant to talk did; {agreed} of 1000 legs agreed after 64*T1"
+    );
+    assert!(
+        talked * 1000 >= meant * 995,
+        "{talked} of {meant} calls that were meant to talk did"
+    );
+    assert!(agreed >= 995, "{agreed} of 1000 agreed after 64*T1");
+}
+
+#[test]
+fn the_check_notices_acks_that_are_not_repeated() {
+    let outcomes: Vec<Outcome> = play_all(200, Some(Sabotage::AckOnce))
+        .into_iter()
+        .flatten()
+        .collect();
+    let (talked, meant) = complete(&outcomes);
+    assert!(talked * 1000 < meant * 995, "{talked} of {meant}");
+}
+
+#[test]
+fn the_check_notices_byes_that_are_lost() {
+    for sabotage in [Sabotage::ByeOnce, Sabotage::TelephoneByeLost] {
+        let wrong = play_all(200, Some(sabotage))
+            .into_iter()
+            .filter(Result::is_err)
+            .count();
+        assert!(wrong > 10, "{sabotage:?}: {wrong} of 200 were noticed");
+    }
+}
