@@ -41,6 +41,10 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(2);
 /// own retransmissions go on beyond it (RFC 3261 §17.1.2.2).
 const END_DEADLINE: Duration = Duration::from_millis(900);
 
+/// How long after its media a browser's hang-up may come: a page that hangs up closes both, and the
+/// media is often the faster.
+const HANGUP_GRACE: Duration = Duration::from_millis(500);
+
 /// How many trickled candidates are listened to; an ICE-lite agent uses none of them.
 const MAX_CANDIDATES: u32 = 64;
 
@@ -148,6 +152,8 @@ pub struct Machine {
     browser: Option<BrowserLeg>,
     candidates: Vec<SocketAddr>,
     candidates_heard: u32,
+    /// When a browser that closed its media is taken for gone.
+    gone_at: Option<Instant>,
     rng: StdRng,
 }
 
@@ -189,6 +195,7 @@ impl Machine {
             browser: None,
             candidates,
             candidates_heard: 0,
+            gone_at: None,
             rng: StdRng::from_seed(seed),
         };
         machine.open(now, &offer);
@@ -202,11 +209,13 @@ impl Machine {
 
     /// When [`Machine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Opening { deadline, .. } | State::Talking { deadline } | State::Ending { deadline, .. } => Some(*deadline),
-            State::Calling(calling) => Some(calling.ring_deadline),
-            State::Ended => None,
-        }
+        let deadline = match &self.state {
+            State::Opening { deadline, .. } | State::Talking { deadline } => *deadline,
+            State::Calling(calling) => calling.ring_deadline,
+            State::Ending { deadline, .. } => return Some(*deadline),
+            State::Ended => return None,
+        };
+        Some(self.gone_at.map_or(deadline, |gone_at| gone_at.min(deadline)))
     }
 
     /// Lets time pass.
@@ -215,11 +224,14 @@ impl Machine {
             return;
         }
         match &self.state {
+            State::Ending { .. } => self.finish(now),
+            State::Ended => {}
+            _ if self.gone_at.is_some_and(|gone_at| gone_at <= now) => {
+                self.end(now, CauseCode::BrowserGone.because("it closed its media"), EndedBy::Browser);
+            }
             State::Opening { .. } => self.end(now, CauseCode::Internal.because("the media worker did not answer"), EndedBy::Gateway),
             State::Calling(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
             State::Talking { .. } => self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway),
-            State::Ending { .. } => self.finish(now),
-            State::Ended => {}
         }
     }
 
@@ -410,7 +422,10 @@ impl Machine {
             }
             MediaEvent::PeerFailed(failure) => self.end(now, CauseCode::MediaFailed.because(failure), EndedBy::Gateway),
             MediaEvent::ConsentLost => self.end(now, CauseCode::BrowserGone.because("its consent to media ran out"), EndedBy::Gateway),
-            MediaEvent::PeerClosed => self.end(now, CauseCode::BrowserGone.because("it closed its media"), EndedBy::Browser),
+            MediaEvent::PeerClosed => {
+                self.timeline.note(now, Topic::Media, "the browser closed its media");
+                self.gone_at.get_or_insert(now + HANGUP_GRACE);
+            }
             MediaEvent::Silent(silence) => {
                 let text = format!("nothing from the telephone for {} s", silence.as_secs());
                 self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
