@@ -58,7 +58,9 @@ impl Endpoint {
 
     fn is_full(&self) -> bool {
         let limits = self.config.limits;
-        self.calls.len() >= limits.sessions || self.layer.servers() >= limits.server_transactions
+        self.calls.len() >= limits.sessions - limits.sessions / 4
+            || self.pending_invites.len() >= limits.ringing
+            || self.layer.servers() >= limits.server_transactions
     }
 
     /// 503 with Retry-After while the budget lasts, then silence.

@@ -82,8 +82,10 @@ pub struct Limits {
     pub server_transactions: usize,
     /// Client transactions; [`Error::Overloaded`] beyond.
     pub client_transactions: usize,
-    /// Calls, in and out together.
+    /// Calls, in and out together. The last quarter is kept for our own: strangers who call cannot stop us calling.
     pub sessions: usize,
+    /// Incoming calls that wait for our answer.
+    pub ringing: usize,
     /// Early dialogs one INVITE may fork into; later forks are seen only by their 2xx.
     pub early_dialogs: usize,
     /// Stateless refusals a second while shedding; what comes beyond is dropped unanswered.
@@ -96,6 +98,7 @@ impl Default for Limits {
             server_transactions: 8_192,
             client_transactions: 8_192,
             sessions: 4_096,
+            ringing: 1_024,
             early_dialogs: 8,
             refusals_per_second: 500,
         }

@@ -31,7 +31,7 @@ fn stranger(number: usize) -> (std::net::SocketAddr, Vec<u8>) {
 #[test]
 fn a_flood_is_refused_with_503_then_dropped_and_running_calls_go_on() {
     let mut net = small(Limits {
-        sessions: 5,
+        sessions: 8,
         server_transactions: 100,
         refusals_per_second: 10,
         ..Limits::default()
@@ -48,10 +48,10 @@ fn a_flood_is_refused_with_503_then_dropped_and_running_calls_go_on() {
         .map(|packet| packet.first_line())
         .collect();
     let count = |status: &str| answers.iter().filter(|line| line.contains(status)).count();
-    assert_eq!(count("100"), 4);
+    assert_eq!(count("100"), 5);
     assert_eq!(count("503"), 10);
-    assert_eq!(net.endpoints[CALLEE].load().sessions, 5);
-    assert_eq!(net.endpoints[CALLEE].load().server_transactions, 5);
+    assert_eq!(net.endpoints[CALLEE].load().sessions, 6);
+    assert_eq!(net.endpoints[CALLEE].load().server_transactions, 6);
     let refusal = net
         .elsewhere
         .iter()
@@ -65,6 +65,27 @@ fn a_flood_is_refused_with_503_then_dropped_and_running_calls_go_on() {
         event,
         Event::Ended { session, .. } if *session == callee
     )));
+}
+
+#[test]
+fn strangers_who_ring_cannot_stop_us_calling() {
+    let mut net = small(Limits {
+        sessions: 8,
+        ringing: 4,
+        ..Limits::default()
+    });
+    for number in 0..100 {
+        let (from, bytes) = stranger(number);
+        net.inject(from, address(CALLEE), &bytes);
+    }
+    net.run(seconds(1) / 10);
+    assert_eq!(net.endpoints[CALLEE].load().sessions, 4);
+    let mut outgoing = invite(Transport::Udp);
+    outgoing.target.remote = address(CALLER);
+    let now = net.now;
+    net.endpoints[CALLEE].invite(now, outgoing).unwrap();
+    let incoming = net.run_to_event(CALLER, seconds(1));
+    assert!(matches!(incoming, Some(Event::Incoming { .. })), "{net:?}");
 }
 
 #[test]
