@@ -59,13 +59,20 @@ impl Server {
     /// # Errors
     /// Something cannot be bound or opened; the message says what, and which setting names it.
     pub async fn bind(settings: &Settings) -> anyhow::Result<Self> {
-        let identity = Arc::new(Identity::generate().context("no certificate for DTLS could be made")?);
-        let listener = TcpListener::bind(settings.http.listen).await.with_context(|| format!("[http] listen: {}", settings.http.listen))?;
+        let identity =
+            Arc::new(Identity::generate().context("no certificate for DTLS could be made")?);
+        let listener = TcpListener::bind(settings.http.listen)
+            .await
+            .with_context(|| format!("[http] listen: {}", settings.http.listen))?;
         let user_agent = settings.sip.user_agent.clone();
-        let (sip, incoming) = sip_driver::spawn(settings.sip.listen, settings.sip.external_address, |config| sip::endpoint::EndpointConfig {
-            user_agent,
-            ..config
-        })
+        let (sip, incoming) = sip_driver::spawn(
+            settings.sip.listen,
+            settings.sip.external_address,
+            |config| sip::endpoint::EndpointConfig {
+                user_agent,
+                ..config
+            },
+        )
         .await
         .context("[sip] listen")?;
         // Nobody takes calls from the trunk yet: they are answered 404.
@@ -74,15 +81,21 @@ impl Server {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
         };
-        let (recorder, writer) = Recorder::open(settings.records.destination.as_ref()).await.context("[records] file")?;
-        let workers = Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
+        let (recorder, writer) = Recorder::open(settings.records.destination.as_ref())
+            .await
+            .context("[records] file")?;
+        let workers =
+            Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
         let bound = Bound {
             http: listener.local_addr()?,
             sip: sip.local_addr(),
             lab: lab.as_ref().map(lab::LabPhone::local_addr),
             browsers: workers.local_addresses(),
         };
-        let routes = Routes { lab: bound.lab, trunk: settings.trunk.clone() };
+        let routes = Routes {
+            lab: bound.lab,
+            trunk: settings.trunk.clone(),
+        };
         let environment = Environment {
             routes,
             prefer: settings.media.prefer,
@@ -91,18 +104,37 @@ impl Server {
             max_duration: settings.calls.max_duration,
             fingerprint: identity.fingerprint(),
         };
-        let registry = Arc::new(Registry::new(environment, workers, sip.clone(), recorder, settings.sip.caller.clone(), settings.calls.max));
+        let registry = Arc::new(Registry::new(
+            environment,
+            workers,
+            sip.clone(),
+            recorder,
+            settings.sip.caller.clone(),
+            settings.calls.max,
+        ));
         let (closing, closed) = watch::channel(false);
         let signaling = Arc::new(Signaling {
             registry: Arc::clone(&registry),
             allowed_origins: settings.http.allowed_origins.clone(),
             lab: lab.as_ref().map(|_| lab_numbers()).unwrap_or_default(),
             trunk: settings.trunk.is_some(),
-            max_sessions: (settings.http.max_sessions, settings.http.max_sessions_per_address),
+            max_sessions: (
+                settings.http.max_sessions,
+                settings.http.max_sessions_per_address,
+            ),
             closing: closed,
             sessions: Sessions::default(),
         });
-        Ok(Self { bound, listener, signaling, registry, sip, lab, writer, closing })
+        Ok(Self {
+            bound,
+            listener,
+            signaling,
+            registry,
+            sip,
+            lab,
+            writer,
+            closing,
+        })
     }
 
     /// What was bound.
@@ -120,9 +152,15 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let http = tokio::spawn(serve(self.listener, self.signaling));
         shutdown.await;
-        tracing::info!(calls = self.registry.len(), "going down: new calls are refused, running ones end");
+        tracing::info!(
+            calls = self.registry.len(),
+            "going down: new calls are refused, running ones end"
+        );
         if !self.registry.shut_down(CALLS_PATIENCE).await {
-            tracing::warn!(calls = self.registry.len(), "some calls did not end in time");
+            tracing::warn!(
+                calls = self.registry.len(),
+                "some calls did not end in time"
+            );
         }
         if !self.sip.drain(SIP_PATIENCE).await {
             tracing::warn!("some telephones did not confirm the end of their calls");
@@ -157,17 +195,44 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
 
 impl Bound {
     /// Prints where everything is, and the one URL to open.
-    #[expect(clippy::print_stdout, reason = "this is what the program tells the person who started it")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "this is what the program tells the person who started it"
+    )]
     fn announce(&self, settings: &Settings) {
-        let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        println!("browsers' media  UDP {} ({} workers)", list(&self.browsers), settings.media.workers);
-        println!("telephones' SIP  UDP and TCP {}, RTP ports {}-{}", self.sip, settings.media.rtp_ports.start(), settings.media.rtp_ports.end());
+        let list = |addresses: &[SocketAddr]| {
+            addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        println!(
+            "browsers' media  UDP {} ({} workers)",
+            list(&self.browsers),
+            settings.media.workers
+        );
+        println!(
+            "telephones' SIP  UDP and TCP {}, RTP ports {}-{}",
+            self.sip,
+            settings.media.rtp_ports.start(),
+            settings.media.rtp_ports.end()
+        );
         match &settings.trunk {
             Some(trunk) => println!("trunk            {}", trunk.uri),
-            None => println!("trunk            none: only the lab numbers can be called (--trunk sip:HOST sets one)"),
+            None => println!(
+                "trunk            none: only the lab numbers can be called (--trunk sip:HOST sets one)"
+            ),
         }
         match self.lab {
-            Some(lab) => println!("lab phone        {lab}: {}", lab::NUMBERS.iter().map(|(number, _)| *number).collect::<Vec<_>>().join(", ")),
+            Some(lab) => println!(
+                "lab phone        {lab}: {}",
+                lab::NUMBERS
+                    .iter()
+                    .map(|(number, _)| *number)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
             None => println!("lab phone        off"),
         }
         println!("Switchhook is ready: open http://{}/", self.http);
@@ -198,6 +263,9 @@ fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSetti
 }
 
 fn lab_numbers() -> Vec<LabNumber> {
-    let entry = |(number, description): &(&str, &str)| LabNumber { number: (*number).into(), description: (*description).into() };
+    let entry = |(number, description): &(&str, &str)| LabNumber {
+        number: (*number).into(),
+        description: (*description).into(),
+    };
     lab::NUMBERS.iter().map(entry).collect()
 }

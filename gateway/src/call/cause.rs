@@ -56,41 +56,117 @@ struct Row(CauseCode, &'static str, u16, u8);
 
 const TABLE: &[Row] = &[
     Row(CauseCode::Normal, "The call has ended.", 200, 16),
-    Row(CauseCode::Cancelled, "The call was cancelled before it was answered.", 487, 16),
+    Row(
+        CauseCode::Cancelled,
+        "The call was cancelled before it was answered.",
+        487,
+        16,
+    ),
     Row(CauseCode::Busy, "The number is busy.", 486, 17),
     Row(CauseCode::Rejected, "The call was declined.", 603, 21),
     Row(CauseCode::NoAnswer, "Nobody answered.", 480, 19),
     Row(CauseCode::NotFound, "This number does not exist.", 404, 1),
-    Row(CauseCode::Unavailable, "The number cannot be reached at the moment.", 480, 20),
-    Row(CauseCode::Unreachable, "The telephone network did not respond.", 408, 18),
-    Row(CauseCode::NotAcceptable, "The two sides have no audio format in common.", 488, 65),
-    Row(CauseCode::Forbidden, "This number may not be called from here.", 403, 57),
-    Row(CauseCode::Overloaded, "Too many calls at the moment; please try again shortly.", 503, 42),
-    Row(CauseCode::MediaTimeout, "The call was ended because no audio arrived from the other side.", 408, 102),
-    Row(CauseCode::MediaFailed, "The audio connection to the browser could not be set up.", 488, 47),
-    Row(CauseCode::ShuttingDown, "The gateway is shutting down.", 503, 41),
+    Row(
+        CauseCode::Unavailable,
+        "The number cannot be reached at the moment.",
+        480,
+        20,
+    ),
+    Row(
+        CauseCode::Unreachable,
+        "The telephone network did not respond.",
+        408,
+        18,
+    ),
+    Row(
+        CauseCode::NotAcceptable,
+        "The two sides have no audio format in common.",
+        488,
+        65,
+    ),
+    Row(
+        CauseCode::Forbidden,
+        "This number may not be called from here.",
+        403,
+        57,
+    ),
+    Row(
+        CauseCode::Overloaded,
+        "Too many calls at the moment; please try again shortly.",
+        503,
+        42,
+    ),
+    Row(
+        CauseCode::MediaTimeout,
+        "The call was ended because no audio arrived from the other side.",
+        408,
+        102,
+    ),
+    Row(
+        CauseCode::MediaFailed,
+        "The audio connection to the browser could not be set up.",
+        488,
+        47,
+    ),
+    Row(
+        CauseCode::ShuttingDown,
+        "The gateway is shutting down.",
+        503,
+        41,
+    ),
     Row(CauseCode::BrowserGone, "The browser went away.", 480, 27),
-    Row(CauseCode::TooLong, "The call reached its greatest permitted length.", 200, 16),
-    Row(CauseCode::BadRequest, "The call could not be understood.", 400, 95),
-    Row(CauseCode::TrunkError, "The telephone network reported a fault.", 500, 38),
-    Row(CauseCode::Internal, "The gateway had a fault of its own.", 500, 41),
+    Row(
+        CauseCode::TooLong,
+        "The call reached its greatest permitted length.",
+        200,
+        16,
+    ),
+    Row(
+        CauseCode::BadRequest,
+        "The call could not be understood.",
+        400,
+        95,
+    ),
+    Row(
+        CauseCode::TrunkError,
+        "The telephone network reported a fault.",
+        500,
+        38,
+    ),
+    Row(
+        CauseCode::Internal,
+        "The gateway had a fault of its own.",
+        500,
+        41,
+    ),
 ];
 
 impl CauseCode {
     fn row(self) -> &'static Row {
-        TABLE.iter().find(|row| row.0 == self).unwrap_or(&TABLE[TABLE.len() - 1])
+        TABLE
+            .iter()
+            .find(|row| row.0 == self)
+            .unwrap_or(&TABLE[TABLE.len() - 1])
     }
 
     /// The cause as the browser is told it, with the table's own words.
     pub fn cause(self) -> Cause {
         let Row(code, text, _, q850) = *self.row();
-        Cause { code, text: text.to_owned(), sip: None, q850: Some(q850) }
+        Cause {
+            code,
+            text: text.to_owned(),
+            sip: None,
+            q850: Some(q850),
+        }
     }
 
     /// The cause with particulars after the table's words.
     pub fn because(self, particulars: impl std::fmt::Display) -> Cause {
         let cause = self.cause();
-        Cause { text: format!("{} ({particulars})", cause.text), ..cause }
+        Cause {
+            text: format!("{} ({particulars})", cause.text),
+            ..cause
+        }
     }
 
     /// The status that refuses an INVITE for this cause.
@@ -108,21 +184,37 @@ impl CauseCode {
 /// The cause behind a final response: a Q.850 Reason says more than the status it came with.
 pub fn from_status(status: StatusCode, reason: Option<&ReasonHeader>) -> Cause {
     let q850 = reason.and_then(q850);
-    let code = q850.and_then(code_of_q850).unwrap_or_else(|| code_of_status(status.code()));
+    let code = q850
+        .and_then(code_of_q850)
+        .unwrap_or_else(|| code_of_status(status.code()));
     let cause = code.cause();
-    Cause { sip: Some(status.code()), q850: q850.or(cause.q850), ..cause }
+    Cause {
+        sip: Some(status.code()),
+        q850: q850.or(cause.q850),
+        ..cause
+    }
 }
 
 /// The cause behind a BYE: its Reason where it has one, else a normal end.
 pub fn from_bye(reason: Option<&ReasonHeader>) -> Cause {
     let q850 = reason.and_then(q850);
-    let cause = q850.and_then(code_of_q850).unwrap_or(CauseCode::Normal).cause();
-    Cause { q850: q850.or(cause.q850), ..cause }
+    let cause = q850
+        .and_then(code_of_q850)
+        .unwrap_or(CauseCode::Normal)
+        .cause();
+    Cause {
+        q850: q850.or(cause.q850),
+        ..cause
+    }
 }
 
 fn q850(reason: &ReasonHeader) -> Option<u8> {
-    let cause = reason.cause.filter(|_| reason.protocol.eq_ignore_ascii_case("Q.850"))?;
-    u8::try_from(cause).ok().filter(|cause| (1..=127).contains(cause))
+    let cause = reason
+        .cause
+        .filter(|_| reason.protocol.eq_ignore_ascii_case("Q.850"))?;
+    u8::try_from(cause)
+        .ok()
+        .filter(|cause| (1..=127).contains(cause))
 }
 
 fn code_of_status(status: u16) -> CauseCode {
@@ -164,7 +256,11 @@ mod tests {
     use super::*;
 
     fn reason(protocol: &str, cause: u16) -> ReasonHeader {
-        ReasonHeader { protocol: protocol.into(), cause: Some(cause), text: None }
+        ReasonHeader {
+            protocol: protocol.into(),
+            cause: Some(cause),
+            text: None,
+        }
     }
 
     fn status(code: u16) -> StatusCode {
@@ -174,7 +270,13 @@ mod tests {
     #[test]
     fn every_code_has_one_row_and_words_of_its_own() {
         for (i, row) in TABLE.iter().enumerate() {
-            assert!(TABLE[i + 1..].iter().all(|other| other.0 != row.0 && other.1 != row.1), "{:?}", row.0);
+            assert!(
+                TABLE[i + 1..]
+                    .iter()
+                    .all(|other| other.0 != row.0 && other.1 != row.1),
+                "{:?}",
+                row.0
+            );
         }
         let last = CauseCode::Internal as usize;
         assert_eq!(TABLE.len(), last + 1, "a code without a row");
@@ -195,7 +297,10 @@ mod tests {
     #[test]
     fn a_q850_reason_is_more_exact_than_the_status_it_came_with() {
         let cause = from_status(status(500), Some(&reason("Q.850", 17)));
-        assert_eq!((cause.code, cause.sip, cause.q850), (CauseCode::Busy, Some(500), Some(17)));
+        assert_eq!(
+            (cause.code, cause.sip, cause.q850),
+            (CauseCode::Busy, Some(500), Some(17))
+        );
         let normal = from_status(status(603), Some(&reason("Q.850", 16)));
         assert_eq!(normal.code, CauseCode::Rejected);
         let foreign = from_status(status(486), Some(&reason("SIP", 21)));
@@ -206,7 +311,10 @@ mod tests {
     fn a_bye_is_a_normal_end_unless_it_says_otherwise() {
         assert_eq!(from_bye(None).code, CauseCode::Normal);
         assert_eq!(from_bye(Some(&reason("Q.850", 16))).code, CauseCode::Normal);
-        assert_eq!(from_bye(Some(&reason("Q.850", 38))).code, CauseCode::TrunkError);
+        assert_eq!(
+            from_bye(Some(&reason("Q.850", 38))).code,
+            CauseCode::TrunkError
+        );
         assert_eq!(from_bye(Some(&reason("Q.850", 999))).q850, Some(16));
     }
 }

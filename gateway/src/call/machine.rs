@@ -23,15 +23,17 @@ use rand::{Rng, SeedableRng};
 use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 use sip::{ReasonHeader, Uri};
 
+use self::legs::{BrowserLeg, TrunkOffer};
+use self::story::Story;
 use super::CallId;
 use super::cause::{self, CauseCode};
 use super::negotiation::{codec_name, rtp_format};
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
-use self::legs::{BrowserLeg, TrunkOffer};
-use self::story::Story;
-use crate::signaling::message::{CallName, Cause, ClientMessage, ErrorCode, Reoffer, SendDtmf, ServerMessage};
+use crate::signaling::message::{
+    CallName, Cause, ClientMessage, ErrorCode, Reoffer, SendDtmf, ServerMessage,
+};
 use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
 /// How long a worker may take to open a call's media.
@@ -160,13 +162,20 @@ pub struct Machine {
 #[derive(Debug)]
 enum State {
     /// The worker is opening the media; nothing has gone out yet.
-    Opening { route: Box<Route>, deadline: Instant },
+    Opening {
+        route: Box<Route>,
+        deadline: Instant,
+    },
     /// The browser has its answer, the INVITE is out (RFC 3261 §13.2).
     Calling(Calling),
     /// Both sides can talk (RFC 3261 §13.2.2.4).
     Talking { deadline: Instant },
     /// Both legs have been told that the call is over.
-    Ending { sip_pending: bool, media_pending: bool, deadline: Instant },
+    Ending {
+        sip_pending: bool,
+        media_pending: bool,
+        deadline: Instant,
+    },
     /// The record is out.
     Ended,
 }
@@ -183,12 +192,25 @@ struct Calling {
 impl Machine {
     /// Begins a call. What comes of it is in [`Machine::poll_action`], a refusal included.
     pub fn new(now: Instant, environment: Arc<Environment>, setup: Setup) -> Self {
-        let Setup { id, name, session, to, offer, candidates, wall, seed } = setup;
+        let Setup {
+            id,
+            name,
+            session,
+            to,
+            offer,
+            candidates,
+            wall,
+            seed,
+        } = setup;
         let mut machine = Self {
             environment,
             id,
             name,
-            state: State::Ending { sip_pending: false, media_pending: false, deadline: now },
+            state: State::Ending {
+                sip_pending: false,
+                media_pending: false,
+                deadline: now,
+            },
             actions: VecDeque::new(),
             timeline: Timeline::new(id.to_string(), now),
             story: Story::new(session, to, wall),
@@ -215,7 +237,10 @@ impl Machine {
             State::Ending { deadline, .. } => return Some(*deadline),
             State::Ended => return None,
         };
-        Some(self.gone_at.map_or(deadline, |gone_at| gone_at.min(deadline)))
+        Some(
+            self.gone_at
+                .map_or(deadline, |gone_at| gone_at.min(deadline)),
+        )
     }
 
     /// Lets time pass.
@@ -227,9 +252,17 @@ impl Machine {
             State::Ending { .. } => self.finish(now),
             State::Ended => {}
             _ if self.gone_at.is_some_and(|gone_at| gone_at <= now) => {
-                self.end(now, CauseCode::BrowserGone.because("it closed its media"), EndedBy::Browser);
+                self.end(
+                    now,
+                    CauseCode::BrowserGone.because("it closed its media"),
+                    EndedBy::Browser,
+                );
             }
-            State::Opening { .. } => self.end(now, CauseCode::Internal.because("the media worker did not answer"), EndedBy::Gateway),
+            State::Opening { .. } => self.end(
+                now,
+                CauseCode::Internal.because("the media worker did not answer"),
+                EndedBy::Gateway,
+            ),
             State::Calling(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
             State::Talking { .. } => self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway),
         }
@@ -243,18 +276,28 @@ impl Machine {
             Input::Media(event) => self.handle_media(now, event),
             Input::MediaOverloaded => {
                 self.media_is_gone();
-                self.end(now, CauseCode::Overloaded.because("the media workers are busy"), EndedBy::Gateway);
+                self.end(
+                    now,
+                    CauseCode::Overloaded.because("the media workers are busy"),
+                    EndedBy::Gateway,
+                );
             }
             Input::Sip(event) => self.handle_sip(now, event),
             Input::Dialed => self.timeline.note(now, Topic::Sip, "the INVITE is out"),
-            Input::DialFailed(why) => self.sip_failed(now, CauseCode::Unreachable.because(why), EndedBy::Gateway),
+            Input::DialFailed(why) => {
+                self.sip_failed(now, CauseCode::Unreachable.because(why), EndedBy::Gateway)
+            }
             Input::Shutdown => self.end(now, CauseCode::ShuttingDown.cause(), EndedBy::Gateway),
         }
     }
 
     /// What the call is called: by the browser, its session, and the number it dialled.
     pub fn names(&self) -> (CallName, String, String) {
-        (self.name.clone(), self.story.session.clone(), self.story.to.clone())
+        (
+            self.name.clone(),
+            self.story.session.clone(),
+            self.story.to.clone(),
+        )
     }
 
     /// Whether the call is over and its record is out.
@@ -263,44 +306,86 @@ impl Machine {
     }
 
     fn open(&mut self, now: Instant, offer: &str) {
-        self.timeline.note_sdp(now, "the browser offers", offer, &[]);
+        self.timeline
+            .note_sdp(now, "the browser offers", offer, &[]);
         let route = match self.environment.routes.find(&self.story.to) {
             Ok(route) => route,
-            Err(refused) => return self.end(now, refused.code.because(refused.text), EndedBy::Gateway),
+            Err(refused) => {
+                return self.end(now, refused.code.because(refused.text), EndedBy::Gateway);
+            }
         };
         self.story.target = Some(route.target.to_string());
-        self.timeline.note(now, Topic::Call, format!("{:?} leads to {}", self.story.to, route.target));
+        self.timeline.note(
+            now,
+            Topic::Call,
+            format!("{:?} leads to {}", self.story.to, route.target),
+        );
         let offer = match sdp::browser::read_offer(offer) {
             Ok(offer) => offer,
-            Err(refusal) => return self.end(now, CauseCode::BadRequest.because(refusal), EndedBy::Gateway),
+            Err(refusal) => {
+                return self.end(
+                    now,
+                    CauseCode::BadRequest.because(refusal),
+                    EndedBy::Gateway,
+                );
+            }
         };
         let mut leg = BrowserLeg::new(offer, &mut self.rng);
         // The answer's text waits until the worker listens; what it agrees to is known now.
         let answer = match leg.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,
-            Err(refusal) => return self.end(now, CauseCode::NotAcceptable.because(refusal), EndedBy::Gateway),
+            Err(refusal) => {
+                return self.end(
+                    now,
+                    CauseCode::NotAcceptable.because(refusal),
+                    EndedBy::Gateway,
+                );
+            }
         };
         let open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
         self.story.browser_codec = Some(codec_name(answer.audio.codec));
         leg.agreed = Some(answer.audio);
         self.browser = Some(leg);
-        self.state = State::Opening { route: Box::new(route), deadline: now + OPEN_DEADLINE };
+        self.state = State::Opening {
+            route: Box::new(route),
+            deadline: now + OPEN_DEADLINE,
+        };
         self.actions.push_back(Action::OpenMedia(Box::new(open)));
     }
 
     /// The worker listens: the browser gets its answer, and the telephone its INVITE, in one step.
     fn opened(&mut self, now: Instant, rtp: SocketAddr, rtcp: SocketAddr) {
-        let State::Opening { route, .. } = &self.state else { return };
+        let State::Opening { route, .. } = &self.state else {
+            return;
+        };
         let route = Route::clone(route);
-        let Some(leg) = self.browser.as_ref() else { return };
+        let Some(leg) = self.browser.as_ref() else {
+            return;
+        };
         let answer = match leg.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,
-            Err(refusal) => return self.end(now, CauseCode::NotAcceptable.because(refusal), EndedBy::Gateway),
+            Err(refusal) => {
+                return self.end(
+                    now,
+                    CauseCode::NotAcceptable.because(refusal),
+                    EndedBy::Gateway,
+                );
+            }
         };
-        self.timeline.note_sdp(now, "the browser is answered", &answer.text, &answer.notes);
-        self.actions.push_back(Action::Browser(ServerMessage::Answer { call: self.name.clone(), sdp: answer.text, provisional: true }));
+        self.timeline
+            .note_sdp(now, "the browser is answered", &answer.text, &answer.notes);
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Answer {
+                call: self.name.clone(),
+                sdp: answer.text,
+                provisional: true,
+            }));
 
-        let profile = route.trunk.as_ref().map(|trunk| trunk.profile.clone()).unwrap_or_default();
+        let profile = route
+            .trunk
+            .as_ref()
+            .map(|trunk| trunk.profile.clone())
+            .unwrap_or_default();
         let options = sdp::trunk::OfferOptions {
             rtcp_port: Some(rtcp.port()),
             codecs: self.trunk_codecs(),
@@ -310,13 +395,26 @@ impl Machine {
             ..sdp::trunk::OfferOptions::new(rtp.ip(), rtp.port())
         };
         let (offer, notes) = sdp::trunk::offer(&leg.offer, &options);
-        self.timeline.note_sdp(now, "the telephone is offered", &offer, &notes);
-        self.timeline.note(now, Topic::Sip, format!("INVITE {} by way of {}", route.target, route.next_hop));
+        self.timeline
+            .note_sdp(now, "the telephone is offered", &offer, &notes);
+        self.timeline.note(
+            now,
+            Topic::Sip,
+            format!("INVITE {} by way of {}", route.target, route.next_hop),
+        );
         let behind_nat = route.trunk.as_ref().is_some_and(|trunk| trunk.behind_nat);
         let ring_timeout = self.environment.ring_timeout;
-        self.actions.push_back(Action::Dial(Box::new(Dial { target: route.target, next_hop: route.next_hop, body: offer.into_bytes(), ring_timeout })));
+        self.actions.push_back(Action::Dial(Box::new(Dial {
+            target: route.target,
+            next_hop: route.next_hop,
+            body: offer.into_bytes(),
+            ring_timeout,
+        })));
         self.state = State::Calling(Calling {
-            trunk: Box::new(TrunkOffer { options, behind_nat }),
+            trunk: Box::new(TrunkOffer {
+                options,
+                behind_nat,
+            }),
             ring_deadline: now + self.environment.ring_timeout,
             ringing: false,
             early: None,
@@ -325,7 +423,12 @@ impl Machine {
 
     /// The codec the browser was answered with goes first, so that it can pass straight through.
     fn trunk_codecs(&self) -> Vec<sdp::Codec> {
-        match self.browser.as_ref().and_then(|leg| leg.agreed.as_ref()).map(|agreed| agreed.codec) {
+        match self
+            .browser
+            .as_ref()
+            .and_then(|leg| leg.agreed.as_ref())
+            .map(|agreed| agreed.codec)
+        {
             Some(sdp::Codec::Pcma) => vec![sdp::Codec::Pcma, sdp::Codec::Pcmu],
             _ => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
         }
@@ -336,16 +439,31 @@ impl Machine {
             ClientMessage::Candidate(candidate) => {
                 self.candidates_heard += 1;
                 if self.candidates_heard <= MAX_CANDIDATES {
-                    self.timeline.note(now, Topic::Media, format!("the browser could be at {}", candidate.candidate));
+                    self.timeline.note(
+                        now,
+                        Topic::Media,
+                        format!("the browser could be at {}", candidate.candidate),
+                    );
                 }
             }
             ClientMessage::EndOfCandidates(_) => {
-                self.timeline.note(now, Topic::Media, format!("the browser has named its {} candidates", self.candidates_heard));
+                self.timeline.note(
+                    now,
+                    Topic::Media,
+                    format!(
+                        "the browser has named its {} candidates",
+                        self.candidates_heard
+                    ),
+                );
             }
             ClientMessage::Offer(offer) => self.reoffered(now, &offer),
             ClientMessage::Dtmf(dtmf) => self.send_digits(now, &dtmf),
             ClientMessage::Hangup(_) => {
-                let code = if self.story.answered.is_some() { CauseCode::Normal } else { CauseCode::Cancelled };
+                let code = if self.story.answered.is_some() {
+                    CauseCode::Normal
+                } else {
+                    CauseCode::Cancelled
+                };
                 self.end(now, code.cause(), EndedBy::Browser);
             }
             ClientMessage::Authenticate(_) | ClientMessage::Call(_) => {}
@@ -354,39 +472,76 @@ impl Machine {
 
     /// A new offer in a running call: an ICE restart (RFC 8839 §4.4.1), or the same session again.
     fn reoffered(&mut self, now: Instant, reoffer: &Reoffer) {
-        self.timeline.note_sdp(now, "the browser offers anew", &reoffer.sdp, &[]);
-        if matches!(self.state, State::Opening { .. } | State::Ending { .. } | State::Ended) {
-            return self.browser_error(ErrorCode::WrongState, None, "an offer is already being answered, or the call is over");
+        self.timeline
+            .note_sdp(now, "the browser offers anew", &reoffer.sdp, &[]);
+        if matches!(
+            self.state,
+            State::Opening { .. } | State::Ending { .. } | State::Ended
+        ) {
+            return self.browser_error(
+                ErrorCode::WrongState,
+                None,
+                "an offer is already being answered, or the call is over",
+            );
         }
-        let Some(leg) = self.browser.as_mut() else { return };
+        let Some(leg) = self.browser.as_mut() else {
+            return;
+        };
         let offer = match sdp::browser::read_offer(&reoffer.sdp) {
             Ok(offer) => offer,
             Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
         };
         if offer.audio.fingerprint != leg.offer.audio.fingerprint {
-            return self.browser_error(ErrorCode::BadField, Some("sdp"), "a new certificate needs a new call");
+            return self.browser_error(
+                ErrorCode::BadField,
+                Some("sdp"),
+                "a new certificate needs a new call",
+            );
         }
-        let restart = offer.audio.ufrag != leg.offer.audio.ufrag || offer.audio.pwd != leg.offer.audio.pwd;
-        let local = if restart { IceCredentials::from_random(&self.rng.random()) } else { leg.local.clone() };
+        let restart =
+            offer.audio.ufrag != leg.offer.audio.ufrag || offer.audio.pwd != leg.offer.audio.pwd;
+        let local = if restart {
+            IceCredentials::from_random(&self.rng.random())
+        } else {
+            leg.local.clone()
+        };
         let mut next = leg.next(offer, local);
         let answer = match next.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,
             Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
         };
         if leg.agreed.as_ref().map(rtp_format) != Some(rtp_format(&answer.audio)) {
-            return self.browser_error(ErrorCode::BadField, Some("sdp"), "a call keeps its codec and payload types");
+            return self.browser_error(
+                ErrorCode::BadField,
+                Some("sdp"),
+                "a call keeps its codec and payload types",
+            );
         }
         let remote = next.remote();
         let local = next.local.clone();
         next.agreed = Some(answer.audio);
         *leg = next;
         if restart {
-            self.timeline.note(now, Topic::Media, "ICE restarts; DTLS and SRTP live on");
-            self.actions.push_back(Action::Media(MediaCommand::RestartIce(self.id, local, remote)));
+            self.timeline
+                .note(now, Topic::Media, "ICE restarts; DTLS and SRTP live on");
+            self.actions
+                .push_back(Action::Media(MediaCommand::RestartIce(
+                    self.id, local, remote,
+                )));
         }
-        self.timeline.note_sdp(now, "the browser is answered anew", &answer.text, &answer.notes);
+        self.timeline.note_sdp(
+            now,
+            "the browser is answered anew",
+            &answer.text,
+            &answer.notes,
+        );
         let provisional = self.story.answered.is_none();
-        self.actions.push_back(Action::Browser(ServerMessage::Answer { call: self.name.clone(), sdp: answer.text, provisional }));
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Answer {
+                call: self.name.clone(),
+                sdp: answer.text,
+                provisional,
+            }));
     }
 
     fn send_digits(&mut self, now: Instant, dtmf: &SendDtmf) {
@@ -396,12 +551,25 @@ impl Machine {
             _ => false,
         };
         if !open {
-            return self.browser_error(ErrorCode::WrongState, None, "digits can be sent once the telephone's audio is open");
+            return self.browser_error(
+                ErrorCode::WrongState,
+                None,
+                "digits can be sent once the telephone's audio is open",
+            );
         }
         let duration = Duration::from_millis(u64::from(dtmf.duration_ms));
-        self.timeline.note(now, Topic::Media, format!("{} digits for the telephone", dtmf.digits.len()));
-        for digit in dtmf.digits.chars().filter_map(|key| Digit::try_from(key).ok()) {
-            self.actions.push_back(Action::Media(MediaCommand::Dtmf(self.id, digit, duration)));
+        self.timeline.note(
+            now,
+            Topic::Media,
+            format!("{} digits for the telephone", dtmf.digits.len()),
+        );
+        for digit in dtmf
+            .digits
+            .chars()
+            .filter_map(|key| Digit::try_from(key).ok())
+        {
+            self.actions
+                .push_back(Action::Media(MediaCommand::Dtmf(self.id, digit, duration)));
         }
     }
 
@@ -412,18 +580,43 @@ impl Machine {
                 self.media_is_gone();
                 self.end(now, CauseCode::Overloaded.because(error), EndedBy::Gateway);
             }
-            MediaEvent::PathSelected(address) => self.timeline.note(now, Topic::Media, format!("ICE: the browser is at {address}")),
-            MediaEvent::Connected { profile } => self.timeline.note(now, Topic::Media, format!("DTLS is up: {profile}")),
-            MediaEvent::FirstPacket(leg) => self.timeline.note(now, Topic::Media, format!("first audio from the {}", side(leg))),
-            MediaEvent::Dtmf(digit, duration) => {
-                self.timeline.note(now, Topic::Media, "the telephone pressed a key");
-                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-                self.actions.push_back(Action::Browser(ServerMessage::Dtmf { call: self.name.clone(), digit: digit.into(), duration_ms }));
+            MediaEvent::PathSelected(address) => self.timeline.note(
+                now,
+                Topic::Media,
+                format!("ICE: the browser is at {address}"),
+            ),
+            MediaEvent::Connected { profile } => {
+                self.timeline
+                    .note(now, Topic::Media, format!("DTLS is up: {profile}"))
             }
-            MediaEvent::PeerFailed(failure) => self.end(now, CauseCode::MediaFailed.because(failure), EndedBy::Gateway),
-            MediaEvent::ConsentLost => self.end(now, CauseCode::BrowserGone.because("its consent to media ran out"), EndedBy::Gateway),
+            MediaEvent::FirstPacket(leg) => self.timeline.note(
+                now,
+                Topic::Media,
+                format!("first audio from the {}", side(leg)),
+            ),
+            MediaEvent::Dtmf(digit, duration) => {
+                self.timeline
+                    .note(now, Topic::Media, "the telephone pressed a key");
+                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+                self.actions.push_back(Action::Browser(ServerMessage::Dtmf {
+                    call: self.name.clone(),
+                    digit: digit.into(),
+                    duration_ms,
+                }));
+            }
+            MediaEvent::PeerFailed(failure) => self.end(
+                now,
+                CauseCode::MediaFailed.because(failure),
+                EndedBy::Gateway,
+            ),
+            MediaEvent::ConsentLost => self.end(
+                now,
+                CauseCode::BrowserGone.because("its consent to media ran out"),
+                EndedBy::Gateway,
+            ),
             MediaEvent::PeerClosed => {
-                self.timeline.note(now, Topic::Media, "the browser closed its media");
+                self.timeline
+                    .note(now, Topic::Media, "the browser closed its media");
                 self.gone_at.get_or_insert(now + HANGUP_GRACE);
             }
             MediaEvent::Silent(silence) => {
@@ -432,7 +625,11 @@ impl Machine {
             }
             MediaEvent::Panicked => {
                 self.media_is_gone();
-                self.end(now, CauseCode::Internal.because("in the media path"), EndedBy::Gateway);
+                self.end(
+                    now,
+                    CauseCode::Internal.because("in the media path"),
+                    EndedBy::Gateway,
+                );
             }
             MediaEvent::Closed(report) => {
                 self.story.media = Some(*report);
@@ -444,54 +641,89 @@ impl Machine {
 
     fn handle_sip(&mut self, now: Instant, event: SipEvent) {
         match event {
-            SipEvent::Progress { status, body, .. } => self.progress(now, status.code(), body.as_deref()),
+            SipEvent::Progress { status, body, .. } => {
+                self.progress(now, status.code(), body.as_deref())
+            }
             SipEvent::Answered { body, .. } => self.answered(now, body.as_deref()),
             SipEvent::Failed { failure, .. } => {
                 let (cause, by) = cause_of_failure(&failure);
-                self.timeline.note(now, Topic::Sip, format!("the INVITE failed: {}", cause.text));
+                self.timeline.note(
+                    now,
+                    Topic::Sip,
+                    format!("the INVITE failed: {}", cause.text),
+                );
                 self.sip_failed(now, cause, by);
             }
             SipEvent::Ended { reason, by, .. } => {
-                self.timeline.note(now, Topic::Sip, format!("the dialog ended, {by:?}"));
+                self.timeline
+                    .note(now, Topic::Sip, format!("the dialog ended, {by:?}"));
                 let cause = match by {
                     SipEndedBy::Timeout => CauseCode::Unreachable.cause(),
                     SipEndedBy::Remote | SipEndedBy::Local => cause::from_bye(reason.as_ref()),
                 };
                 self.sip_failed(now, cause, EndedBy::Phone);
             }
-            SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {}
+            SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {
+            }
         }
         self.finish_if_both_ended(now);
     }
 
     fn progress(&mut self, now: Instant, status: u16, body: Option<&[u8]>) {
-        self.timeline.note(now, Topic::Sip, format!("{status}{}", if body.is_some() { " with SDP" } else { "" }));
-        let State::Calling(calling) = &mut self.state else { return };
+        self.timeline.note(
+            now,
+            Topic::Sip,
+            format!("{status}{}", if body.is_some() { " with SDP" } else { "" }),
+        );
+        let State::Calling(calling) = &mut self.state else {
+            return;
+        };
         if status == 180 && !calling.ringing {
             calling.ringing = true;
             self.story.ringing.get_or_insert(now);
-            self.actions.push_back(Action::Browser(ServerMessage::Ringing { call: self.name.clone() }));
+            self.actions
+                .push_back(Action::Browser(ServerMessage::Ringing {
+                    call: self.name.clone(),
+                }));
         }
         let Some(body) = body else { return };
         match calling.trunk.read_answer(body) {
             Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
-                self.timeline.note(now, Topic::Sdp, format!("early media: {} from {}", codec_name(agreed.codec), media.rtp));
+                self.timeline.note(
+                    now,
+                    Topic::Sdp,
+                    format!(
+                        "early media: {} from {}",
+                        codec_name(agreed.codec),
+                        media.rtp
+                    ),
+                );
                 self.story.phone_codec = Some(codec_name(agreed.codec));
                 if calling.early.is_none() {
-                    self.actions.push_back(Action::Browser(ServerMessage::Early { call: self.name.clone() }));
+                    self.actions
+                        .push_back(Action::Browser(ServerMessage::Early {
+                            call: self.name.clone(),
+                        }));
                 }
                 calling.early = Some(media.clone());
-                self.actions.push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+                self.actions
+                    .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
             }
             Ok(_) => {}
             // An early answer that cannot be used is no fault yet: the final one counts.
-            Err(text) => self.timeline.note(now, Topic::Sdp, format!("early media cannot be used: {text}")),
+            Err(text) => self.timeline.note(
+                now,
+                Topic::Sdp,
+                format!("early media cannot be used: {text}"),
+            ),
         }
     }
 
     fn answered(&mut self, now: Instant, body: Option<&[u8]>) {
         self.timeline.note(now, Topic::Sip, "answered");
-        let State::Calling(calling) = &mut self.state else { return };
+        let State::Calling(calling) = &mut self.state else {
+            return;
+        };
         let media = match (body, calling.early.clone()) {
             (Some(body), _) => calling.trunk.read_answer(body),
             // The answer came in a reliable or repeated provisional response already.
@@ -500,7 +732,12 @@ impl Machine {
         };
         match media {
             Ok((agreed, media)) => {
-                self.timeline.note_sdp(now, "the telephone answers", &String::from_utf8_lossy(body.unwrap_or_default()), &[]);
+                self.timeline.note_sdp(
+                    now,
+                    "the telephone answers",
+                    &String::from_utf8_lossy(body.unwrap_or_default()),
+                    &[],
+                );
                 self.story.phone_codec = Some(codec_name(agreed.codec));
                 let joined = calling.early.as_ref() == Some(&media);
                 self.talk(now, media, joined);
@@ -508,7 +745,11 @@ impl Machine {
             Err(text) => {
                 self.story.answered = Some(now);
                 self.state = State::Talking { deadline: now };
-                self.end(now, CauseCode::NotAcceptable.because(text), EndedBy::Gateway);
+                self.end(
+                    now,
+                    CauseCode::NotAcceptable.because(text),
+                    EndedBy::Gateway,
+                );
             }
         }
     }
@@ -516,11 +757,18 @@ impl Machine {
     fn talk(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
         self.story.answered = Some(now);
         if !joined {
-            self.actions.push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+            self.actions
+                .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
         }
-        self.actions.push_back(Action::Media(MediaCommand::Answered(self.id)));
-        self.actions.push_back(Action::Browser(ServerMessage::Accepted { call: self.name.clone() }));
-        self.state = State::Talking { deadline: now + self.environment.max_duration };
+        self.actions
+            .push_back(Action::Media(MediaCommand::Answered(self.id)));
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Accepted {
+                call: self.name.clone(),
+            }));
+        self.state = State::Talking {
+            deadline: now + self.environment.max_duration,
+        };
     }
 
     /// The SIP leg is over, whoever ended it.
@@ -531,7 +779,8 @@ impl Machine {
             _ => {
                 self.end(now, cause, by);
                 // What ending just asked of the SIP leg is moot.
-                self.actions.retain(|action| !matches!(action, Action::Cancel(_) | Action::Bye(_)));
+                self.actions
+                    .retain(|action| !matches!(action, Action::Cancel(_) | Action::Bye(_)));
                 if let State::Ending { sip_pending, .. } = &mut self.state {
                     *sip_pending = false;
                 }
@@ -545,7 +794,11 @@ impl Machine {
         if self.story.ended.is_some() {
             return;
         }
-        self.timeline.note(now, Topic::Call, format!("ended by the {by:?}: {}", cause.text));
+        self.timeline.note(
+            now,
+            Topic::Call,
+            format!("ended by the {by:?}: {}", cause.text),
+        );
         let sip_pending = match &self.state {
             State::Calling(_) => {
                 self.actions.push_back(Action::Cancel(cause.code.reason()));
@@ -557,13 +810,25 @@ impl Machine {
             }
             _ => false,
         };
-        let media_pending = self.browser.as_ref().is_some_and(|leg| leg.agreed.is_some());
+        let media_pending = self
+            .browser
+            .as_ref()
+            .is_some_and(|leg| leg.agreed.is_some());
         if media_pending {
-            self.actions.push_back(Action::Media(MediaCommand::Close(self.id)));
+            self.actions
+                .push_back(Action::Media(MediaCommand::Close(self.id)));
         }
-        self.actions.push_back(Action::Browser(ServerMessage::Hangup { call: self.name.clone(), cause: cause.clone() }));
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Hangup {
+                call: self.name.clone(),
+                cause: cause.clone(),
+            }));
         self.story.ended = Some((now, cause, by));
-        self.state = State::Ending { sip_pending, media_pending, deadline: now + END_DEADLINE };
+        self.state = State::Ending {
+            sip_pending,
+            media_pending,
+            deadline: now + END_DEADLINE,
+        };
         self.finish_if_both_ended(now);
     }
 
@@ -580,33 +845,58 @@ impl Machine {
     }
 
     fn finish_if_both_ended(&mut self, now: Instant) {
-        if let State::Ending { sip_pending: false, media_pending: false, .. } = self.state {
+        if let State::Ending {
+            sip_pending: false,
+            media_pending: false,
+            ..
+        } = self.state
+        {
             self.finish(now);
         }
     }
 
     fn finish(&mut self, now: Instant) {
-        if let State::Ending { sip_pending: true, .. } = self.state {
-            self.timeline.note(now, Topic::Sip, "the telephone has not confirmed the end yet");
+        if let State::Ending {
+            sip_pending: true, ..
+        } = self.state
+        {
+            self.timeline.note(
+                now,
+                Topic::Sip,
+                "the telephone has not confirmed the end yet",
+            );
         }
         self.state = State::Ended;
         let record = self.story.record(now, self.id, &self.timeline);
         self.actions.push_back(Action::Finished(Box::new(record)));
     }
 
-    fn browser_error(&mut self, code: ErrorCode, field: Option<&str>, text: impl std::fmt::Display) {
-        self.actions.push_back(Action::Browser(ServerMessage::Error {
-            call: Some(self.name.clone()),
-            code,
-            field: field.map(str::to_owned),
-            text: text.to_string(),
-        }));
+    fn browser_error(
+        &mut self,
+        code: ErrorCode,
+        field: Option<&str>,
+        text: impl std::fmt::Display,
+    ) {
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Error {
+                call: Some(self.name.clone()),
+                code,
+                field: field.map(str::to_owned),
+                text: text.to_string(),
+            }));
     }
 }
 
 fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
     match failure {
-        Failure::Status { status, reason_header, .. } => (cause::from_status(*status, reason_header.as_ref()), EndedBy::Phone),
+        Failure::Status {
+            status,
+            reason_header,
+            ..
+        } => (
+            cause::from_status(*status, reason_header.as_ref()),
+            EndedBy::Phone,
+        ),
         Failure::NoAnswer => (CauseCode::NoAnswer.cause(), EndedBy::Gateway),
         Failure::Timeout => (CauseCode::Unreachable.cause(), EndedBy::Gateway),
         Failure::Transport(error) => (CauseCode::Unreachable.because(error), EndedBy::Gateway),

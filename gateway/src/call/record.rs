@@ -62,7 +62,13 @@ pub struct CallRecord {
 
 impl CallRecord {
     /// The record of a call that never had a machine, or lost it.
-    pub(super) fn without_a_call(id: CallId, session: &str, to: &str, start: SystemTime, cause: Cause) -> Self {
+    pub(super) fn without_a_call(
+        id: CallId,
+        session: &str,
+        to: &str,
+        start: SystemTime,
+        cause: Cause,
+    ) -> Self {
         Self {
             id: id.to_string(),
             session: session.to_owned(),
@@ -108,14 +114,18 @@ impl Recorder {
     ///
     /// # Errors
     /// The file cannot be opened for appending.
-    pub async fn open(destination: Option<&RecordDestination>) -> std::io::Result<(Self, Option<tokio::task::JoinHandle<()>>)> {
+    pub async fn open(
+        destination: Option<&RecordDestination>,
+    ) -> std::io::Result<(Self, Option<tokio::task::JoinHandle<()>>)> {
         let Some(destination) = destination else {
             return Ok((Self { queue: None }, None));
         };
         let (queue, records) = mpsc::channel(QUEUE);
         let writer = match destination {
             RecordDestination::Stdout => tokio::spawn(write_all(records, tokio::io::stdout())),
-            RecordDestination::File(path) => tokio::spawn(write_all(records, open_file(path).await?)),
+            RecordDestination::File(path) => {
+                tokio::spawn(write_all(records, open_file(path).await?))
+            }
         };
         Ok((Self { queue: Some(queue) }, Some(writer)))
     }
@@ -140,10 +150,17 @@ impl Recorder {
 }
 
 async fn open_file(path: &Path) -> std::io::Result<tokio::fs::File> {
-    tokio::fs::OpenOptions::new().create(true).append(true).open(path).await
+    tokio::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .await
 }
 
-async fn write_all(mut records: mpsc::Receiver<CallRecord>, mut out: impl tokio::io::AsyncWrite + Unpin) {
+async fn write_all(
+    mut records: mpsc::Receiver<CallRecord>,
+    mut out: impl tokio::io::AsyncWrite + Unpin,
+) {
     while let Some(record) = records.recv().await {
         let mut line = match serde_json::to_vec(&record) {
             Ok(line) => line,

@@ -49,12 +49,26 @@ impl Registry {
         max_calls: usize,
     ) -> Self {
         let environment = Arc::new(environment);
-        Self { environment, workers, sip, recorder, caller, max_calls, calls: Mutex::default(), empty: Notify::new() }
+        Self {
+            environment,
+            workers,
+            sip,
+            recorder,
+            caller,
+            max_calls,
+            calls: Mutex::default(),
+            empty: Notify::new(),
+        }
     }
 
     /// Begins a call. What the browser is to know of it goes to `outbox`, a refusal included; the
     /// call's own inbox is returned where it came to a call.
-    pub async fn place(self: &Arc<Self>, session: &str, place: PlaceCall, outbox: mpsc::Sender<ServerMessage>) -> Option<mpsc::Sender<Input>> {
+    pub async fn place(
+        self: &Arc<Self>,
+        session: &str,
+        place: PlaceCall,
+        outbox: mpsc::Sender<ServerMessage>,
+    ) -> Option<mpsc::Sender<Input>> {
         let id = CallId(rand::random());
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         if let Err(cause) = self.admit(id, input.clone()) {
@@ -127,9 +141,27 @@ impl Registry {
         Ok(())
     }
 
-    async fn refuse(&self, id: CallId, session: &str, place: PlaceCall, cause: Cause, outbox: &mpsc::Sender<ServerMessage>) {
-        let _ = outbox.try_send(ServerMessage::Hangup { call: place.call, cause: cause.clone() });
-        self.recorder.write(CallRecord::without_a_call(id, session, &place.to, SystemTime::now(), cause)).await;
+    async fn refuse(
+        &self,
+        id: CallId,
+        session: &str,
+        place: PlaceCall,
+        cause: Cause,
+        outbox: &mpsc::Sender<ServerMessage>,
+    ) {
+        let _ = outbox.try_send(ServerMessage::Hangup {
+            call: place.call,
+            cause: cause.clone(),
+        });
+        self.recorder
+            .write(CallRecord::without_a_call(
+                id,
+                session,
+                &place.to,
+                SystemTime::now(),
+                cause,
+            ))
+            .await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {

@@ -39,7 +39,10 @@ pub struct NoRoute {
 /// Characters of a telephone number or a user name; all others would need escaping, and none of
 /// them is in a number that a person dials.
 fn is_number(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+*#._-".contains(&b))
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+*#._-".contains(&b))
 }
 
 impl Routes {
@@ -54,26 +57,62 @@ impl Routes {
         let dialled = dialled.trim();
         let number = match dialled.split_once(':') {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tel") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("sip") => &self.user_at_trunk(dialled)?,
-            Some(_) => return refuse(CauseCode::BadRequest, format!("{dialled:?} is neither a number nor a sip: or tel: URI")),
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("sip") => {
+                &self.user_at_trunk(dialled)?
+            }
+            Some(_) => {
+                return refuse(
+                    CauseCode::BadRequest,
+                    format!("{dialled:?} is neither a number nor a sip: or tel: URI"),
+                );
+            }
             None => dialled,
         };
         // What people write between digits (RFC 3966 §5.1.1, visual separators) is not dialled.
-        let looks_dialled = number.chars().all(|c| c.is_ascii_digit() || "+*#-.() /".contains(c));
-        let number: String = if looks_dialled { number.chars().filter(|c| !"-.() /".contains(*c)).collect() } else { number.to_owned() };
+        let looks_dialled = number
+            .chars()
+            .all(|c| c.is_ascii_digit() || "+*#-.() /".contains(c));
+        let number: String = if looks_dialled {
+            number.chars().filter(|c| !"-.() /".contains(*c)).collect()
+        } else {
+            number.to_owned()
+        };
         if !is_number(&number) {
-            return refuse(CauseCode::BadRequest, format!("{dialled:?} is no number: digits, letters and + * # . _ - only, 64 at most"));
+            return refuse(
+                CauseCode::BadRequest,
+                format!(
+                    "{dialled:?} is no number: digits, letters and + * # . _ - only, 64 at most"
+                ),
+            );
         }
-        if let Some(lab) = self.lab.filter(|_| crate::lab::NUMBERS.iter().any(|(name, _)| *name == number)) {
+        if let Some(lab) = self
+            .lab
+            .filter(|_| crate::lab::NUMBERS.iter().any(|(name, _)| *name == number))
+        {
             let target = Uri::sip(Some(&number), Host::Ip(lab.ip()), Some(lab.port()));
-            return Ok(Route { next_hop: target.clone(), target, trunk: None });
+            return Ok(Route {
+                next_hop: target.clone(),
+                target,
+                trunk: None,
+            });
         }
         match &self.trunk {
             Some(trunk) => {
-                let target = Uri { user: Some(number), ..trunk.uri.clone() };
-                Ok(Route { target, next_hop: trunk.uri.clone(), trunk: Some(trunk.clone()) })
+                let target = Uri {
+                    user: Some(number),
+                    ..trunk.uri.clone()
+                };
+                Ok(Route {
+                    target,
+                    next_hop: trunk.uri.clone(),
+                    trunk: Some(trunk.clone()),
+                })
             }
-            None => refuse(CauseCode::NotFound, "no trunk is set: only the lab numbers can be called; set [trunk] uri or --trunk".into()),
+            None => refuse(
+                CauseCode::NotFound,
+                "no trunk is set: only the lab numbers can be called; set [trunk] uri or --trunk"
+                    .into(),
+            ),
         }
     }
 
@@ -86,7 +125,10 @@ impl Routes {
         match (&self.trunk, uri.user) {
             (Some(trunk), Some(user)) if trunk.uri.host == uri.host => Ok(user),
             (_, None) => refuse(CauseCode::BadRequest, format!("{dialled:?} names no user")),
-            _ => refuse(CauseCode::Forbidden, format!("{dialled:?}: only the trunk's own host may be called")),
+            _ => refuse(
+                CauseCode::Forbidden,
+                format!("{dialled:?}: only the trunk's own host may be called"),
+            ),
         }
     }
 }
@@ -96,37 +138,85 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        let trunk = Trunk { uri: "sip:192.0.2.1:5062".parse().unwrap(), profile: sdp::trunk::Profile::default(), behind_nat: false };
-        Routes { lab: Some("127.0.0.1:5070".parse().unwrap()), trunk: Some(trunk) }
+        let trunk = Trunk {
+            uri: "sip:192.0.2.1:5062".parse().unwrap(),
+            profile: sdp::trunk::Profile::default(),
+            behind_nat: false,
+        };
+        Routes {
+            lab: Some("127.0.0.1:5070".parse().unwrap()),
+            trunk: Some(trunk),
+        }
     }
 
     #[test]
     fn a_lab_number_reaches_the_lab_phone_and_every_other_the_trunk() {
-        assert_eq!(routes().find("echo").unwrap().target.to_string(), "sip:echo@127.0.0.1:5070");
+        assert_eq!(
+            routes().find("echo").unwrap().target.to_string(),
+            "sip:echo@127.0.0.1:5070"
+        );
         let route = routes().find("+49 (30) 123-45").unwrap();
         assert_eq!(route.target.to_string(), "sip:+493012345@192.0.2.1:5062");
-        assert_eq!(routes().find("tel:+4930").unwrap().target.to_string(), "sip:+4930@192.0.2.1:5062");
+        assert_eq!(
+            routes().find("tel:+4930").unwrap().target.to_string(),
+            "sip:+4930@192.0.2.1:5062"
+        );
     }
 
     #[test]
     fn without_a_trunk_other_numbers_do_not_exist() {
-        let routes = Routes { trunk: None, ..routes() };
+        let routes = Routes {
+            trunk: None,
+            ..routes()
+        };
         assert_eq!(routes.find("123").unwrap_err().code, CauseCode::NotFound);
-        assert_eq!(Routes::default().find("echo").unwrap_err().code, CauseCode::NotFound);
+        assert_eq!(
+            Routes::default().find("echo").unwrap_err().code,
+            CauseCode::NotFound
+        );
     }
 
     #[test]
     fn a_sip_uri_may_only_name_the_trunk() {
-        assert_eq!(routes().find("sip:bob@192.0.2.1").unwrap().target.to_string(), "sip:bob@192.0.2.1:5062");
-        assert_eq!(routes().find("sip:bob@198.51.100.7").unwrap_err().code, CauseCode::Forbidden);
-        assert_eq!(routes().find("sip:192.0.2.1").unwrap_err().code, CauseCode::BadRequest);
-        assert_eq!(routes().find("http://192.0.2.1/").unwrap_err().code, CauseCode::BadRequest);
+        assert_eq!(
+            routes()
+                .find("sip:bob@192.0.2.1")
+                .unwrap()
+                .target
+                .to_string(),
+            "sip:bob@192.0.2.1:5062"
+        );
+        assert_eq!(
+            routes().find("sip:bob@198.51.100.7").unwrap_err().code,
+            CauseCode::Forbidden
+        );
+        assert_eq!(
+            routes().find("sip:192.0.2.1").unwrap_err().code,
+            CauseCode::BadRequest
+        );
+        assert_eq!(
+            routes().find("http://192.0.2.1/").unwrap_err().code,
+            CauseCode::BadRequest
+        );
     }
 
     #[test]
     fn what_would_change_the_uri_is_no_number() {
-        for dialled in ["", " ", "a@b", "1;phone-context=x", "1?Replaces=x", "1\r\nX: y", "\u{1F4DE}", &"9".repeat(65)] {
-            assert_eq!(routes().find(dialled).unwrap_err().code, CauseCode::BadRequest, "{dialled:?}");
+        for dialled in [
+            "",
+            " ",
+            "a@b",
+            "1;phone-context=x",
+            "1?Replaces=x",
+            "1\r\nX: y",
+            "\u{1F4DE}",
+            &"9".repeat(65),
+        ] {
+            assert_eq!(
+                routes().find(dialled).unwrap_err().code,
+                CauseCode::BadRequest,
+                "{dialled:?}"
+            );
         }
     }
 }

@@ -49,7 +49,18 @@ impl CallTask {
         outbox: mpsc::Sender<ServerMessage>,
     ) -> Self {
         let media = mpsc::channel(EVENT_QUEUE);
-        Self { registry, id, machine, worker, inputs, outbox, media, leg: Arc::default(), leg_events: None, dialing: None }
+        Self {
+            registry,
+            id,
+            machine,
+            worker,
+            inputs,
+            outbox,
+            media,
+            leg: Arc::default(),
+            leg_events: None,
+            dialing: None,
+        }
     }
 
     /// Runs the call; should its task panic, both legs and the record are still seen to.
@@ -61,12 +72,20 @@ impl CallTask {
         tokio::spawn(async move {
             if tokio::spawn(self.run()).await.is_err() {
                 let cause = CauseCode::Internal.cause();
-                let _ = outbox.try_send(ServerMessage::Hangup { call: name, cause: cause.clone() });
+                let _ = outbox.try_send(ServerMessage::Hangup {
+                    call: name,
+                    cause: cause.clone(),
+                });
                 let _ = worker.send(MediaCommand::Close(id));
                 if let Some(leg) = leg.get() {
                     registry.sip.bye(*leg, cause.code.reason()).await;
                 }
-                registry.recorder.write(CallRecord::without_a_call(id, &session, &to, started, cause)).await;
+                registry
+                    .recorder
+                    .write(CallRecord::without_a_call(
+                        id, &session, &to, started, cause,
+                    ))
+                    .await;
             }
             registry.forget(id);
         });
@@ -133,7 +152,9 @@ impl CallTask {
                 }
                 Ok(())
             }
-            Action::OpenMedia(open) => self.worker.send(MediaCommand::Open(open, self.media.0.clone())),
+            Action::OpenMedia(open) => self
+                .worker
+                .send(MediaCommand::Open(open, self.media.0.clone())),
             Action::Media(command) => self.worker.send(command),
             Action::Dial(dial) => {
                 self.dialing = Some(Box::pin(invite(*dial, self.registry.caller.clone())));
@@ -144,7 +165,10 @@ impl CallTask {
                     Some(leg) => self.registry.sip.cancel(*leg, reason).await,
                     None => {
                         self.dialing = None;
-                        self.machine.handle(Instant::now(), Input::DialFailed("given up before it was sent".into()));
+                        self.machine.handle(
+                            Instant::now(),
+                            Input::DialFailed("given up before it was sent".into()),
+                        );
                     }
                 }
                 Ok(())
@@ -198,11 +222,19 @@ async fn resolve(next_hop: &Uri) -> Result<Flow, String> {
     let remote = match &next_hop.host {
         Host::Ip(ip) => SocketAddr::new(*ip, port),
         Host::Name(name) => {
-            let looked_up = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), port)));
+            let looked_up =
+                tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), port)));
             match looked_up.await {
-                Ok(Ok(mut addresses)) => addresses.next().ok_or(format!("{name} has no address"))?,
+                Ok(Ok(mut addresses)) => {
+                    addresses.next().ok_or(format!("{name} has no address"))?
+                }
                 Ok(Err(error)) => return Err(format!("{name} cannot be resolved: {error}")),
-                Err(_) => return Err(format!("{name} was not resolved within {} s", RESOLVE.as_secs())),
+                Err(_) => {
+                    return Err(format!(
+                        "{name} was not resolved within {} s",
+                        RESOLVE.as_secs()
+                    ));
+                }
             }
         }
     };

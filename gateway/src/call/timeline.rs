@@ -53,7 +53,11 @@ pub struct Timeline {
 impl Timeline {
     /// An empty timeline for the call of that name in logs.
     pub fn new(call: String, start: Instant) -> Self {
-        Self { call, start, entries: Vec::new() }
+        Self {
+            call,
+            start,
+            entries: Vec::new(),
+        }
     }
 
     /// Notes a step.
@@ -67,7 +71,13 @@ impl Timeline {
     }
 
     /// Notes a session description and why it looks as it does.
-    pub fn note_sdp(&mut self, now: Instant, text: impl Into<String>, sdp: &str, notes: &[sdp::Note]) {
+    pub fn note_sdp(
+        &mut self,
+        now: Instant,
+        text: impl Into<String>,
+        sdp: &str,
+        notes: &[sdp::Note],
+    ) {
         let data = serde_json::json!({ "sdp": redact(sdp), "notes": notes });
         self.push(now, Topic::Sdp, text.into(), Some(data));
     }
@@ -76,8 +86,18 @@ impl Timeline {
         let at = now.saturating_duration_since(self.start);
         tracing::debug!(call = self.call, ms = millis(at), ?topic, "{text}");
         match self.entries.len() {
-            n if n < MAX_ENTRIES => self.entries.push(Entry { ms: millis(at), topic, text, data }),
-            MAX_ENTRIES => self.entries.push(Entry { ms: millis(at), topic: Topic::Call, text: format!("more than {MAX_ENTRIES} steps: the rest is left out"), data: None }),
+            n if n < MAX_ENTRIES => self.entries.push(Entry {
+                ms: millis(at),
+                topic,
+                text,
+                data,
+            }),
+            MAX_ENTRIES => self.entries.push(Entry {
+                ms: millis(at),
+                topic: Topic::Call,
+                text: format!("more than {MAX_ENTRIES} steps: the rest is left out"),
+                data: None,
+            }),
             _ => {}
         }
     }
@@ -99,7 +119,11 @@ fn millis(at: Duration) -> u64 {
 
 /// The description without its secrets: ICE passwords and SDES keys.
 fn redact(sdp: &str) -> String {
-    let secret = |line: &str| ["a=ice-pwd:", "a=crypto:"].into_iter().find(|prefix| line.starts_with(prefix));
+    let secret = |line: &str| {
+        ["a=ice-pwd:", "a=crypto:"]
+            .into_iter()
+            .find(|prefix| line.starts_with(prefix))
+    };
     let mut out = String::with_capacity(sdp.len().min(MAX_SDP));
     for line in sdp.lines() {
         if out.len() + line.len() > MAX_SDP {
@@ -124,7 +148,8 @@ mod tests {
 
     #[test]
     fn keys_are_redacted_and_the_rest_is_kept() {
-        let shown = redact("v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=crypto:1 AES inline:key\r\n");
+        let shown =
+            redact("v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=crypto:1 AES inline:key\r\n");
         assert!(shown.contains("a=ice-ufrag:abcd") && shown.contains("a=ice-pwd:(redacted)"));
         assert!(!shown.contains("secret") && !shown.contains("inline:key"));
     }

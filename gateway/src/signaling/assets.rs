@@ -30,15 +30,33 @@ pub(super) async fn client(Path(path): Path<String>) -> Response {
 }
 
 fn respond(file: Option<EmbeddedFile>) -> Response {
-    let Some(file) = file else { return (StatusCode::NOT_FOUND, "no such file\n").into_response() };
+    let Some(file) = file else {
+        return (StatusCode::NOT_FOUND, "no such file\n").into_response();
+    };
     let kind = file.metadata.mimetype().to_owned();
-    let kind = HeaderValue::try_from(if kind.starts_with("text/") { kind + "; charset=utf-8" } else { kind });
+    let kind = HeaderValue::try_from(if kind.starts_with("text/") {
+        kind + "; charset=utf-8"
+    } else {
+        kind
+    });
     let headers = [
-        (header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream"))),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (
+            header::CONTENT_TYPE,
+            kind.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(POLICY),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        ),
     ];
     (headers, file.data).into_response()
 }

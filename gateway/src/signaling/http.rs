@@ -68,18 +68,34 @@ struct Counted {
 impl Sessions {
     fn enter(signaling: &Arc<Signaling>, address: IpAddr) -> Option<Counted> {
         let (most, most_from_address) = signaling.max_sessions;
-        let mut counts = signaling.sessions.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.values().sum::<usize>() >= most || counts.get(&address).is_some_and(|count| *count >= most_from_address) {
+        let mut counts = signaling
+            .sessions
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if counts.values().sum::<usize>() >= most
+            || counts
+                .get(&address)
+                .is_some_and(|count| *count >= most_from_address)
+        {
             return None;
         }
         *counts.entry(address).or_default() += 1;
-        Some(Counted { signaling: Arc::clone(signaling), address })
+        Some(Counted {
+            signaling: Arc::clone(signaling),
+            address,
+        })
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut counts = self.signaling.sessions.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .signaling
+            .sessions
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -92,7 +108,9 @@ impl Drop for Counted {
 /// Serves HTTP until `closing` turns true and every connection has ended.
 pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
     let mut closing = signaling.closing.clone();
-    let room = Arc::new(tokio::sync::Semaphore::new(signaling.max_sessions.0.saturating_add(SPARE_CONNECTIONS)));
+    let room = Arc::new(tokio::sync::Semaphore::new(
+        signaling.max_sessions.0.saturating_add(SPARE_CONNECTIONS),
+    ));
     let router = router(signaling);
     loop {
         let (stream, remote) = tokio::select! {
@@ -158,14 +176,22 @@ async fn open_session(
         tracing::warn!(%remote, "{refused}");
         return (StatusCode::FORBIDDEN, refused + "\n").into_response();
     }
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE);
     if upgrade.selected_protocol().is_none() {
         let text = format!("ask for the WebSocket subprotocol {SUBPROTOCOL:?}\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     let Some(counted) = Sessions::enter(&signaling, remote.ip()) else {
         tracing::warn!(%remote, "too many signalling sessions");
-        return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "10")], "too many sessions\n").into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [("retry-after", "10")],
+            "too many sessions\n",
+        )
+            .into_response();
     };
     upgrade.on_upgrade(move |socket| async move {
         session::run(socket, remote, signaling).await;

@@ -139,7 +139,12 @@ fn default_digit_ms() -> u32 {
 
 impl std::fmt::Debug for SendDtmf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SendDtmf {{ call: {:?}, digits: ({} redacted) }}", self.call, self.digits.len())
+        write!(
+            f,
+            "SendDtmf {{ call: {:?}, digits: ({} redacted) }}",
+            self.call,
+            self.digits.len()
+        )
     }
 }
 
@@ -309,7 +314,12 @@ pub struct BadMessage {
 
 impl From<BadMessage> for ServerMessage {
     fn from(bad: BadMessage) -> Self {
-        Self::Error { call: bad.call, code: bad.code, field: bad.field, text: bad.text }
+        Self::Error {
+            call: bad.call,
+            code: bad.code,
+            field: bad.field,
+            text: bad.text,
+        }
     }
 }
 
@@ -321,15 +331,27 @@ impl ClientMessage {
     pub fn read(text: &str) -> Result<Self, BadMessage> {
         let mut object = match serde_json::from_str(text) {
             Ok(Value::Object(object)) => object,
-            Ok(_) => return Err(BadMessage::new(ErrorCode::BadJson, None, "a message is a JSON object")),
+            Ok(_) => {
+                return Err(BadMessage::new(
+                    ErrorCode::BadJson,
+                    None,
+                    "a message is a JSON object",
+                ));
+            }
             Err(error) => return Err(BadMessage::new(ErrorCode::BadJson, None, error.to_string())),
         };
-        let call = object.get("call").and_then(Value::as_str).and_then(|name| CallName::try_from(name.to_owned()).ok());
+        let call = object
+            .get("call")
+            .and_then(Value::as_str)
+            .and_then(|name| CallName::try_from(name.to_owned()).ok());
         let kind = match object.remove("type") {
             Some(Value::String(kind)) => kind,
             _ => {
                 let text = "a message says what it is in \"type\"";
-                return Err(BadMessage { call, ..BadMessage::new(ErrorCode::BadJson, Some("type"), text) });
+                return Err(BadMessage {
+                    call,
+                    ..BadMessage::new(ErrorCode::BadJson, Some("type"), text)
+                });
             }
         };
         Self::from_fields(&kind, Value::Object(object)).map_err(|bad| BadMessage { call, ..bad })
@@ -346,7 +368,11 @@ impl ClientMessage {
             "hangup" => Self::Hangup(read_fields(fields)?),
             other => {
                 let shown: String = other.chars().take(40).collect();
-                return Err(BadMessage::new(ErrorCode::UnknownType, Some("type"), format!("{shown:?} is not a message of {SUBPROTOCOL}")));
+                return Err(BadMessage::new(
+                    ErrorCode::UnknownType,
+                    Some("type"),
+                    format!("{shown:?} is not a message of {SUBPROTOCOL}"),
+                ));
             }
         };
         message.check()?;
@@ -355,18 +381,35 @@ impl ClientMessage {
 
     /// Bounds that the types alone do not say.
     fn check(&self) -> Result<(), BadMessage> {
-        let refuse = |field, text: &str| Err(BadMessage::new(ErrorCode::BadField, Some(field), text));
+        let refuse =
+            |field, text: &str| Err(BadMessage::new(ErrorCode::BadField, Some(field), text));
         match self {
-            Self::Call(PlaceCall { to, .. }) if to.is_empty() || to.len() > 256 => refuse("to", "a number is 1 to 256 characters"),
-            Self::Call(PlaceCall { to, .. }) if to.chars().any(char::is_control) => refuse("to", "a number has no control characters"),
-            Self::Call(PlaceCall { sdp, .. }) | Self::Offer(Reoffer { sdp, .. }) if sdp.len() > MAX_SDP => refuse("sdp", "an SDP is at most 64 KiB"),
-            Self::Candidate(Candidate { candidate, .. }) if candidate.len() > 1024 => refuse("candidate", "a candidate is at most 1024 bytes"),
+            Self::Call(PlaceCall { to, .. }) if to.is_empty() || to.len() > 256 => {
+                refuse("to", "a number is 1 to 256 characters")
+            }
+            Self::Call(PlaceCall { to, .. }) if to.chars().any(char::is_control) => {
+                refuse("to", "a number has no control characters")
+            }
+            Self::Call(PlaceCall { sdp, .. }) | Self::Offer(Reoffer { sdp, .. })
+                if sdp.len() > MAX_SDP =>
+            {
+                refuse("sdp", "an SDP is at most 64 KiB")
+            }
+            Self::Candidate(Candidate { candidate, .. }) if candidate.len() > 1024 => {
+                refuse("candidate", "a candidate is at most 1024 bytes")
+            }
             Self::Dtmf(SendDtmf { digits, .. })
-                if digits.is_empty() || digits.len() > 32 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'D' | b'a'..=b'd' | b'*' | b'#')) =>
+                if digits.is_empty()
+                    || digits.len() > 32
+                    || !digits.bytes().all(
+                        |b| matches!(b, b'0'..=b'9' | b'A'..=b'D' | b'a'..=b'd' | b'*' | b'#'),
+                    ) =>
             {
                 refuse("digits", "1 to 32 of 0-9, A-D, * and #")
             }
-            Self::Dtmf(SendDtmf { duration_ms, .. }) if !(40..=6000).contains(duration_ms) => refuse("duration_ms", "a digit lasts 40 to 6000 ms"),
+            Self::Dtmf(SendDtmf { duration_ms, .. }) if !(40..=6000).contains(duration_ms) => {
+                refuse("duration_ms", "a digit lasts 40 to 6000 ms")
+            }
             _ => Ok(()),
         }
     }
@@ -387,7 +430,12 @@ impl ClientMessage {
 
 impl BadMessage {
     fn new(code: ErrorCode, field: Option<&str>, text: impl Into<String>) -> Self {
-        Self { call: None, code, field: field.map(str::to_owned), text: text.into() }
+        Self {
+            call: None,
+            code,
+            field: field.map(str::to_owned),
+            text: text.into(),
+        }
     }
 }
 
@@ -396,8 +444,17 @@ fn read_fields<T: serde::de::DeserializeOwned>(fields: Value) -> Result<T, BadMe
         let text = error.inner().to_string();
         let path = error.path().to_string();
         // A missing or unknown field is named in the text alone; a wrong value by its path.
-        let field = if path == "." { text.split('`').nth(1).map(str::to_owned) } else { Some(path) };
-        BadMessage { call: None, code: ErrorCode::BadField, field, text }
+        let field = if path == "." {
+            text.split('`').nth(1).map(str::to_owned)
+        } else {
+            Some(path)
+        };
+        BadMessage {
+            call: None,
+            code: ErrorCode::BadField,
+            field,
+            text,
+        }
     })
 }
 

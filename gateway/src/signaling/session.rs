@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::http::{Signaling, closed};
@@ -97,7 +97,14 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
                 break;
             }
         }
-        let _ = write(&mut socket, Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
+        let _ = write(
+            &mut socket,
+            Message::Close(Some(CloseFrame {
+                code,
+                reason: reason.into(),
+            })),
+        )
+        .await;
     }
     tracing::info!(session = session.id, %remote, calls = session.calls.len(), "a browser is gone");
     for input in session.calls.into_values() {
@@ -119,7 +126,11 @@ impl Session {
     async fn receive(&mut self, message: Message) -> Result<(), End> {
         match message {
             Message::Text(_) | Message::Binary(_) if !self.allowance.take(Instant::now()) => {
-                self.error(None, ErrorCode::TooMany, "too many messages: this one was not read");
+                self.error(
+                    None,
+                    ErrorCode::TooMany,
+                    "too many messages: this one was not read",
+                );
                 Ok(())
             }
             Message::Text(text) => {
@@ -144,20 +155,44 @@ impl Session {
             ClientMessage::Call(place) => {
                 self.calls.retain(|_, input| !input.is_closed());
                 if self.calls.contains_key(&name) {
-                    return self.error(Some(name), ErrorCode::DuplicateCall, "a call of that name is up");
+                    return self.error(
+                        Some(name),
+                        ErrorCode::DuplicateCall,
+                        "a call of that name is up",
+                    );
                 }
                 if self.calls.len() >= MAX_CALLS {
-                    return self.error(Some(name), ErrorCode::TooMany, "a session has 8 calls at most");
+                    return self.error(
+                        Some(name),
+                        ErrorCode::TooMany,
+                        "a session has 8 calls at most",
+                    );
                 }
-                let placed = self.signaling.registry.place(&self.id, place, self.outbox.clone()).await;
+                let placed = self
+                    .signaling
+                    .registry
+                    .place(&self.id, place, self.outbox.clone())
+                    .await;
                 if let Some(input) = placed {
                     self.calls.insert(name, input);
                 }
             }
-            message => match self.calls.get(&name).map(|input| input.try_send(Input::Browser(message))) {
+            message => match self
+                .calls
+                .get(&name)
+                .map(|input| input.try_send(Input::Browser(message)))
+            {
                 Some(Ok(())) => {}
-                Some(Err(TrySendError::Full(_))) => self.error(Some(name), ErrorCode::TooMany, "the call is busy: try again"),
-                None | Some(Err(TrySendError::Closed(_))) => self.error(Some(name), ErrorCode::UnknownCall, "no such call in this session"),
+                Some(Err(TrySendError::Full(_))) => self.error(
+                    Some(name),
+                    ErrorCode::TooMany,
+                    "the call is busy: try again",
+                ),
+                None | Some(Err(TrySendError::Closed(_))) => self.error(
+                    Some(name),
+                    ErrorCode::UnknownCall,
+                    "no such call in this session",
+                ),
             },
         }
     }
@@ -170,12 +205,20 @@ impl Session {
     }
 
     fn error(&self, call: Option<CallName>, code: ErrorCode, text: &str) {
-        self.tell(ServerMessage::Error { call, code, field: None, text: text.to_owned() });
+        self.tell(ServerMessage::Error {
+            call,
+            code,
+            field: None,
+            text: text.to_owned(),
+        });
     }
 
     fn tell(&self, message: ServerMessage) {
         if self.outbox.try_send(message).is_err() {
-            tracing::debug!(session = self.id, "the browser does not read: an error message is dropped");
+            tracing::debug!(
+                session = self.id,
+                "the browser does not read: an error message is dropped"
+            );
         }
     }
 }
@@ -200,10 +243,16 @@ async fn write(socket: &mut WebSocket, message: Message) -> Result<(), End> {
 /// The close code for what the WebSocket layer could not read (RFC 6455 §7.4.1).
 fn end_of_error(error: &axum::Error) -> End {
     use std::error::Error;
-    let text = error.source().map_or_else(|| error.to_string(), ToString::to_string).to_lowercase();
+    let text = error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+        .to_lowercase();
     if text.contains("utf-8") || text.contains("utf8") {
         End::Close(close_code::INVALID, "text is UTF-8")
-    } else if text.contains("too long") || text.contains("too large") || text.contains("space limit") {
+    } else if text.contains("too long")
+        || text.contains("too large")
+        || text.contains("space limit")
+    {
         End::Close(close_code::SIZE, "a message is at most 256 KiB")
     } else {
         End::Gone
@@ -218,7 +267,10 @@ struct Allowance {
 
 impl Allowance {
     fn new(now: Instant) -> Self {
-        Self { tokens: BURST, at: now }
+        Self {
+            tokens: BURST,
+            at: now,
+        }
     }
 
     fn take(&mut self, now: Instant) -> bool {

@@ -59,7 +59,15 @@ struct Connection {
 impl Connections {
     pub(super) fn new() -> (Self, mpsc::Receiver<FromConnection>) {
         let (reports, receiver) = mpsc::channel(IN_QUEUE);
-        (Self { by_remote: HashMap::new(), by_address: HashMap::new(), next_serial: 0, reports }, receiver)
+        (
+            Self {
+                by_remote: HashMap::new(),
+                by_address: HashMap::new(),
+                next_serial: 0,
+                reports,
+            },
+            receiver,
+        )
     }
 
     /// Takes a connection that a peer opened, unless there are too many.
@@ -72,12 +80,19 @@ impl Connections {
         let (serial, outbox, reports) = self.add(remote);
         tokio::spawn(async move {
             let error = serve(stream, remote, outbox, &reports).await;
-            let _ = reports.send(FromConnection::Ended(remote, serial, error)).await;
+            let _ = reports
+                .send(FromConnection::Ended(remote, serial, error))
+                .await;
         });
     }
 
     /// Sends on the connection to `remote`, opening one if that is allowed.
-    pub(super) fn send(&mut self, remote: SocketAddr, bytes: Vec<u8>, may_connect: bool) -> Result<(), TransportError> {
+    pub(super) fn send(
+        &mut self,
+        remote: SocketAddr,
+        bytes: Vec<u8>,
+        may_connect: bool,
+    ) -> Result<(), TransportError> {
         if !self.by_remote.contains_key(&remote) {
             if !may_connect {
                 return Ok(());
@@ -87,13 +102,22 @@ impl Connections {
             }
             self.connect(remote);
         }
-        let Some(connection) = self.by_remote.get(&remote) else { return Err(TransportError::Closed) };
-        connection.out.try_send(bytes).map_err(|_| TransportError::Closed)
+        let Some(connection) = self.by_remote.get(&remote) else {
+            return Err(TransportError::Closed);
+        };
+        connection
+            .out
+            .try_send(bytes)
+            .map_err(|_| TransportError::Closed)
     }
 
     /// Forgets a connection that ended; false when another took its place meanwhile.
     pub(super) fn forget(&mut self, remote: SocketAddr, serial: u64) -> bool {
-        if self.by_remote.get(&remote).is_none_or(|connection| connection.serial != serial) {
+        if self
+            .by_remote
+            .get(&remote)
+            .is_none_or(|connection| connection.serial != serial)
+        {
             return false;
         }
         self.by_remote.remove(&remote);
@@ -113,21 +137,37 @@ impl Connections {
                 Ok(Ok(stream)) => serve(stream, remote, outbox, &reports).await,
                 Ok(Err(_)) | Err(_) => TransportError::ConnectFailed,
             };
-            let _ = reports.send(FromConnection::Ended(remote, serial, error)).await;
+            let _ = reports
+                .send(FromConnection::Ended(remote, serial, error))
+                .await;
         });
     }
 
-    fn add(&mut self, remote: SocketAddr) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
+    fn add(
+        &mut self,
+        remote: SocketAddr,
+    ) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
         let (out, outbox) = mpsc::channel(OUT_QUEUE);
         self.next_serial += 1;
-        self.by_remote.insert(remote, Connection { serial: self.next_serial, out });
+        self.by_remote.insert(
+            remote,
+            Connection {
+                serial: self.next_serial,
+                out,
+            },
+        );
         *self.by_address.entry(remote.ip()).or_default() += 1;
         (self.next_serial, outbox, self.reports.clone())
     }
 }
 
 /// Runs one connection to its end. What was owed to the peer is still written.
-async fn serve(stream: TcpStream, remote: SocketAddr, outbox: mpsc::Receiver<Vec<u8>>, reports: &mpsc::Sender<FromConnection>) -> TransportError {
+async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    outbox: mpsc::Receiver<Vec<u8>>,
+    reports: &mpsc::Sender<FromConnection>,
+) -> TransportError {
     let _ = stream.set_nodelay(true);
     let (reader, mut writer) = stream.into_split();
     let (replies, mut reply_queue) = mpsc::channel(OUT_QUEUE);
@@ -143,7 +183,12 @@ async fn serve(stream: TcpStream, remote: SocketAddr, outbox: mpsc::Receiver<Vec
     TransportError::Closed
 }
 
-async fn read(mut reader: OwnedReadHalf, remote: SocketAddr, reports: &mpsc::Sender<FromConnection>, replies: mpsc::Sender<Vec<u8>>) {
+async fn read(
+    mut reader: OwnedReadHalf,
+    remote: SocketAddr,
+    reports: &mpsc::Sender<FromConnection>,
+    replies: mpsc::Sender<Vec<u8>>,
+) {
     let mut framer = Framer::new();
     let mut buffer = vec![0; 16 * 1024];
     let mut deadline = Instant::now() + MESSAGE;
@@ -157,7 +202,11 @@ async fn read(mut reader: OwnedReadHalf, remote: SocketAddr, reports: &mpsc::Sen
         loop {
             match framer.next() {
                 Ok(Some(message)) => {
-                    if reports.send(FromConnection::Message(remote, Box::new(message))).await.is_err() {
+                    if reports
+                        .send(FromConnection::Message(remote, Box::new(message)))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -186,7 +235,11 @@ async fn read(mut reader: OwnedReadHalf, remote: SocketAddr, reports: &mpsc::Sen
     }
 }
 
-async fn write(writer: &mut OwnedWriteHalf, mut outbox: mpsc::Receiver<Vec<u8>>, replies: &mut mpsc::Receiver<Vec<u8>>) {
+async fn write(
+    writer: &mut OwnedWriteHalf,
+    mut outbox: mpsc::Receiver<Vec<u8>>,
+    replies: &mut mpsc::Receiver<Vec<u8>>,
+) {
     loop {
         let bytes = tokio::select! {
             bytes = outbox.recv() => bytes,

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use sip::StatusCode;
-use sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, Session, Transmit, Transport, TransportError};
+use sip::endpoint::{
+    Endpoint, EndpointConfig, Event, Flow, Session, Transmit, Transport, TransportError,
+};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -99,8 +101,12 @@ impl Driver {
         for _ in 0..BATCH {
             match received {
                 Ok((len, remote)) => {
-                    let flow = Flow { transport: Transport::Udp, remote };
-                    self.endpoint.handle_packet(Instant::now(), flow, &datagram[..len]);
+                    let flow = Flow {
+                        transport: Transport::Udp,
+                        remote,
+                    };
+                    self.endpoint
+                        .handle_packet(Instant::now(), flow, &datagram[..len]);
                     self.flush();
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -115,11 +121,25 @@ impl Driver {
         let now = Instant::now();
         match message {
             FromConnection::Message(remote, message) => {
-                self.endpoint.handle_message(now, Flow { transport: Transport::Tcp, remote }, *message);
+                self.endpoint.handle_message(
+                    now,
+                    Flow {
+                        transport: Transport::Tcp,
+                        remote,
+                    },
+                    *message,
+                );
             }
             FromConnection::Ended(remote, serial, error) => {
                 if self.connections.forget(remote, serial) {
-                    self.endpoint.handle_transport_error(now, Flow { transport: Transport::Tcp, remote }, error);
+                    self.endpoint.handle_transport_error(
+                        now,
+                        Flow {
+                            transport: Transport::Tcp,
+                            remote,
+                        },
+                        error,
+                    );
                 }
             }
         }
@@ -137,12 +157,22 @@ impl Driver {
                     let _ = events.try_send(LegEvent::NotSent(error));
                 }
             },
-            Command::Cancel(leg, reason) => self.with(leg, |endpoint, session| endpoint.cancel(now, session, Some(reason))),
-            Command::Bye(leg, reason) => self.with(leg, |endpoint, session| endpoint.bye(now, session, Some(reason))),
-            Command::Ring(leg, status, body) => self.with(leg, |endpoint, session| endpoint.ring(now, session, status, body)),
-            Command::Accept(leg, body) => self.with(leg, |endpoint, session| endpoint.accept(now, session, body)),
+            Command::Cancel(leg, reason) => self.with(leg, |endpoint, session| {
+                endpoint.cancel(now, session, Some(reason))
+            }),
+            Command::Bye(leg, reason) => self.with(leg, |endpoint, session| {
+                endpoint.bye(now, session, Some(reason))
+            }),
+            Command::Ring(leg, status, body) => self.with(leg, |endpoint, session| {
+                endpoint.ring(now, session, status, body)
+            }),
+            Command::Accept(leg, body) => {
+                self.with(leg, |endpoint, session| endpoint.accept(now, session, body))
+            }
             Command::Reject(leg, status) => {
-                self.with(leg, |endpoint, session| endpoint.reject(now, session, status, None));
+                self.with(leg, |endpoint, session| {
+                    endpoint.reject(now, session, status, None)
+                });
                 // A rejected session is gone; no event follows.
                 self.forget(leg);
             }
@@ -171,7 +201,9 @@ impl Driver {
             while let Some(transmit) = self.endpoint.poll_transmit() {
                 self.send(transmit);
             }
-            let Some(event) = self.endpoint.poll_event() else { break };
+            let Some(event) = self.endpoint.poll_event() else {
+                break;
+            };
             self.pass_on(event);
         }
         if self.drained.is_some() && self.endpoint.load().sessions == 0 {
@@ -180,20 +212,29 @@ impl Driver {
     }
 
     fn send(&mut self, transmit: Transmit) {
-        let Transmit { flow, bytes, may_connect } = transmit;
+        let Transmit {
+            flow,
+            bytes,
+            may_connect,
+        } = transmit;
         match flow.transport {
             Transport::Udp => {
                 if let Err(error) = self.udp.try_send_to(&bytes, flow.remote) {
                     // A full buffer is a lost packet: the transaction sends it again.
                     if error.kind() != std::io::ErrorKind::WouldBlock {
                         tracing::debug!(remote = %flow.remote, %error, "SIP over UDP could not be sent");
-                        self.endpoint.handle_transport_error(Instant::now(), flow, TransportError::Unreachable);
+                        self.endpoint.handle_transport_error(
+                            Instant::now(),
+                            flow,
+                            TransportError::Unreachable,
+                        );
                     }
                 }
             }
             Transport::Tcp => {
                 if let Err(error) = self.connections.send(flow.remote, bytes, may_connect) {
-                    self.endpoint.handle_transport_error(Instant::now(), flow, error);
+                    self.endpoint
+                        .handle_transport_error(Instant::now(), flow, error);
                 }
             }
         }
@@ -204,14 +245,20 @@ impl Driver {
         if let Event::Incoming { request, flow, .. } = event {
             return self.offer(session, request, flow);
         }
-        let last = matches!(event, Event::Failed { .. } | Event::Ended { .. } | Event::Cancelled { .. });
-        let Some((leg, events)) = self.legs.get(&session) else { return };
+        let last = matches!(
+            event,
+            Event::Failed { .. } | Event::Ended { .. } | Event::Cancelled { .. }
+        );
+        let Some((leg, events)) = self.legs.get(&session) else {
+            return;
+        };
         let leg = *leg;
         match events.try_send(LegEvent::Sip(event)) {
             Ok(()) => {}
             // Nobody owns this leg any more, or its owner is stuck: it must not stay up.
             Err(TrySendError::Closed(_) | TrySendError::Full(_)) if !last => {
-                self.endpoint.bye(Instant::now(), session, Some(CauseCode::Internal.reason()));
+                self.endpoint
+                    .bye(Instant::now(), session, Some(CauseCode::Internal.reason()));
             }
             Err(_) => {}
         }
@@ -224,7 +271,12 @@ impl Driver {
     fn offer(&mut self, session: Session, request: sip::Request, flow: Flow) {
         let leg = Leg(self.next.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = mpsc::channel(LEG_QUEUE);
-        let refused = match self.incoming.try_send(IncomingCall { leg, request, flow, events: receiver }) {
+        let refused = match self.incoming.try_send(IncomingCall {
+            leg,
+            request,
+            flow,
+            events: receiver,
+        }) {
             Ok(()) => None,
             Err(TrySendError::Full(_)) => StatusCode::new(503),
             Err(TrySendError::Closed(_)) => StatusCode::new(404),

@@ -90,18 +90,33 @@ pub async fn spawn(
     let (incoming, calls) = mpsc::channel(INCOMING_QUEUE);
     let next = Arc::new(AtomicU64::new(1));
     tokio::spawn(driver::Driver::new(config, udp, tcp, inbox, incoming, Arc::clone(&next)).run());
-    Ok((SipHandle { commands, next, local }, calls))
+    Ok((
+        SipHandle {
+            commands,
+            next,
+            local,
+        },
+        calls,
+    ))
 }
 
 /// Both transports on one port; with port 0, on one that is free for both.
 async fn bind_both(listen: SocketAddr) -> std::io::Result<(UdpSocket, TcpListener)> {
     let name = |transport: &'static str| {
-        move |error: std::io::Error| std::io::Error::new(error.kind(), format!("SIP over {transport} on {listen}: {error}"))
+        move |error: std::io::Error| {
+            std::io::Error::new(
+                error.kind(),
+                format!("SIP over {transport} on {listen}: {error}"),
+            )
+        }
     };
     let mut last = None;
     for _ in 0..if listen.port() == 0 { 16 } else { 1 } {
         let udp = UdpSocket::bind(listen).await.map_err(name("UDP"))?;
-        match TcpListener::bind(udp.local_addr()?).await.map_err(name("TCP")) {
+        match TcpListener::bind(udp.local_addr()?)
+            .await
+            .map_err(name("TCP"))
+        {
             Ok(tcp) => return Ok((udp, tcp)),
             Err(error) => last = Some(error),
         }
@@ -119,7 +134,8 @@ impl SipHandle {
     pub async fn invite(&self, invite: Invite) -> (Leg, mpsc::Receiver<LegEvent>) {
         let leg = Leg(self.next.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = mpsc::channel(LEG_QUEUE);
-        self.command(Command::Invite(leg, Box::new(invite), events)).await;
+        self.command(Command::Invite(leg, Box::new(invite), events))
+            .await;
         (leg, receiver)
     }
 

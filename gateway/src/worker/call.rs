@@ -97,8 +97,21 @@ impl MediaCall {
             },
         )
         .map_err(|error| error.to_string())?;
-        let config = BridgeConfig::new(open.browser, open.browser_start, open.trunk_start, open.cname.as_str(), open.seed);
-        let bridge = Bridge::new(now, BridgeConfig { ntp_start: open.ntp_start, opus: settings.opus, ..config });
+        let config = BridgeConfig::new(
+            open.browser,
+            open.browser_start,
+            open.trunk_start,
+            open.cname.as_str(),
+            open.seed,
+        );
+        let bridge = Bridge::new(
+            now,
+            BridgeConfig {
+                ntp_start: open.ntp_start,
+                opus: settings.opus,
+                ..config
+            },
+        );
         Ok(Self {
             id: open.call,
             sockets,
@@ -118,7 +131,13 @@ impl MediaCall {
     }
 
     /// A datagram on a browser's path.
-    pub(super) fn handle_browser(&mut self, now: Instant, path: Path, packet: &mut [u8], browsers: &BrowserSockets) {
+    pub(super) fn handle_browser(
+        &mut self,
+        now: Instant,
+        path: Path,
+        packet: &mut [u8],
+        browsers: &BrowserSockets,
+    ) {
         assert!(!self.sabotaged, "sabotaged");
         self.local = path.local;
         match self.peer.handle_packet(now, path.remote, packet) {
@@ -130,20 +149,40 @@ impl MediaCall {
     }
 
     /// A datagram on the telephone's RTP port, RTCP included where it is multiplexed (RFC 5761).
-    pub(super) fn handle_trunk_rtp(&mut self, now: Instant, from: SocketAddr, packet: &[u8], browsers: &BrowserSockets) {
+    pub(super) fn handle_trunk_rtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        packet: &[u8],
+        browsers: &BrowserSockets,
+    ) {
         assert!(!self.sabotaged, "sabotaged");
-        let Some(trunk) = self.trunk.as_mut() else { return };
+        let Some(trunk) = self.trunk.as_mut() else {
+            return;
+        };
         match demux::classify(packet) {
-            demux::Kind::Rtp if trunk.rtp.accepts(now, from) => self.bridge.handle_rtp(now, Leg::Trunk, packet),
-            demux::Kind::Rtcp if trunk.rtp.target() == from => self.bridge.handle_rtcp(now, Leg::Trunk, packet),
+            demux::Kind::Rtp if trunk.rtp.accepts(now, from) => {
+                self.bridge.handle_rtp(now, Leg::Trunk, packet)
+            }
+            demux::Kind::Rtcp if trunk.rtp.target() == from => {
+                self.bridge.handle_rtcp(now, Leg::Trunk, packet)
+            }
             _ => self.strangers += 1,
         }
         self.flush(now, browsers);
     }
 
     /// A datagram on the telephone's RTCP port.
-    pub(super) fn handle_trunk_rtcp(&mut self, now: Instant, from: SocketAddr, packet: &[u8], browsers: &BrowserSockets) {
-        let Some(latch) = self.trunk.as_mut().and_then(|trunk| trunk.rtcp.as_mut()) else { return };
+    pub(super) fn handle_trunk_rtcp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        packet: &[u8],
+        browsers: &BrowserSockets,
+    ) {
+        let Some(latch) = self.trunk.as_mut().and_then(|trunk| trunk.rtcp.as_mut()) else {
+            return;
+        };
         if demux::classify(packet) == demux::Kind::Rtcp && latch.accepts(now, from) {
             self.bridge.handle_rtcp(now, Leg::Trunk, packet);
         } else {
@@ -156,12 +195,17 @@ impl MediaCall {
     pub(super) fn bridge(&mut self, now: Instant, media: TrunkMedia, browsers: &BrowserSockets) {
         self.bridge.connect_trunk(now, media.format);
         self.bridge.set_trunk_sending(media.send);
-        let same = self.trunk.as_ref().is_some_and(|trunk| trunk.media.rtp == media.rtp && trunk.media.rtcp == media.rtcp);
+        let same = self
+            .trunk
+            .as_ref()
+            .is_some_and(|trunk| trunk.media.rtp == media.rtp && trunk.media.rtcp == media.rtcp);
         match &mut self.trunk {
             Some(trunk) if same => trunk.media = media,
             trunk => {
                 let rtp = Latch::new(now, media.rtp, media.behind_nat);
-                let rtcp = media.rtcp.map(|address| Latch::new(now, address, media.behind_nat));
+                let rtcp = media
+                    .rtcp
+                    .map(|address| Latch::new(now, address, media.behind_nat));
                 *trunk = Some(Trunk { media, rtp, rtcp });
             }
         }
@@ -172,14 +216,29 @@ impl MediaCall {
         self.answered = Some(now);
     }
 
-    pub(super) fn send_digit(&mut self, now: Instant, digit: Digit, duration: Duration, browsers: &BrowserSockets) {
-        if self.bridge.send_dtmf(now, Leg::Trunk, digit, duration).is_err() {
+    pub(super) fn send_digit(
+        &mut self,
+        now: Instant,
+        digit: Digit,
+        duration: Duration,
+        browsers: &BrowserSockets,
+    ) {
+        if self
+            .bridge
+            .send_dtmf(now, Leg::Trunk, digit, duration)
+            .is_err()
+        {
             tracing::warn!(call = %self.id, "more digits than can wait: one is dropped");
         }
         self.flush(now, browsers);
     }
 
-    pub(super) fn restart_ice(&mut self, now: Instant, local: peer::IceCredentials, remote: peer::IceCredentials) {
+    pub(super) fn restart_ice(
+        &mut self,
+        now: Instant,
+        local: peer::IceCredentials,
+        remote: peer::IceCredentials,
+    ) {
         self.peer.restart_ice(now, local, remote);
     }
 
@@ -191,7 +250,15 @@ impl MediaCall {
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let silent = self.silent_at();
         let retry = self.undelivered.is_some().then(|| now + RETRY);
-        [self.peer.poll_timeout(), self.bridge.poll_timeout(), silent, retry].into_iter().flatten().min()
+        [
+            self.peer.poll_timeout(),
+            self.bridge.poll_timeout(),
+            silent,
+            retry,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, browsers: &BrowserSockets) {
@@ -221,8 +288,14 @@ impl MediaCall {
         self.peer.close(now);
         self.flush(now, browsers);
         let report = self.bridge.report();
-        let phone = LegReport { bad: report.trunk.bad_packets + self.strangers, ..leg_report(&report.trunk) };
-        MediaReport { browser: leg_report(&report.browser), phone }
+        let phone = LegReport {
+            bad: report.trunk.bad_packets + self.strangers,
+            ..leg_report(&report.trunk)
+        };
+        MediaReport {
+            browser: leg_report(&report.browser),
+            phone,
+        }
     }
 
     /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
@@ -231,7 +304,9 @@ impl MediaCall {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => self.abandoned = true,
             Err(TrySendError::Full(event)) => match event {
-                MediaEvent::PeerFailed(_) | MediaEvent::ConsentLost | MediaEvent::Silent(_) => self.undelivered = Some(event),
+                MediaEvent::PeerFailed(_) | MediaEvent::ConsentLost | MediaEvent::Silent(_) => {
+                    self.undelivered = Some(event)
+                }
                 lost => tracing::warn!(call = %self.id, ?lost, "the call's task is behind"),
             },
         }
@@ -243,22 +318,35 @@ impl MediaCall {
 
     fn silent_at(&self) -> Option<Instant> {
         let answered = self.answered?;
-        let heard = self.bridge.last_packet(Leg::Trunk).map_or(answered, |heard| heard.max(answered));
+        let heard = self
+            .bridge
+            .last_packet(Leg::Trunk)
+            .map_or(answered, |heard| heard.max(answered));
         Some(heard + self.silence)
     }
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
     fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
         while let Some((len, remote)) = self.peer.poll_transmit(&mut self.out[..]) {
-            browsers.send(&self.out[..len], Path { local: self.local, remote });
+            browsers.send(
+                &self.out[..len],
+                Path {
+                    local: self.local,
+                    remote,
+                },
+            );
         }
         while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
             self.send(transmit, browsers);
         }
         while let Some(event) = self.peer.poll_event() {
             match event {
-                PeerEvent::PathSelected(address) | PeerEvent::PathChanged(address) => self.tell(MediaEvent::PathSelected(address)),
-                PeerEvent::Connected { profile } => self.tell(MediaEvent::Connected { profile: profile.to_string() }),
+                PeerEvent::PathSelected(address) | PeerEvent::PathChanged(address) => {
+                    self.tell(MediaEvent::PathSelected(address))
+                }
+                PeerEvent::Connected { profile } => self.tell(MediaEvent::Connected {
+                    profile: profile.to_string(),
+                }),
                 PeerEvent::Failed(failure) => self.tell(MediaEvent::PeerFailed(failure)),
                 PeerEvent::ConsentLost => self.tell(MediaEvent::ConsentLost),
                 PeerEvent::Closed => self.tell(MediaEvent::PeerClosed),
@@ -266,8 +354,14 @@ impl MediaCall {
         }
         while let Some(event) = self.bridge.poll_event() {
             match event {
-                BridgeEvent::Dtmf { from: Leg::Trunk, digit, duration } => self.tell(MediaEvent::Dtmf(digit, duration)),
-                BridgeEvent::Dtmf { from: Leg::Browser, .. } => {}
+                BridgeEvent::Dtmf {
+                    from: Leg::Trunk,
+                    digit,
+                    duration,
+                } => self.tell(MediaEvent::Dtmf(digit, duration)),
+                BridgeEvent::Dtmf {
+                    from: Leg::Browser, ..
+                } => {}
                 BridgeEvent::FirstPacket { from } => self.tell(MediaEvent::FirstPacket(from)),
             }
         }
@@ -277,8 +371,13 @@ impl MediaCall {
         let Transmit { leg, kind, len } = transmit;
         match leg {
             Leg::Browser => {
-                let Some(remote) = self.peer.remote_address() else { return };
-                let path = Path { local: self.local, remote };
+                let Some(remote) = self.peer.remote_address() else {
+                    return;
+                };
+                let path = Path {
+                    local: self.local,
+                    remote,
+                };
                 let protected = match kind {
                     PacketKind::Rtp => self.peer.protect_rtp(&mut self.out[..], len),
                     PacketKind::Rtcp => self.peer.protect_rtcp(&mut self.out[..], len),
@@ -293,7 +392,9 @@ impl MediaCall {
                 let packet = &self.out[..len];
                 let _ = match (kind, &trunk.rtcp) {
                     (PacketKind::Rtp, _) => self.sockets.rtp.send_to(packet, trunk.rtp.target()),
-                    (PacketKind::Rtcp, Some(rtcp)) => self.sockets.rtcp.send_to(packet, rtcp.target()),
+                    (PacketKind::Rtcp, Some(rtcp)) => {
+                        self.sockets.rtcp.send_to(packet, rtcp.target())
+                    }
                     (PacketKind::Rtcp, None) => Ok(0),
                 };
             }

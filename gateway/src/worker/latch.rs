@@ -29,7 +29,12 @@ impl Latch {
     /// within the window is taken, wherever it is; else only the announced address itself may
     /// choose another port.
     pub(super) fn new(now: Instant, announced: SocketAddr, any_address: bool) -> Self {
-        Self { announced, any_address, opened: now, state: State::Announced }
+        Self {
+            announced,
+            any_address,
+            opened: now,
+            state: State::Announced,
+        }
     }
 
     /// Whether a packet from there belongs to the stream; the first one that does locks it.
@@ -39,7 +44,8 @@ impl Latch {
             State::Announced => {
                 let exact = from == self.announced;
                 let in_window = now.saturating_duration_since(self.opened) <= WINDOW;
-                let allowed = exact || (in_window && (self.any_address || from.ip() == self.announced.ip()));
+                let allowed =
+                    exact || (in_window && (self.any_address || from.ip() == self.announced.ip()));
                 if allowed {
                     self.state = State::Locked(from);
                 }

@@ -18,7 +18,9 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use command::{EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, TrunkMedia};
+pub use command::{
+    EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, TrunkMedia,
+};
 use peer::Identity;
 
 /// How many commands may wait for a worker; with more, new calls are refused.
@@ -93,20 +95,30 @@ impl Workers {
     /// # Errors
     /// A port cannot be bound, or a thread cannot be started; the message names it.
     pub fn start(settings: &WorkerSettings) -> std::io::Result<Self> {
-        let workers = (0..settings.workers.max(1)).map(|index| Worker::start(settings, index)).collect::<Result<_, _>>()?;
+        let workers = (0..settings.workers.max(1))
+            .map(|index| Worker::start(settings, index))
+            .collect::<Result<_, _>>()?;
         Ok(Self { workers })
     }
 
     /// The worker with the fewest calls.
     pub fn least_loaded(&self) -> WorkerHandle {
-        let least = self.workers.iter().min_by_key(|worker| worker.handle.calls.load(Ordering::Relaxed));
+        let least = self
+            .workers
+            .iter()
+            .min_by_key(|worker| worker.handle.calls.load(Ordering::Relaxed));
         // `start` makes at least one.
-        least.map(|worker| worker.handle.clone()).unwrap_or_else(|| unreachable!("there is at least one worker"))
+        least
+            .map(|worker| worker.handle.clone())
+            .unwrap_or_else(|| unreachable!("there is at least one worker"))
     }
 
     /// Where browsers reach each worker, locally.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.workers.iter().flat_map(|worker| worker.local.iter().copied()).collect()
+        self.workers
+            .iter()
+            .flat_map(|worker| worker.local.iter().copied())
+            .collect()
     }
 
     /// Ends every worker, calls and all, and waits for the threads.
@@ -131,16 +143,30 @@ impl Worker {
         let thread = thread::WorkerThread::bind(settings, index, inbox, Arc::clone(&calls))?;
         let local = thread.local_addresses();
         let candidates = candidates(&local, &settings.external_addresses);
-        let handle = WorkerHandle { commands, waker: thread.waker(), candidates, calls };
-        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
-        Ok(Self { handle, local, thread })
+        let handle = WorkerHandle {
+            commands,
+            waker: thread.waker(),
+            candidates,
+            calls,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{index}"))
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            handle,
+            local,
+            thread,
+        })
     }
 }
 
 /// What browsers are told: the external addresses where there are any, else the local ones.
 fn candidates(local: &[SocketAddr], external: &[IpAddr]) -> Arc<[SocketAddr]> {
     match (local.first(), external) {
-        (Some(first), [_, ..]) => external.iter().map(|address| SocketAddr::new(*address, first.port())).collect(),
+        (Some(first), [_, ..]) => external
+            .iter()
+            .map(|address| SocketAddr::new(*address, first.port()))
+            .collect(),
         _ => local.into(),
     }
 }
@@ -169,6 +195,8 @@ fn share_of_ports(range: &RangeInclusive<u16>, workers: usize, index: usize) -> 
     let pairs = (u32::from(*range.end()) + 1).saturating_sub(first) / 2;
     let share = pairs / u32::try_from(workers.max(1)).unwrap_or(1);
     let start = first + 2 * share * u32::try_from(index).unwrap_or(0);
-    (u16::try_from(start).unwrap_or(u16::MAX), u16::try_from(share).unwrap_or(u16::MAX))
+    (
+        u16::try_from(start).unwrap_or(u16::MAX),
+        u16::try_from(share).unwrap_or(u16::MAX),
+    )
 }
-

@@ -15,8 +15,14 @@ pub(super) struct PortPool {
 impl PortPool {
     /// `pairs` pairs from the even port `start` on.
     pub(super) fn new(start: u16, pairs: u16, rest: Duration) -> Self {
-        let free = (0..pairs).filter_map(|n| start.checked_add(n.checked_mul(2)?)).collect();
-        Self { free, resting: VecDeque::with_capacity(usize::from(pairs)), rest }
+        let free = (0..pairs)
+            .filter_map(|n| start.checked_add(n.checked_mul(2)?))
+            .collect();
+        Self {
+            free,
+            resting: VecDeque::with_capacity(usize::from(pairs)),
+            rest,
+        }
     }
 
     /// How many pairs could be taken now or after their rest.
@@ -51,7 +57,10 @@ mod tests {
         let start = Instant::now();
         let rest = Duration::from_secs(30);
         let mut pool = PortPool::new(20000, 2, rest);
-        assert_eq!((pool.take(start), pool.take(start), pool.take(start)), (Some(20000), Some(20002), None));
+        assert_eq!(
+            (pool.take(start), pool.take(start), pool.take(start)),
+            (Some(20000), Some(20002), None)
+        );
         pool.give_back(start, 20002);
         assert_eq!(pool.take(start + rest - Duration::from_millis(1)), None);
         assert_eq!(pool.take(start + rest), Some(20002));

@@ -75,6 +75,13 @@ mod tests {
         schedule.set(1, Some(start + Duration::from_millis(10)));
         schedule.set(2, None);
         let late = start + Duration::from_secs(1);
-        assert_eq!((schedule.pop_due(late), schedule.pop_due(late), schedule.pop_due(late)), (Some(1), Some(0), None));
+        assert_eq!(
+            (
+                schedule.pop_due(late),
+                schedule.pop_due(late),
+                schedule.pop_due(late)
+            ),
+            (Some(1), Some(0), None)
+        );
     }
 }

@@ -22,7 +22,11 @@ pub(super) fn call_socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
 }
 
 fn bind(address: SocketAddr, buffer: usize) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -57,19 +57,31 @@ struct Calls {
 }
 
 impl WorkerThread {
-    pub(super) fn bind(settings: &WorkerSettings, index: usize, inbox: Receiver<MediaCommand>, count: Arc<AtomicUsize>) -> std::io::Result<Self> {
+    pub(super) fn bind(
+        settings: &WorkerSettings,
+        index: usize,
+        inbox: Receiver<MediaCommand>,
+        count: Arc<AtomicUsize>,
+    ) -> std::io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut browsers = Vec::new();
         let offset = u16::try_from(index).unwrap_or(u16::MAX);
-        let mut port = if settings.port == 0 { 0 } else { settings.port.saturating_add(offset) };
+        let mut port = if settings.port == 0 {
+            0
+        } else {
+            settings.port.saturating_add(offset)
+        };
         for (n, ip) in settings.listen.iter().enumerate() {
             let address = SocketAddr::new(*ip, port);
-            let mut socket = browser_socket(address).map_err(|error| std::io::Error::new(error.kind(), format!("UDP {address} for browsers: {error}")))?;
+            let mut socket = browser_socket(address).map_err(|error| {
+                std::io::Error::new(error.kind(), format!("UDP {address} for browsers: {error}"))
+            })?;
             let local = socket.local_addr()?;
             // A free port is chosen once; the worker's other addresses share it.
             port = local.port();
-            poll.registry().register(&mut socket, Token(n), Interest::READABLE)?;
+            poll.registry()
+                .register(&mut socket, Token(n), Interest::READABLE)?;
             browsers.push((local, socket));
         }
         let (start, pairs) = share_of_ports(&settings.rtp_ports, settings.workers, index);
@@ -94,7 +106,11 @@ impl WorkerThread {
     }
 
     pub(super) fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.browsers.0.iter().map(|(address, _)| *address).collect()
+        self.browsers
+            .0
+            .iter()
+            .map(|(address, _)| *address)
+            .collect()
     }
 
     pub(super) fn waker(&self) -> Arc<Waker> {
@@ -108,7 +124,10 @@ impl WorkerThread {
         let mut again = Vec::with_capacity(1024);
         loop {
             let wait = if self.unread.is_empty() {
-                self.calls.schedule.next().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+                self.calls
+                    .schedule
+                    .next()
+                    .map(|deadline| deadline.saturating_duration_since(Instant::now()))
             } else {
                 Some(std::time::Duration::ZERO)
             };
@@ -149,7 +168,9 @@ impl WorkerThread {
 
     /// Takes a batch of datagrams from browsers; true when there may be more.
     fn read_browsers(&mut self, index: usize, datagram: &mut [u8; DATAGRAM]) -> bool {
-        let Some((local, _)) = self.browsers.0.get(index) else { return false };
+        let Some((local, _)) = self.browsers.0.get(index) else {
+            return false;
+        };
         let local = *local;
         for _ in 0..BATCH {
             let (len, remote) = match self.browsers.0[index].1.recv_from(datagram) {
@@ -166,7 +187,9 @@ impl WorkerThread {
                 None => known,
             };
             let Some(slot) = slot else { continue };
-            self.with_call(now, slot, |call, browsers| call.handle_browser(now, path, packet, browsers));
+            self.with_call(now, slot, |call, browsers| {
+                call.handle_browser(now, path, packet, browsers)
+            });
             if known != Some(slot) {
                 self.calls.learn_path(path, slot);
             }
@@ -177,8 +200,14 @@ impl WorkerThread {
     /// Takes a batch of datagrams from one call's telephone; true when there may be more.
     fn read_trunk(&mut self, slot: usize, rtcp: bool, datagram: &mut [u8; DATAGRAM]) -> bool {
         for _ in 0..BATCH {
-            let Some(call) = self.calls.slots.get(slot).and_then(Option::as_ref) else { return false };
-            let socket = if rtcp { &call.sockets.rtcp } else { &call.sockets.rtp };
+            let Some(call) = self.calls.slots.get(slot).and_then(Option::as_ref) else {
+                return false;
+            };
+            let socket = if rtcp {
+                &call.sockets.rtcp
+            } else {
+                &call.sockets.rtp
+            };
             let (len, from) = match socket.recv_from(datagram) {
                 Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
@@ -201,9 +230,15 @@ impl WorkerThread {
     fn handle_timeouts(&mut self) {
         let now = Instant::now();
         while let Some(slot) = self.calls.schedule.pop_due(now) {
-            let due = self.calls.get(slot).and_then(|call| call.poll_timeout(now)).is_some_and(|at| at <= now);
+            let due = self
+                .calls
+                .get(slot)
+                .and_then(|call| call.poll_timeout(now))
+                .is_some_and(|at| at <= now);
             if due {
-                self.with_call(now, slot, |call, browsers| call.handle_timeout(now, browsers));
+                self.with_call(now, slot, |call, browsers| {
+                    call.handle_timeout(now, browsers)
+                });
             } else {
                 self.calls.reschedule(now, slot);
             }
@@ -221,10 +256,14 @@ impl WorkerThread {
             let now = Instant::now();
             match command {
                 MediaCommand::Open(open, events) => self.open(now, &open, events),
-                MediaCommand::Bridge(id, media) => self.command(now, id, |call, browsers| call.bridge(now, media, browsers)),
+                MediaCommand::Bridge(id, media) => {
+                    self.command(now, id, |call, browsers| call.bridge(now, media, browsers))
+                }
                 MediaCommand::Answered(id) => self.command(now, id, |call, _| call.answered(now)),
                 MediaCommand::Dtmf(id, digit, duration) => {
-                    self.command(now, id, |call, browsers| call.send_digit(now, digit, duration, browsers));
+                    self.command(now, id, |call, browsers| {
+                        call.send_digit(now, digit, duration, browsers)
+                    });
                 }
                 MediaCommand::RestartIce(id, local, remote) => {
                     if let Some(slot) = self.calls.by_id.get(&id).copied() {
@@ -237,13 +276,20 @@ impl WorkerThread {
                         self.close(now, slot);
                     }
                 }
-                MediaCommand::Sabotage(id) => self.command(now, id, |call, _| call.sabotaged = true),
+                MediaCommand::Sabotage(id) => {
+                    self.command(now, id, |call, _| call.sabotaged = true)
+                }
                 MediaCommand::Stop => return self.stop(),
             }
         }
     }
 
-    fn command(&mut self, now: Instant, id: CallId, act: impl FnOnce(&mut MediaCall, &BrowserSockets)) {
+    fn command(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        act: impl FnOnce(&mut MediaCall, &BrowserSockets),
+    ) {
         if let Some(slot) = self.calls.by_id.get(&id).copied() {
             self.with_call(now, slot, act);
         }
@@ -274,16 +320,23 @@ impl WorkerThread {
             }
         };
         self.calls.by_ufrag.insert(open.local.ufrag.clone(), slot);
-        let rtp = SocketAddr::new(self.rtp_external.unwrap_or(self.rtp_address), self.calls.get(slot).map_or(0, |call| call.sockets.port));
+        let rtp = SocketAddr::new(
+            self.rtp_external.unwrap_or(self.rtp_address),
+            self.calls.get(slot).map_or(0, |call| call.sockets.port),
+        );
         let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
-        self.with_call(now, slot, |call, _| call.tell(MediaEvent::Opened { rtp, rtcp }));
+        self.with_call(now, slot, |call, _| {
+            call.tell(MediaEvent::Opened { rtp, rtcp })
+        });
     }
 
     /// The next port pair that can be bound; one that another program holds goes back to rest.
     fn bind_call(&mut self, now: Instant) -> Result<TrunkSockets, OpenError> {
         let mut last = OpenError::NoPort(self.rtp_address);
         for _ in 0..self.ports.len().min(64) {
-            let Some(port) = self.ports.take(now) else { break };
+            let Some(port) = self.ports.take(now) else {
+                break;
+            };
             let bind = |port| call_socket(SocketAddr::new(self.rtp_address, port));
             match bind(port).and_then(|rtp| Ok((rtp, bind(port + 1)?))) {
                 Ok((rtp, rtcp)) => return Ok(TrunkSockets { rtp, rtcp, port }),
@@ -302,7 +355,9 @@ impl WorkerThread {
         let registry = self.poll.registry();
         let registered = registry
             .register(&mut call.sockets.rtp, Token(first), Interest::READABLE)
-            .and_then(|()| registry.register(&mut call.sockets.rtcp, Token(first + 1), Interest::READABLE));
+            .and_then(|()| {
+                registry.register(&mut call.sockets.rtcp, Token(first + 1), Interest::READABLE)
+            });
         if let Err(error) = registered {
             self.ports.give_back(now, call.sockets.port);
             if slot < self.calls.slots.len() {
@@ -320,8 +375,15 @@ impl WorkerThread {
     }
 
     /// Lets a call do something. If it panics, it alone ends.
-    fn with_call(&mut self, now: Instant, slot: usize, act: impl FnOnce(&mut MediaCall, &BrowserSockets)) {
-        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+    fn with_call(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        act: impl FnOnce(&mut MediaCall, &BrowserSockets),
+    ) {
+        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else {
+            return;
+        };
         let browsers = &self.browsers;
         if catch_unwind(AssertUnwindSafe(|| act(call, browsers))).is_err() {
             tracing::error!(call = %call.id, "a call's media panicked: it ends, the others go on");
@@ -338,7 +400,9 @@ impl WorkerThread {
 
     fn close(&mut self, now: Instant, slot: usize) {
         let browsers = &self.browsers;
-        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else {
+            return;
+        };
         let events = call.events();
         let closed = catch_unwind(AssertUnwindSafe(|| call.close(now, browsers)));
         self.remove(now, slot);
@@ -350,7 +414,9 @@ impl WorkerThread {
     }
 
     fn remove(&mut self, now: Instant, slot: usize) {
-        let Some(mut call) = self.calls.slots.get_mut(slot).and_then(Option::take) else { return };
+        let Some(mut call) = self.calls.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
         let _ = self.poll.registry().deregister(&mut call.sockets.rtp);
         let _ = self.poll.registry().deregister(&mut call.sockets.rtcp);
         self.ports.give_back(now, call.sockets.port);

@@ -43,24 +43,48 @@ impl BrowserLeg {
 
     /// The same leg with the next offer.
     pub(super) fn next(&self, offer: sdp::browser::Offer, local: IceCredentials) -> Self {
-        Self { offer, agreed: None, local, session_version: self.session_version + 1, cname: self.cname.clone(), ..*self }
+        Self {
+            offer,
+            agreed: None,
+            local,
+            session_version: self.session_version + 1,
+            cname: self.cname.clone(),
+            ..*self
+        }
     }
 
     /// The browser's ICE credentials.
     pub(super) fn remote(&self) -> IceCredentials {
-        IceCredentials { ufrag: self.offer.audio.ufrag.clone(), pwd: self.offer.audio.pwd.clone() }
+        IceCredentials {
+            ufrag: self.offer.audio.ufrag.clone(),
+            pwd: self.offer.audio.pwd.clone(),
+        }
     }
 
     /// What the media worker needs to begin.
-    pub(super) fn open(&self, call: CallId, agreed: &Negotiated, wall: SystemTime, rng: &mut StdRng) -> OpenCall {
+    pub(super) fn open(
+        &self,
+        call: CallId,
+        agreed: &Negotiated,
+        wall: SystemTime,
+        rng: &mut StdRng,
+    ) -> OpenCall {
         OpenCall {
             call,
             local: self.local.clone(),
             remote: self.remote(),
             fingerprint: Fingerprint(self.offer.audio.fingerprint),
             browser: rtp_format(agreed),
-            browser_start: StreamStart { ssrc: self.ssrc, sequence: rng.random(), timestamp: rng.random() },
-            trunk_start: StreamStart { ssrc: rng.random(), sequence: rng.random(), timestamp: rng.random() },
+            browser_start: StreamStart {
+                ssrc: self.ssrc,
+                sequence: rng.random(),
+                timestamp: rng.random(),
+            },
+            trunk_start: StreamStart {
+                ssrc: rng.random(),
+                sequence: rng.random(),
+                timestamp: rng.random(),
+            },
             cname: self.cname.clone(),
             seed: rng.random(),
             ntp_start: ntp(wall),
@@ -68,7 +92,11 @@ impl BrowserLeg {
     }
 
     /// The answer to the browser's offer.
-    pub(super) fn answer(&self, environment: &Environment, candidates: &[SocketAddr]) -> Result<sdp::browser::Answer, sdp::Refusal> {
+    pub(super) fn answer(
+        &self,
+        environment: &Environment,
+        candidates: &[SocketAddr],
+    ) -> Result<sdp::browser::Answer, sdp::Refusal> {
         let options = sdp::browser::AnswerOptions {
             prefer: environment.prefer,
             ufrag: self.local.ufrag.clone(),
@@ -96,8 +124,10 @@ impl TrunkOffer {
     /// What the telephone's SDP agrees to, early or final.
     pub(super) fn read_answer(&self, body: &[u8]) -> Result<(Negotiated, TrunkMedia), String> {
         let text = std::str::from_utf8(body).map_err(|_| "the SDP is not UTF-8".to_owned())?;
-        let agreed = sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
-        let media = trunk_media(&agreed, self.behind_nat).ok_or("the SDP names no address for audio")?;
+        let agreed =
+            sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
+        let media =
+            trunk_media(&agreed, self.behind_nat).ok_or("the SDP names no address for audio")?;
         Ok((agreed, media))
     }
 }
@@ -105,8 +135,9 @@ impl TrunkOffer {
 /// The wall clock as NTP time (RFC 3550 §4): seconds since 1900, fractions in the lower half.
 fn ntp(wall: SystemTime) -> u64 {
     const UNIX_EPOCH: u64 = 2_208_988_800;
-    let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = wall
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     (UNIX_EPOCH.wrapping_add(since.as_secs()) << 32) | fraction
 }
-

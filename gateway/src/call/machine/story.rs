@@ -43,7 +43,10 @@ impl Story {
     /// The record of a call that is over.
     pub(super) fn record(&mut self, now: Instant, id: CallId, timeline: &Timeline) -> CallRecord {
         let since = |at: Instant| millis(at.saturating_duration_since(timeline.start()));
-        let (ended, cause, by) = self.ended.take().unwrap_or_else(|| (now, CauseCode::Internal.cause(), EndedBy::Gateway));
+        let (ended, cause, by) = self
+            .ended
+            .take()
+            .unwrap_or_else(|| (now, CauseCode::Internal.cause(), EndedBy::Gateway));
         CallRecord {
             id: id.to_string(),
             session: self.session.clone(),
@@ -53,7 +56,9 @@ impl Story {
             ringing_ms: self.ringing.map(since),
             answered_ms: self.answered.map(since),
             ended_ms: since(ended),
-            talk_ms: self.answered.map_or(0, |answered| millis(ended.saturating_duration_since(answered))),
+            talk_ms: self.answered.map_or(0, |answered| {
+                millis(ended.saturating_duration_since(answered))
+            }),
             cause,
             ended_by: by,
             browser_codec: self.browser_codec.map(str::to_owned),

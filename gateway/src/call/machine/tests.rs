@@ -25,7 +25,10 @@ struct Story {
 impl Story {
     fn dial(to: &str, offer: &str) -> Self {
         let start = Instant::now();
-        let routes = Routes { lab: Some("127.0.0.1:5070".parse().unwrap()), trunk: None };
+        let routes = Routes {
+            lab: Some("127.0.0.1:5070".parse().unwrap()),
+            trunk: None,
+        };
         let environment = Environment {
             routes,
             prefer: sdp::Preference::Opus,
@@ -45,7 +48,15 @@ impl Story {
             seed: [1; 32],
         };
         let machine = Machine::new(start, Arc::new(environment), setup);
-        let mut story = Self { machine, start, now: start, browser: vec![], media: vec![], sip: vec![], records: vec![] };
+        let mut story = Self {
+            machine,
+            start,
+            now: start,
+            browser: vec![],
+            media: vec![],
+            sip: vec![],
+            records: vec![],
+        };
         story.take_actions();
         story
     }
@@ -53,7 +64,10 @@ impl Story {
     /// A call whose INVITE is out.
     fn calling() -> Self {
         let mut story = Self::dial("echo", OFFER);
-        story.media(MediaEvent::Opened { rtp: RTP.parse().unwrap(), rtcp: RTCP.parse().unwrap() });
+        story.media(MediaEvent::Opened {
+            rtp: RTP.parse().unwrap(),
+            rtcp: RTCP.parse().unwrap(),
+        });
         story.input(Input::Dialed);
         story
     }
@@ -97,21 +111,40 @@ impl Story {
 
     fn progress(&mut self, status: u16, sdp: Option<&str>) {
         let body = sdp.map(|sdp| sdp.as_bytes().to_vec());
-        self.sip(SipEvent::Progress { session: session(), status: StatusCode::new(status).unwrap(), body });
+        self.sip(SipEvent::Progress {
+            session: session(),
+            status: StatusCode::new(status).unwrap(),
+            body,
+        });
     }
 
     fn answered(&mut self, sdp: Option<&str>) {
-        self.sip(SipEvent::Answered { session: session(), body: sdp.map(|sdp| sdp.as_bytes().to_vec()) });
+        self.sip(SipEvent::Answered {
+            session: session(),
+            body: sdp.map(|sdp| sdp.as_bytes().to_vec()),
+        });
     }
 
     fn fails(&mut self, status: u16) {
         let status = StatusCode::new(status).unwrap();
-        let failure = Failure::Status { status, reason: String::new(), reason_header: None, retry_after: None };
-        self.sip(SipEvent::Failed { session: session(), failure });
+        let failure = Failure::Status {
+            status,
+            reason: String::new(),
+            reason_header: None,
+            retry_after: None,
+        };
+        self.sip(SipEvent::Failed {
+            session: session(),
+            failure,
+        });
     }
 
     fn phone_ends(&mut self, by: SipEndedBy) {
-        self.sip(SipEvent::Ended { session: session(), reason: None, by });
+        self.sip(SipEvent::Ended {
+            session: session(),
+            reason: None,
+            by,
+        });
     }
 
     fn hangs_up(&mut self) {
@@ -158,8 +191,14 @@ impl Story {
 
 /// A session handle: the machine does not look at it.
 fn session() -> sip::endpoint::Session {
-    let mut endpoint = sip::endpoint::Endpoint::new(sip::endpoint::EndpointConfig::new(RTP.parse().unwrap(), [0; 32]));
-    let flow = sip::endpoint::Flow { transport: sip::endpoint::Transport::Udp, remote: RTP.parse().unwrap() };
+    let mut endpoint = sip::endpoint::Endpoint::new(sip::endpoint::EndpointConfig::new(
+        RTP.parse().unwrap(),
+        [0; 32],
+    ));
+    let flow = sip::endpoint::Flow {
+        transport: sip::endpoint::Transport::Udp,
+        remote: RTP.parse().unwrap(),
+    };
     let invite = sip::endpoint::Invite {
         to: "sip:a@127.0.0.1".parse().unwrap(),
         target: flow,
@@ -177,7 +216,9 @@ fn the_browser_is_answered_and_the_phone_invited_before_anything_rings() {
     let story = Story::calling();
     assert_eq!(story.told(), ["answer"]);
     assert_eq!(story.sip, ["INVITE"]);
-    assert!(matches!(&story.browser[0], ServerMessage::Answer { provisional: true, sdp, .. } if sdp.contains("a=ice-lite")));
+    assert!(
+        matches!(&story.browser[0], ServerMessage::Answer { provisional: true, sdp, .. } if sdp.contains("a=ice-lite"))
+    );
 }
 
 #[test]
@@ -187,14 +228,20 @@ fn a_call_rings_is_answered_and_hung_up_by_the_browser() {
     story.progress(180, None);
     story.answered(Some(PHONE_SDP));
     assert_eq!(story.told(), ["answer", "ringing", "accepted"]);
-    assert!(matches!(story.media[..], [MediaCommand::Bridge(..), MediaCommand::Answered(_)]));
+    assert!(matches!(
+        story.media[..],
+        [MediaCommand::Bridge(..), MediaCommand::Answered(_)]
+    ));
     story.now += Duration::from_secs(5);
     story.hangs_up();
     assert_eq!(story.sip, ["INVITE", "BYE"]);
     assert!(story.records.is_empty(), "the record waits for both legs");
     story.media_closes();
     story.phone_ends(SipEndedBy::Local);
-    assert_eq!((story.record().cause.code, story.record().ended_by), (CauseCode::Normal, EndedBy::Browser));
+    assert_eq!(
+        (story.record().cause.code, story.record().ended_by),
+        (CauseCode::Normal, EndedBy::Browser)
+    );
     assert_eq!(story.record().talk_ms, 5000);
     assert_eq!(story.record().phone_codec.as_deref(), Some("PCMU"));
 }
@@ -206,7 +253,11 @@ fn the_phone_hangs_up() {
     assert_eq!(story.cause(), CauseCode::Normal);
     story.media_closes();
     assert_eq!(story.record().ended_by, EndedBy::Phone);
-    assert_eq!(story.sip, ["INVITE"], "a call that the phone ended is not ended again");
+    assert_eq!(
+        story.sip,
+        ["INVITE"],
+        "a call that the phone ended is not ended again"
+    );
 }
 
 #[test]
@@ -217,7 +268,10 @@ fn hanging_up_while_it_rings_cancels() {
     assert_eq!(story.sip, ["INVITE", "CANCEL"]);
     assert_eq!(story.cause(), CauseCode::Cancelled);
     story.media_closes();
-    story.sip(SipEvent::Failed { session: session(), failure: Failure::Cancelled });
+    story.sip(SipEvent::Failed {
+        session: session(),
+        failure: Failure::Cancelled,
+    });
     assert_eq!(story.record().cause.code, CauseCode::Cancelled);
 }
 
@@ -234,7 +288,12 @@ fn an_answer_that_crosses_the_cancel_does_not_revive_the_call() {
 
 #[test]
 fn a_final_status_becomes_its_cause_on_both_sides() {
-    for (status, code) in [(486, CauseCode::Busy), (603, CauseCode::Rejected), (404, CauseCode::NotFound), (488, CauseCode::NotAcceptable)] {
+    for (status, code) in [
+        (486, CauseCode::Busy),
+        (603, CauseCode::Rejected),
+        (404, CauseCode::NotFound),
+        (488, CauseCode::NotAcceptable),
+    ] {
         let mut story = Story::calling();
         story.fails(status);
         assert_eq!(story.cause(), code);
@@ -255,9 +314,15 @@ fn nobody_answers_until_the_ring_timeout() {
 
 #[test]
 fn a_trunk_that_gives_no_sign_of_life_is_unreachable() {
-    for failure in [Failure::Timeout, Failure::Transport(sip::endpoint::TransportError::ConnectFailed)] {
+    for failure in [
+        Failure::Timeout,
+        Failure::Transport(sip::endpoint::TransportError::ConnectFailed),
+    ] {
         let mut story = Story::calling();
-        story.sip(SipEvent::Failed { session: session(), failure });
+        story.sip(SipEvent::Failed {
+            session: session(),
+            failure,
+        });
         assert_eq!(story.cause(), CauseCode::Unreachable);
     }
     let mut story = Story::calling();
@@ -274,7 +339,13 @@ fn early_media_is_heard_before_the_answer_and_kept_by_it() {
     assert!(matches!(story.media[..], [MediaCommand::Bridge(..)]));
     story.answered(None);
     assert_eq!(story.told(), ["answer", "early", "accepted"]);
-    assert!(matches!(story.media[..], [MediaCommand::Bridge(..), MediaCommand::Answered(_)]), "the same media is not joined twice");
+    assert!(
+        matches!(
+            story.media[..],
+            [MediaCommand::Bridge(..), MediaCommand::Answered(_)]
+        ),
+        "the same media is not joined twice"
+    );
 }
 
 #[test]
@@ -287,7 +358,13 @@ fn a_final_answer_elsewhere_moves_the_media() {
 
 #[test]
 fn an_answer_without_usable_sdp_ends_the_call_with_bye() {
-    for sdp in [None, Some("nonsense"), Some("v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\n")] {
+    for sdp in [
+        None,
+        Some("nonsense"),
+        Some(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\n",
+        ),
+    ] {
         let mut story = Story::calling();
         story.answered(sdp);
         assert_eq!(story.sip, ["INVITE", "BYE"], "{sdp:?}");
@@ -308,7 +385,11 @@ fn a_number_that_leads_nowhere_never_reaches_the_media_worker() {
 fn an_offer_that_cannot_be_read_says_why() {
     let story = Story::dial("echo", "v=0\r\nnonsense");
     assert_eq!(story.cause(), CauseCode::BadRequest);
-    assert!(story.record().cause.text.len() > CauseCode::BadRequest.cause().text.len(), "{}", story.record().cause.text);
+    assert!(
+        story.record().cause.text.len() > CauseCode::BadRequest.cause().text.len(),
+        "{}",
+        story.record().cause.text
+    );
 }
 
 #[test]
@@ -332,9 +413,15 @@ fn a_browser_that_closes_its_media_and_says_nothing_is_gone() {
 #[test]
 fn every_fault_of_the_media_ends_both_legs_with_its_cause() {
     let faults = [
-        (MediaEvent::PeerFailed(peer::PeerFailure::FingerprintMismatch), CauseCode::MediaFailed),
+        (
+            MediaEvent::PeerFailed(peer::PeerFailure::FingerprintMismatch),
+            CauseCode::MediaFailed,
+        ),
         (MediaEvent::ConsentLost, CauseCode::BrowserGone),
-        (MediaEvent::Silent(Duration::from_secs(30)), CauseCode::MediaTimeout),
+        (
+            MediaEvent::Silent(Duration::from_secs(30)),
+            CauseCode::MediaTimeout,
+        ),
         (MediaEvent::Panicked, CauseCode::Internal),
     ];
     for (fault, code) in faults {
@@ -348,7 +435,9 @@ fn every_fault_of_the_media_ends_both_legs_with_its_cause() {
 #[test]
 fn a_worker_that_refuses_ends_the_call_before_the_phone_hears_of_it() {
     let mut story = Story::dial("echo", OFFER);
-    story.media(MediaEvent::Refused(crate::worker::OpenError::NoPort("127.0.0.1".parse().unwrap())));
+    story.media(MediaEvent::Refused(crate::worker::OpenError::NoPort(
+        "127.0.0.1".parse().unwrap(),
+    )));
     assert_eq!(story.cause(), CauseCode::Overloaded);
     assert!(story.sip.is_empty());
     assert_eq!(story.record().cause.code, CauseCode::Overloaded);
@@ -392,17 +481,29 @@ fn an_ice_restart_gets_new_credentials_and_keeps_the_rest() {
     let mut story = Story::talking();
     let restart = OFFER.replace("a=ice-ufrag:", "a=ice-ufrag:new");
     let call = story.machine.name.clone();
-    story.input(Input::Browser(ClientMessage::Offer(Reoffer { call, sdp: restart })));
-    assert!(matches!(story.media.last(), Some(MediaCommand::RestartIce(_, _, remote)) if remote.ufrag.starts_with("new")));
+    story.input(Input::Browser(ClientMessage::Offer(Reoffer {
+        call,
+        sdp: restart,
+    })));
+    assert!(
+        matches!(story.media.last(), Some(MediaCommand::RestartIce(_, _, remote)) if remote.ufrag.starts_with("new"))
+    );
     let sdp = |message: &ServerMessage| match message {
         ServerMessage::Answer { sdp, .. } => sdp.clone(),
         other => panic!("{other:?}"),
     };
-    let line = |sdp: &str, prefix: &str| sdp.lines().find(|line| line.starts_with(prefix)).map(str::to_owned);
+    let line = |sdp: &str, prefix: &str| {
+        sdp.lines()
+            .find(|line| line.starts_with(prefix))
+            .map(str::to_owned)
+    };
     let (first, second) = (sdp(&story.browser[0]), sdp(story.browser.last().unwrap()));
     assert_ne!(line(&first, "a=ice-ufrag"), line(&second, "a=ice-ufrag"));
     assert_eq!(line(&first, "m=audio"), line(&second, "m=audio"));
-    assert_eq!(line(&first, "a=fingerprint"), line(&second, "a=fingerprint"));
+    assert_eq!(
+        line(&first, "a=fingerprint"),
+        line(&second, "a=fingerprint")
+    );
 }
 
 #[test]
@@ -411,7 +512,10 @@ fn another_certificate_in_a_new_offer_is_refused_and_the_call_goes_on() {
     let start = OFFER.find("a=fingerprint:sha-256 ").unwrap() + "a=fingerprint:sha-256 ".len();
     let forged = format!("{}00:11{}", &OFFER[..start], &OFFER[start + 5..]);
     let call = story.machine.name.clone();
-    story.input(Input::Browser(ClientMessage::Offer(Reoffer { call, sdp: forged })));
+    story.input(Input::Browser(ClientMessage::Offer(Reoffer {
+        call,
+        sdp: forged,
+    })));
     assert_eq!(story.told().last(), Some(&"error"));
     assert!(matches!(story.machine.state, State::Talking { .. }));
 }
@@ -420,14 +524,25 @@ fn another_certificate_in_a_new_offer_is_refused_and_the_call_goes_on() {
 fn digits_wait_for_open_audio() {
     let digits = |story: &mut Story| {
         let call = story.machine.name.clone();
-        story.input(Input::Browser(ClientMessage::Dtmf(SendDtmf { call, digits: "12".into(), duration_ms: 100 })));
+        story.input(Input::Browser(ClientMessage::Dtmf(SendDtmf {
+            call,
+            digits: "12".into(),
+            duration_ms: 100,
+        })));
     };
     let mut early = Story::calling();
     digits(&mut early);
     assert_eq!(early.told().last(), Some(&"error"));
     let mut story = Story::talking();
     digits(&mut story);
-    assert_eq!(story.media.iter().filter(|command| matches!(command, MediaCommand::Dtmf(..))).count(), 2);
+    assert_eq!(
+        story
+            .media
+            .iter()
+            .filter(|command| matches!(command, MediaCommand::Dtmf(..)))
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -435,7 +550,11 @@ fn a_flood_of_candidates_leaves_a_bounded_trace() {
     let mut story = Story::calling();
     for _ in 0..10_000 {
         let call = story.machine.name.clone();
-        let candidate = crate::signaling::message::Candidate { call, candidate: "candidate:1 1 udp 1 192.0.2.1 1 typ host".into(), mid: None };
+        let candidate = crate::signaling::message::Candidate {
+            call,
+            candidate: "candidate:1 1 udp 1 192.0.2.1 1 typ host".into(),
+            mid: None,
+        };
         story.input(Input::Browser(ClientMessage::Candidate(candidate)));
     }
     assert!(story.machine.timeline.entries().len() < 100);

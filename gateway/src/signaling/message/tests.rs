@@ -6,8 +6,16 @@ fn bad(text: &str) -> BadMessage {
 
 #[test]
 fn a_call_is_read() {
-    let message = ClientMessage::read(r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0"}"#).unwrap();
-    assert_eq!(message, ClientMessage::Call(PlaceCall { call: CallName("c1".into()), to: "echo".into(), sdp: "v=0".into() }));
+    let message =
+        ClientMessage::read(r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0"}"#).unwrap();
+    assert_eq!(
+        message,
+        ClientMessage::Call(PlaceCall {
+            call: CallName("c1".into()),
+            to: "echo".into(),
+            sdp: "v=0".into()
+        })
+    );
 }
 
 #[test]
@@ -15,22 +23,45 @@ fn an_error_names_the_field_that_is_wrong() {
     let cases = [
         (r#"{"type":"call","call":"c1","sdp":"v=0"}"#, "to"),
         (r#"{"type":"call","call":"c1","to":5,"sdp":"v=0"}"#, "to"),
-        (r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","extra":1}"#, "extra"),
-        (r#"{"type":"call","call":"not a name","to":"echo","sdp":"v=0"}"#, "call"),
+        (
+            r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","extra":1}"#,
+            "extra",
+        ),
+        (
+            r#"{"type":"call","call":"not a name","to":"echo","sdp":"v=0"}"#,
+            "call",
+        ),
         (r#"{"type":"call","call":"c1","to":"","sdp":"v=0"}"#, "to"),
-        (r#"{"type":"call","call":"c1","to":"a\r\nb","sdp":"v=0"}"#, "to"),
+        (
+            r#"{"type":"call","call":"c1","to":"a\r\nb","sdp":"v=0"}"#,
+            "to",
+        ),
         (r#"{"type":"dtmf","call":"c1","digits":"12x"}"#, "digits"),
-        (r#"{"type":"dtmf","call":"c1","digits":"12","duration_ms":1}"#, "duration_ms"),
+        (
+            r#"{"type":"dtmf","call":"c1","digits":"12","duration_ms":1}"#,
+            "duration_ms",
+        ),
     ];
     for (text, field) in cases {
         let bad = bad(text);
-        assert_eq!((bad.code, bad.field.as_deref()), (ErrorCode::BadField, Some(field)), "{text}: {}", bad.text);
+        assert_eq!(
+            (bad.code, bad.field.as_deref()),
+            (ErrorCode::BadField, Some(field)),
+            "{text}: {}",
+            bad.text
+        );
     }
 }
 
 #[test]
 fn an_error_names_the_call_it_was_about() {
-    assert_eq!(bad(r#"{"type":"call","call":"c7","to":"echo"}"#).call.unwrap().as_str(), "c7");
+    assert_eq!(
+        bad(r#"{"type":"call","call":"c7","to":"echo"}"#)
+            .call
+            .unwrap()
+            .as_str(),
+        "c7"
+    );
 }
 
 #[test]
@@ -54,20 +85,30 @@ fn digits_and_tokens_stay_out_of_logs() {
     assert!(!format!("{dtmf:?}").contains("4711"));
     let sign_in = ClientMessage::read(r#"{"type":"authenticate","token":"secret"}"#).unwrap();
     assert!(!format!("{sign_in:?}").contains("secret"));
-    let key = ServerMessage::Dtmf { call: CallName("c1".into()), digit: '7', duration_ms: 100 };
+    let key = ServerMessage::Dtmf {
+        call: CallName("c1".into()),
+        digit: '7',
+        duration_ms: 100,
+    };
     assert!(!format!("{key:?}").contains('7'));
 }
 
 /// The schema file is what client authors read: it must say what the enums say.
 #[test]
 fn the_schema_in_the_tree_is_that_of_the_enums() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/signaling.v1.schema.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../web/signaling.v1.schema.json"
+    );
     let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(path, &current).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == current, "{path} is out of date: run this test with UPDATE_SCHEMA=1");
+    assert!(
+        written == current,
+        "{path} is out of date: run this test with UPDATE_SCHEMA=1"
+    );
 }
 
 #[test]
@@ -84,20 +125,49 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
     ];
     for text in from_browser {
         let read = ClientMessage::read(text).unwrap();
-        assert!(validator.is_valid(&serde_json::from_str(text).unwrap()), "{text}");
-        assert!(validator.is_valid(&serde_json::to_value(&read).unwrap()), "{text}");
+        assert!(
+            validator.is_valid(&serde_json::from_str(text).unwrap()),
+            "{text}"
+        );
+        assert!(
+            validator.is_valid(&serde_json::to_value(&read).unwrap()),
+            "{text}"
+        );
     }
     let call = CallName("c1".into());
     let from_gateway = [
-        ServerMessage::Welcome { session: "s".into(), version: 1, ice_servers: vec![], lab: vec![], trunk: true },
-        ServerMessage::Answer { call: call.clone(), sdp: "v=0".into(), provisional: true },
-        ServerMessage::Hangup { call: call.clone(), cause: CauseCode::Busy.cause() },
+        ServerMessage::Welcome {
+            session: "s".into(),
+            version: 1,
+            ice_servers: vec![],
+            lab: vec![],
+            trunk: true,
+        },
+        ServerMessage::Answer {
+            call: call.clone(),
+            sdp: "v=0".into(),
+            provisional: true,
+        },
+        ServerMessage::Hangup {
+            call: call.clone(),
+            cause: CauseCode::Busy.cause(),
+        },
         BadMessage::new(ErrorCode::BadField, Some("to"), "x").into(),
     ];
     for message in from_gateway {
-        assert!(validator.is_valid(&serde_json::to_value(&message).unwrap()), "{message:?}");
+        assert!(
+            validator.is_valid(&serde_json::to_value(&message).unwrap()),
+            "{message:?}"
+        );
     }
-    for refused in [r#"{"type":"call","call":"c1","to":"echo"}"#, r#"{"type":"dtmf","call":"c1","digits":"x"}"#, r#"{"type":"fly"}"#] {
-        assert!(!validator.is_valid(&serde_json::from_str(refused).unwrap()), "{refused}");
+    for refused in [
+        r#"{"type":"call","call":"c1","to":"echo"}"#,
+        r#"{"type":"dtmf","call":"c1","digits":"x"}"#,
+        r#"{"type":"fly"}"#,
+    ] {
+        assert!(
+            !validator.is_valid(&serde_json::from_str(refused).unwrap()),
+            "{refused}"
+        );
     }
 }
