@@ -45,12 +45,18 @@ pub(super) enum Side {
 pub(super) fn explain(what: &Explain) -> ExitCode {
     let (files, explain): (_, &dyn Fn(&str, &[u8]) -> String) = match what {
         Explain::Sip { files } => (files, &explain::sip),
-        Explain::Sdp { to: Side::Sip, files } => {
-            (files, &|name, bytes| explain::sdp(Direction::ToSip, name, bytes))
-        }
-        Explain::Sdp { to: Side::Browser, files } => {
-            (files, &|name, bytes| explain::sdp(Direction::ToBrowser, name, bytes))
-        }
+        Explain::Sdp {
+            to: Side::Sip,
+            files,
+        } => (files, &|name, bytes| {
+            explain::sdp(Direction::ToSip, name, bytes)
+        }),
+        Explain::Sdp {
+            to: Side::Browser,
+            files,
+        } => (files, &|name, bytes| {
+            explain::sdp(Direction::ToBrowser, name, bytes)
+        }),
     };
     let mut status = ExitCode::SUCCESS;
     for file in files {
@@ -77,14 +83,20 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
         Some(STANDARD_INPUT) => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(file)?),
     };
-    input.by_ref().take(MAX_INPUT_BYTES).read_to_end(&mut bytes)?;
+    input
+        .by_ref()
+        .take(MAX_INPUT_BYTES)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Prints to standard output; whoever closed it has read enough.
 pub(super) fn print(text: &str) -> ExitCode {
     let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
         Err(error) => {

@@ -40,7 +40,10 @@ fn shutdown() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         let name = next_signal(&mut terminate, &mut interrupt).await;
-        info!(signal = name, "ending: calls get a BYE; a second signal ends at once");
+        info!(
+            signal = name,
+            "ending: calls get a BYE; a second signal ends at once"
+        );
         tokio::spawn(async move {
             next_signal(&mut terminate, &mut interrupt).await;
             std::process::exit(EXIT_INTERRUPTED);

@@ -1,8 +1,8 @@
 //! The task of one call at the lab phone: its sockets, and the way between its [`Line`] and SIP.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use media::StreamStart;
@@ -171,7 +171,9 @@ impl Call {
                 Step::Ring => self.sip.ring(self.leg, StatusCode::RINGING, None).await,
                 Step::Progress => {
                     let body = Some(self.description());
-                    self.sip.ring(self.leg, StatusCode::SESSION_PROGRESS, body).await;
+                    self.sip
+                        .ring(self.leg, StatusCode::SESSION_PROGRESS, body)
+                        .await;
                 }
                 Step::Answer => {
                     self.answered = true;
@@ -202,16 +204,21 @@ impl Call {
     async fn hang_up(&mut self, cause: u16, text: &str) {
         self.line.end();
         self.media = None;
-        self.sip.bye(self.leg, ReasonHeader::q850(cause, text)).await;
+        self.sip
+            .bye(self.leg, ReasonHeader::q850(cause, text))
+            .await;
     }
 
     /// The phone is being switched off.
     async fn stop(&mut self) -> ControlFlow<()> {
         if self.answered {
-            self.hang_up(NORMAL_CLEARING, "the lab phone is being switched off").await;
+            self.hang_up(NORMAL_CLEARING, "the lab phone is being switched off")
+                .await;
             return ControlFlow::Continue(());
         }
-        self.sip.reject(self.leg, StatusCode::TEMPORARILY_UNAVAILABLE).await;
+        self.sip
+            .reject(self.leg, StatusCode::TEMPORARILY_UNAVAILABLE)
+            .await;
         ControlFlow::Break(())
     }
 
@@ -219,13 +226,14 @@ impl Call {
         match event {
             LegEvent::Sip(Event::Confirmed { body, .. }) => {
                 if !self.connect_late(body.as_deref()) {
-                    self.hang_up(BEARER_CAPABILITY_NOT_AVAILABLE, "no usable answer came").await;
+                    self.hang_up(BEARER_CAPABILITY_NOT_AVAILABLE, "no usable answer came")
+                        .await;
                 }
                 ControlFlow::Continue(())
             }
-            LegEvent::Sip(Event::Progress { .. } | Event::Answered { .. } | Event::Incoming { .. }) => {
-                ControlFlow::Continue(())
-            }
+            LegEvent::Sip(
+                Event::Progress { .. } | Event::Answered { .. } | Event::Incoming { .. },
+            ) => ControlFlow::Continue(()),
             LegEvent::Sip(Event::Ended { .. } | Event::Cancelled { .. } | Event::Failed { .. })
             | LegEvent::NotSent(_) => ControlFlow::Break(()),
         }
@@ -240,7 +248,9 @@ impl Call {
             return true;
         };
         let text = std::str::from_utf8(body.unwrap_or_default());
-        let negotiated = text.ok().and_then(|text| trunk::read_answer(text, &offered).ok());
+        let negotiated = text
+            .ok()
+            .and_then(|text| trunk::read_answer(text, &offered).ok());
         let Some(negotiated) = negotiated else {
             return false;
         };
@@ -248,7 +258,8 @@ impl Call {
         let Some(format) = Format::of(&negotiated) else {
             return false;
         };
-        self.line.connect(Stream::new(Instant::now(), format, stream_start()));
+        self.line
+            .connect(Stream::new(Instant::now(), format, stream_start()));
         true
     }
 
@@ -316,7 +327,11 @@ async fn bind_pair(address: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
         let port = first.local_addr()?.port();
         let other = UdpSocket::bind((address, port ^ 1)).await;
         if let Ok(other) = other {
-            return Ok(if port % 2 == 0 { (first, other) } else { (other, first) });
+            return Ok(if port % 2 == 0 {
+                (first, other)
+            } else {
+                (other, first)
+            });
         }
     }
     Err(io::ErrorKind::AddrInUse.into())

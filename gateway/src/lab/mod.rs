@@ -74,14 +74,27 @@ impl LabPhone {
     }
 }
 
+/// Ends when the phone is gone: this task's handle must not keep its endpoint alive.
 async fn answer(
     mut calls: mpsc::Receiver<IncomingCall>,
     sip: SipHandle,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) {
     let free = Arc::new(Semaphore::new(MAX_CALLS));
-    while let Some(incoming) = calls.recv().await {
-        match admit(&incoming, sip.local_addr().ip(), &free) {
+    loop {
+        let incoming = tokio::select! {
+            incoming = calls.recv() => incoming,
+            still_there = stopping.changed() => match still_there {
+                Ok(()) => continue,
+                Err(_) => None,
+            },
+        };
+        let Some(incoming) = incoming else { break };
+        let admitted = match *stopping.borrow() {
+            true => Err(StatusCode::SERVICE_UNAVAILABLE),
+            false => admit(&incoming, sip.local_addr().ip(), &free),
+        };
+        match admitted {
             Ok((number, permit)) => {
                 let (sip, stopping) = (sip.clone(), stopping.clone());
                 tokio::spawn(async move {

@@ -17,8 +17,14 @@ const DECLINE: u16 = 603;
 pub const NUMBERS: &[(&str, &str)] = &[
     ("echo", "sends back what it hears, digits too"),
     ("tone", "plays 1004 Hz at -16 dBm0"),
-    ("dtmf", "reads your digits back as tones, after a pause of 1.5 s"),
-    ("early", "plays ringback before it answers, which it does after 5 s"),
+    (
+        "dtmf",
+        "reads your digits back as tones, after a pause of 1.5 s",
+    ),
+    (
+        "early",
+        "plays ringback before it answers, which it does after 5 s",
+    ),
     ("late", "rings for 10 s, then answers with the tone"),
     ("busy", "is busy"),
     ("reject", "declines"),

@@ -28,11 +28,17 @@ struct Caller {
 
 impl Caller {
     async fn call(lab: &LabPhone, number: &str, transport: Transport, offer: bool) -> Self {
-        let (sip, _) = sip_driver::spawn(ANY, None, |config| config).await.expect("a caller");
+        let (sip, _) = sip_driver::spawn(ANY, None, |config| config)
+            .await
+            .expect("a caller");
         let rtp = UdpSocket::bind(ANY).await.expect("a socket");
         let port = rtp.local_addr().expect("bound").port();
         let options = OfferOptions::new(Ipv4Addr::LOCALHOST.into(), port);
-        let body = if offer { trunk::offer_fresh(&options).into_bytes() } else { Vec::new() };
+        let body = if offer {
+            trunk::offer_fresh(&options).into_bytes()
+        } else {
+            Vec::new()
+        };
         let remote = lab.local_addr();
         let invite = Invite {
             to: format!("sip:{number}@{remote}").parse().expect("a URI"),
@@ -44,7 +50,13 @@ impl Caller {
             ring_timeout: LONG,
         };
         let (leg, events) = sip.invite(invite).await;
-        Caller { sip, leg, events, rtp, options }
+        Caller {
+            sip,
+            leg,
+            events,
+            rtp,
+            options,
+        }
     }
 
     /// What happens next, but for 100 Trying.
@@ -52,7 +64,10 @@ impl Caller {
         loop {
             let event = timeout(LONG, self.events.recv()).await.expect("in time");
             match event.expect("an event") {
-                LegEvent::Sip(Event::Progress { status: StatusCode::TRYING, .. }) => {}
+                LegEvent::Sip(Event::Progress {
+                    status: StatusCode::TRYING,
+                    ..
+                }) => {}
                 LegEvent::Sip(event) => return event,
                 LegEvent::NotSent(error) => panic!("{error}"),
             }
@@ -61,7 +76,9 @@ impl Caller {
 
     async fn answered(&mut self) -> SocketAddr {
         match self.event().await {
-            Event::Answered { body: Some(body), .. } => self.rtp_address(&body),
+            Event::Answered {
+                body: Some(body), ..
+            } => self.rtp_address(&body),
             other => panic!("{other:?}"),
         }
     }
@@ -86,7 +103,10 @@ async fn lab() -> LabPhone {
 
 fn status(event: Event) -> u16 {
     match event {
-        Event::Failed { failure: Failure::Status { status, .. }, .. } => status.code(),
+        Event::Failed {
+            failure: Failure::Status { status, .. },
+            ..
+        } => status.code(),
         other => panic!("{other:?}"),
     }
 }
@@ -107,12 +127,25 @@ async fn echo_answers_over_udp_and_tcp_and_sends_packets_back() {
             payload: &[0x42; 160],
         };
         let length = spoken.write(&mut bytes).expect("it fits");
-        caller.rtp.send_to(&bytes[..length], remote).await.expect("sent");
+        caller
+            .rtp
+            .send_to(&bytes[..length], remote)
+            .await
+            .expect("sent");
         let heard = caller.packet().await;
         let heard = Packet::read(&heard).expect("RTP");
         assert_eq!((heard.payload_type, heard.payload), (0, spoken.payload));
-        caller.sip.bye(caller.leg, ReasonHeader::q850(16, "done")).await;
-        assert!(matches!(caller.event().await, Event::Ended { by: EndedBy::Local, .. }));
+        caller
+            .sip
+            .bye(caller.leg, ReasonHeader::q850(16, "done"))
+            .await;
+        assert!(matches!(
+            caller.event().await,
+            Event::Ended {
+                by: EndedBy::Local,
+                ..
+            }
+        ));
     }
 }
 
@@ -131,13 +164,28 @@ async fn noanswer_rings_until_it_is_cancelled() {
     let mut caller = Caller::call(&lab, "noanswer", Transport::Udp, true).await;
     let ringing = caller.event().await;
     assert!(
-        matches!(ringing, Event::Progress { status: StatusCode::RINGING, .. }),
+        matches!(
+            ringing,
+            Event::Progress {
+                status: StatusCode::RINGING,
+                ..
+            }
+        ),
         "{ringing:?}"
     );
-    caller.sip.cancel(caller.leg, ReasonHeader::q850(16, "done")).await;
+    caller
+        .sip
+        .cancel(caller.leg, ReasonHeader::q850(16, "done"))
+        .await;
     let failed = caller.event().await;
     assert!(
-        matches!(failed, Event::Failed { failure: Failure::Cancelled, .. }),
+        matches!(
+            failed,
+            Event::Failed {
+                failure: Failure::Cancelled,
+                ..
+            }
+        ),
         "{failed:?}"
     );
 }
@@ -150,7 +198,11 @@ async fn early_sends_sound_before_it_answers() {
     assert!(
         matches!(
             progress,
-            Event::Progress { status: StatusCode::SESSION_PROGRESS, body: Some(_), .. }
+            Event::Progress {
+                status: StatusCode::SESSION_PROGRESS,
+                body: Some(_),
+                ..
+            }
         ),
         "{progress:?}"
     );
@@ -162,7 +214,9 @@ async fn an_invite_without_an_offer_is_answered_with_one() {
     let lab = lab().await;
     let mut caller = Caller::call(&lab, "echo", Transport::Udp, false).await;
     match caller.event().await {
-        Event::Answered { body: Some(body), .. } => {
+        Event::Answered {
+            body: Some(body), ..
+        } => {
             let text = String::from_utf8(body).expect("text");
             assert!(trunk::read_offer(&text).is_ok(), "{text}");
         }
@@ -170,20 +224,34 @@ async fn an_invite_without_an_offer_is_answered_with_one() {
     }
     // Our endpoint's ACK carries no answer: the phone hangs up rather than send to nobody.
     let ended = caller.event().await;
-    assert!(matches!(ended, Event::Ended { by: EndedBy::Remote, .. }), "{ended:?}");
+    assert!(
+        matches!(
+            ended,
+            Event::Ended {
+                by: EndedBy::Remote,
+                ..
+            }
+        ),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
 async fn an_offer_without_a_codec_in_common_is_refused() {
     let lab = lab().await;
-    let (sip, _) = sip_driver::spawn(ANY, None, |config| config).await.expect("a caller");
+    let (sip, _) = sip_driver::spawn(ANY, None, |config| config)
+        .await
+        .expect("a caller");
     let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                 m=audio 4000 RTP/AVP 18\r\n";
     for body in [body, "nonsense"] {
         let remote = lab.local_addr();
         let invite = Invite {
             to: format!("sip:tone@{remote}").parse().expect("a URI"),
-            target: Flow { transport: Transport::Udp, remote },
+            target: Flow {
+                transport: Transport::Udp,
+                remote,
+            },
             from_user: "tester".to_owned(),
             from_display: None,
             body: body.as_bytes().to_vec(),
@@ -193,7 +261,13 @@ async fn an_offer_without_a_codec_in_common_is_refused() {
         let (leg, events) = sip.invite(invite).await;
         let rtp = UdpSocket::bind(ANY).await.expect("a socket");
         let options = OfferOptions::new(Ipv4Addr::LOCALHOST.into(), 4000);
-        let mut caller = Caller { sip: sip.clone(), leg, events, rtp, options };
+        let mut caller = Caller {
+            sip: sip.clone(),
+            leg,
+            events,
+            rtp,
+            options,
+        };
         assert_eq!(status(caller.event().await), 488, "{body}");
     }
 }
@@ -208,7 +282,16 @@ async fn a_phone_that_is_stopped_ends_its_calls_and_is_gone() {
     assert!(matches!(ringing.event().await, Event::Progress { .. }));
     let stopped = tokio::spawn(lab.stop());
     let ended = talking.event().await;
-    assert!(matches!(ended, Event::Ended { by: EndedBy::Remote, .. }), "{ended:?}");
+    assert!(
+        matches!(
+            ended,
+            Event::Ended {
+                by: EndedBy::Remote,
+                ..
+            }
+        ),
+        "{ended:?}"
+    );
     assert_eq!(status(ringing.event().await), 480);
     assert!(stopped.await.expect("no panic"), "no call is left");
     let free = async {

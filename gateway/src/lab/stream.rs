@@ -117,12 +117,20 @@ impl Stream {
     }
 
     /// Understands a packet. `None` if it is not RTP of this call.
-    pub(super) fn hear(&mut self, packet: &Packet<'_>, pcm: &mut [i16; MAX_SAMPLES]) -> Option<Heard> {
+    pub(super) fn hear(
+        &mut self,
+        packet: &Packet<'_>,
+        pcm: &mut [i16; MAX_SAMPLES],
+    ) -> Option<Heard> {
         if Some(packet.payload_type) == self.format.event_in {
             let digit = Digit::from_event(rtp::event_code(packet.payload)?)?;
             let new = self.last_event != Some(packet.timestamp);
             self.last_event = Some(packet.timestamp);
-            return Some(if new { Heard::Digit(digit) } else { Heard::Nothing });
+            return Some(if new {
+                Heard::Digit(digit)
+            } else {
+                Heard::Nothing
+            });
         }
         let law = self.format.law_of(packet.payload_type)?;
         let samples = packet.payload.len().min(MAX_SAMPLES);
@@ -162,7 +170,10 @@ impl Stream {
         let sequence = packet.sequence.wrapping_add(echo.sequence_offset);
         let timestamp = packet.timestamp.wrapping_add(echo.timestamp_offset);
         // Where a new source would go on.
-        self.sequence = echo.sequence.wrapping_add(echo.sequence_offset).wrapping_add(1);
+        self.sequence = echo
+            .sequence
+            .wrapping_add(echo.sequence_offset)
+            .wrapping_add(1);
         self.timestamp = echo
             .timestamp
             .wrapping_add(echo.timestamp_offset)
@@ -185,7 +196,12 @@ impl Stream {
     }
 
     /// The next packet of our own sound, if it is due.
-    pub(super) fn play(&mut self, now: Instant, sound: &mut Sound, buffer: &mut [u8]) -> Option<usize> {
+    pub(super) fn play(
+        &mut self,
+        now: Instant,
+        sound: &mut Sound,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
         if now < self.due {
             return None;
         }

@@ -31,7 +31,11 @@ struct Caller {
 
 impl Caller {
     fn new() -> Self {
-        Caller { ssrc: 7, sequence: 65_530, timestamp: u32::MAX - 1000 }
+        Caller {
+            ssrc: 7,
+            sequence: 65_530,
+            timestamp: u32::MAX - 1000,
+        }
     }
 
     fn packet(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
@@ -92,9 +96,19 @@ impl Call {
     fn with_law(number: &str, law: &str) -> Self {
         let now = Instant::now();
         let mut line = Line::new(Number::named(number).expect("a number"));
-        let start = StreamStart { ssrc: 99, sequence: 65_534, timestamp: u32::MAX - 500 };
+        let start = StreamStart {
+            ssrc: 99,
+            sequence: 65_534,
+            timestamp: u32::MAX - 500,
+        };
         line.connect(Stream::new(now, format(law), start));
-        let mut call = Call { now, line, steps: Vec::new(), sent: Vec::new(), start: now };
+        let mut call = Call {
+            now,
+            line,
+            steps: Vec::new(),
+            sent: Vec::new(),
+            start: now,
+        };
         call.poll();
         call
     }
@@ -125,7 +139,8 @@ impl Call {
     fn receive(&mut self, packet: &[u8]) {
         let mut reply = [0; MAX_PACKET];
         if let Some(length) = self.line.handle_rtp(self.now, packet, &mut reply) {
-            self.sent.push((self.now - self.start, reply[..length].to_vec()));
+            self.sent
+                .push((self.now - self.start, reply[..length].to_vec()));
         }
         self.poll();
     }
@@ -143,7 +158,11 @@ impl Call {
         let mut all = Vec::new();
         for (_, bytes) in &self.sent {
             let packet = Packet::read(bytes).expect("RTP");
-            let law = if packet.payload_type == 8 { Law::A } else { Law::Mu };
+            let law = if packet.payload_type == 8 {
+                Law::A
+            } else {
+                Law::Mu
+            };
             all.extend(packet.payload.iter().map(|octet| g711::decode(law, *octet)));
         }
         all
@@ -191,9 +210,22 @@ fn each_number_rings_answers_and_ends_when_it_should() {
         ("echo", vec![answer, silence(60)]),
         ("tone", vec![answer, silence(60)]),
         ("dtmf", vec![answer, silence(60)]),
-        ("hangup", vec![answer, (seconds(5), Step::HangUp(End::Done))]),
-        ("early", vec![(zero, Step::Progress), (seconds(5), Step::Answer), silence(65)]),
-        ("late", vec![(zero, Step::Ring), (seconds(10), Step::Answer), silence(70)]),
+        (
+            "hangup",
+            vec![answer, (seconds(5), Step::HangUp(End::Done))],
+        ),
+        (
+            "early",
+            vec![
+                (zero, Step::Progress),
+                (seconds(5), Step::Answer),
+                silence(65),
+            ],
+        ),
+        (
+            "late",
+            vec![(zero, Step::Ring), (seconds(10), Step::Answer), silence(70)],
+        ),
         ("busy", vec![(zero, Step::Refuse(486))]),
         ("reject", vec![(zero, Step::Refuse(603))]),
         ("noanswer", vec![(zero, Step::Ring)]),
@@ -211,7 +243,11 @@ fn the_tone_is_1004_hz_at_16_below() {
         let mut call = Call::with_law("tone", law);
         call.run(seconds(2));
         let pcm = call.sent_pcm();
-        assert!((tone::level(&pcm) + 16.0).abs() < 0.2, "{}", tone::level(&pcm));
+        assert!(
+            (tone::level(&pcm) + 16.0).abs() < 0.2,
+            "{}",
+            tone::level(&pcm)
+        );
         let at_1004 = tone::power_level(power_at(&pcm, 1004.0));
         assert!((at_1004 + 16.0).abs() < 0.2, "{at_1004}");
     }
@@ -227,7 +263,10 @@ fn packets_leave_every_20_ms_numbered_without_a_gap() {
         let packet = Packet::read(bytes).expect("RTP");
         assert_eq!(*at, Duration::from_millis(20 * i as u64));
         assert_eq!((packet.sequence, packet.timestamp), expected);
-        assert_eq!((packet.ssrc, packet.payload_type, packet.payload.len()), (99, 0, 160));
+        assert_eq!(
+            (packet.ssrc, packet.payload_type, packet.payload.len()),
+            (99, 0, 160)
+        );
         assert_eq!(packet.marker, i == 0);
         expected = (expected.0.wrapping_add(1), expected.1.wrapping_add(160));
     }
@@ -306,7 +345,11 @@ fn echo_goes_on_without_a_jump_when_the_source_changes() {
         let packet = caller.audio(&[0; 160]);
         call.receive(&packet);
     }
-    let mut other = Caller { ssrc: 8, sequence: 20, timestamp: 4_000_000 };
+    let mut other = Caller {
+        ssrc: 8,
+        sequence: 20,
+        timestamp: 4_000_000,
+    };
     let packet = other.audio(&[0; 160]);
     call.receive(&packet);
     other.sequence = 40_000;
@@ -336,7 +379,10 @@ fn echo_sends_digits_back_as_digits() {
     for (packet, (_, sent)) in key.iter().zip(&call.sent) {
         let (packet, sent) = (Packet::read(packet).unwrap(), Packet::read(sent).unwrap());
         assert_eq!((sent.payload_type, sent.payload), (EVENT, packet.payload));
-        assert_eq!(sent.timestamp, Packet::read(&call.sent[0].1).unwrap().timestamp);
+        assert_eq!(
+            sent.timestamp,
+            Packet::read(&call.sent[0].1).unwrap().timestamp
+        );
     }
 }
 

@@ -101,12 +101,7 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
     })
 }
 
-fn read_sip(
-    reader: &mut Reader,
-    default: Sip,
-    trunk: Option<&Trunk>,
-    routes: &dyn Routes,
-) -> Sip {
+fn read_sip(reader: &mut Reader, default: Sip, trunk: Option<&Trunk>, routes: &dyn Routes) -> Sip {
     let listen = reader.read("sip", "listen", None, value::socket_address_or_auto);
     let external_address = reader.read("sip", "external_address", None, |raw| {
         if value::text(raw)?.is_empty() {
@@ -125,8 +120,7 @@ fn read_sip(
         );
     }
     Sip {
-        listen: listen
-            .unwrap_or_else(|| SocketAddr::new(address_towards(trunk, routes), SIP_PORT)),
+        listen: listen.unwrap_or_else(|| SocketAddr::new(address_towards(trunk, routes), SIP_PORT)),
         external_address,
         user_agent: reader.read("sip", "user_agent", default.user_agent, value::header_text),
         caller: reader.read("sip", "caller", default.caller, value::sip_user),
@@ -265,11 +259,7 @@ fn packet_time(reader: &mut Reader, default: Duration) -> Duration {
 
 /// `auto` is the default route's address, and loopback too when the page is served on loopback:
 /// a browser on this machine may use either.
-fn media_addresses(
-    listen: &[Option<IpAddr>],
-    http: IpAddr,
-    routes: &dyn Routes,
-) -> Vec<IpAddr> {
+fn media_addresses(listen: &[Option<IpAddr>], http: IpAddr, routes: &dyn Routes) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for entry in listen {
         match entry {
@@ -383,14 +373,21 @@ fn check_ports(reader: &mut Reader, settings: &Settings) {
                 "media",
                 "port",
                 Wrong::new(
-                    format!("{} workers from port {} run past 65535", media.workers, media.port),
+                    format!(
+                        "{} workers from port {} run past 65535",
+                        media.workers, media.port
+                    ),
                     "write a lower port",
                 ),
             );
         }
         let first = usize::from(*media.rtp_ports.start());
         if usize::from(media.port) <= usize::from(*media.rtp_ports.end()) && first <= last {
-            let key = if reader.is_set("media", "rtp_ports") { "rtp_ports" } else { "port" };
+            let key = if reader.is_set("media", "rtp_ports") {
+                "rtp_ports"
+            } else {
+                "port"
+            };
             reader.wrong(
                 "media",
                 key,

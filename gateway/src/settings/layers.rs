@@ -84,7 +84,12 @@ impl Layers {
             ("--sip", "sip", "listen", sip),
         ] {
             if let Some(value) = value {
-                layers.put(section, key, Raw::Loose(value.clone()), Place::Option(option));
+                layers.put(
+                    section,
+                    key,
+                    Raw::Loose(value.clone()),
+                    Place::Option(option),
+                );
             }
         }
         layers

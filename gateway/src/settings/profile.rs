@@ -114,9 +114,12 @@ fn to_toml(raw: &Raw) -> Value {
         Raw::Text(text) | Raw::Loose(text) => Value::String(text.clone()),
         Raw::Integer(value) => Value::Integer(*value),
         Raw::Boolean(value) => Value::Boolean(*value),
-        Raw::List(elements) => {
-            Value::Array(elements.iter().map(|element| to_toml(&element.value)).collect())
-        }
+        Raw::List(elements) => Value::Array(
+            elements
+                .iter()
+                .map(|element| to_toml(&element.value))
+                .collect(),
+        ),
         Raw::Table(entries) => Value::Table(
             entries
                 .iter()

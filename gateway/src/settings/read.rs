@@ -154,7 +154,9 @@ impl Reader {
                 None => ("there is no such section", unknown_section(section)),
                 Some(keys) => {
                     let advice = match nearest(key, keys.iter().copied()) {
-                        Some(meant) => format!("did you mean {}?", name_like(found, section, meant)),
+                        Some(meant) => {
+                            format!("did you mean {}?", name_like(found, section, meant))
+                        }
                         None => format!("[{section}] has {}", keys.join(", ")),
                     };
                     ("there is no such setting", advice)
@@ -176,9 +178,7 @@ impl Reader {
 /// The name of a setting as it is written where `found` was.
 fn name_like(found: &Found, section: &str, key: &str) -> String {
     match found.place {
-        Place::Environment(_) => {
-            format!("{ENVIRONMENT_PREFIX}{section}__{key}").to_uppercase()
-        }
+        Place::Environment(_) => format!("{ENVIRONMENT_PREFIX}{section}__{key}").to_uppercase(),
         _ => key.to_owned(),
     }
 }

@@ -17,9 +17,7 @@ pub(super) trait Routes {
     /// The local address of the default route. The destinations are documentation's: nobody's.
     fn default_source(&self) -> Option<IpAddr> {
         self.source_for(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))
-            .or_else(|| {
-                self.source_for(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)))
-            })
+            .or_else(|| self.source_for(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))))
     }
 }
 

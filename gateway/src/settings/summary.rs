@@ -17,7 +17,10 @@ impl Settings {
             ("opus", self.opus_line()),
             ("lab", self.lab_line()),
             ("records", self.records_line()),
-            ("log", format!("{}, {:?}", self.log.level, self.log.format).to_lowercase()),
+            (
+                "log",
+                format!("{}, {:?}", self.log.level, self.log.format).to_lowercase(),
+            ),
         ];
         let mut summary = String::new();
         for (section, line) in lines {
@@ -73,7 +76,11 @@ impl Settings {
             (port, 1) => format!("port {port}"),
             (port, _) => format!("ports {port}-{last}"),
         };
-        let workers = if media.workers == 1 { "worker" } else { "workers" };
+        let workers = if media.workers == 1 {
+            "worker"
+        } else {
+            "workers"
+        };
         let addresses = |list: &[std::net::IpAddr]| {
             let list: Vec<String> = list.iter().map(ToString::to_string).collect();
             list.join(", ")

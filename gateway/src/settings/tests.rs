@@ -137,7 +137,10 @@ fn nothing_configured_gives_the_defaults_plus_the_default_route() {
     assert_eq!(format!("{loaded:#?}"), format!("{expected:#?}"));
 
     let alone = assemble::assemble(&Sources::default(), &Island).expect("no mistakes");
-    assert_eq!(format!("{alone:#?}"), format!("{:#?}", Settings::defaults()));
+    assert_eq!(
+        format!("{alone:#?}"),
+        format!("{:#?}", Settings::defaults())
+    );
 }
 
 #[test]
@@ -199,7 +202,8 @@ fn unknown_names_suggest_the_nearest_known_one() {
 
 #[test]
 fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
-    let file = "[http]\nlisten = \"127.0.0.1:1111\"\n[sip]\nlisten = \"127.0.0.1:1112\"\n[calls]\nmax = 7";
+    let file =
+        "[http]\nlisten = \"127.0.0.1:1111\"\n[sip]\nlisten = \"127.0.0.1:1112\"\n[calls]\nmax = 7";
     let env = [
         ("SWITCHHOOK__HTTP__LISTEN", "127.0.0.1:2221"),
         ("SWITCHHOOK__SIP__LISTEN", "127.0.0.1:2222"),
@@ -229,7 +233,10 @@ fn environment_values_take_every_shape() {
     assert!(settings.opus.fec);
     assert_eq!(
         settings.media.listen,
-        ["192.0.2.7".parse::<IpAddr>().unwrap(), "2001:db8::7".parse().unwrap()]
+        [
+            "192.0.2.7".parse::<IpAddr>().unwrap(),
+            "2001:db8::7".parse().unwrap()
+        ]
     );
     assert_eq!(settings.media.timeout, Duration::from_secs(90));
     assert!(settings.http.allowed_origins.is_empty());
@@ -365,7 +372,10 @@ fn media_is_offered_on_loopback_only_while_the_page_is() {
     let addresses = |texts: &[&str]| -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     };
-    assert_eq!(listen("127.0.0.1:80"), addresses(&["127.0.0.1", "10.0.0.5"]));
+    assert_eq!(
+        listen("127.0.0.1:80"),
+        addresses(&["127.0.0.1", "10.0.0.5"])
+    );
     assert_eq!(listen("0.0.0.0:80"), addresses(&["10.0.0.5"]));
     assert_eq!(listen("10.0.0.5:80"), addresses(&["10.0.0.5"]));
 }
@@ -377,13 +387,19 @@ fn an_address_nobody_can_answer_to_is_a_mistake() {
         ("[lab]\nlisten = \"[::]:5070\"", "lab.listen"),
         ("[media]\nlisten = [\"0.0.0.0\"]", "media.listen"),
         ("[media]\nlisten = []", "media.listen"),
-        ("[media]\nexternal_addresses = [\"224.0.0.1\"]", "media.external_addresses"),
+        (
+            "[media]\nexternal_addresses = [\"224.0.0.1\"]",
+            "media.external_addresses",
+        ),
     ] {
         assert_eq!(only(load_file(file)).setting, setting, "{file}");
     }
     let told = "[sip]\nlisten = \"0.0.0.0:5060\"\nexternal_address = \"203.0.113.9\"";
     let settings = load_file(told).expect("no mistakes");
-    assert_eq!(settings.sip.external_address, Some("203.0.113.9".parse().unwrap()));
+    assert_eq!(
+        settings.sip.external_address,
+        Some("203.0.113.9".parse().unwrap())
+    );
 }
 
 #[test]
@@ -393,7 +409,10 @@ fn ports_that_collide_are_mistakes() {
         ("[lab]\nlisten = \"127.0.0.1:5060\"", "lab.listen"),
         ("[media]\nport = 20000", "media.port"),
         ("[media]\nport = 65535\nworkers = 2", "media.port"),
-        ("[media]\nrtp_ports = \"6990-7100\"\n[calls]\nmax = 50", "media.rtp_ports"),
+        (
+            "[media]\nrtp_ports = \"6990-7100\"\n[calls]\nmax = 50",
+            "media.rtp_ports",
+        ),
         ("[calls]\nmax = 6000", "calls.max"),
         ("[media]\nrtp_ports = \"20000-20999\"", "media.rtp_ports"),
     ] {
@@ -460,9 +479,18 @@ fn records_go_to_standard_output_or_a_file() {
 fn broken_toml_is_reported_beside_the_other_mistakes() {
     let file = "[http\nlisten = \"127.0.0.1:8080\"\n[calls]\nmax = \n[log]\nlevel = \"loud\"\n";
     let reported = places(load_file(file));
-    assert!(reported.iter().any(|place| place.starts_with("1:")), "{reported:?}");
-    assert!(reported.iter().any(|place| place.starts_with("4:")), "{reported:?}");
-    assert!(reported.contains(&"6:9 log.level".to_owned()), "{reported:?}");
+    assert!(
+        reported.iter().any(|place| place.starts_with("1:")),
+        "{reported:?}"
+    );
+    assert!(
+        reported.iter().any(|place| place.starts_with("4:")),
+        "{reported:?}"
+    );
+    assert!(
+        reported.contains(&"6:9 log.level".to_owned()),
+        "{reported:?}"
+    );
 }
 
 #[test]
@@ -483,7 +511,10 @@ fn a_file_that_cannot_be_read_is_a_mistake() {
         file: Some(file),
         ..Sources::default()
     };
-    let missing = assemble::assemble(&sources(PathBuf::from("/nowhere/switchhook.toml")), &Machine);
+    let missing = assemble::assemble(
+        &sources(PathBuf::from("/nowhere/switchhook.toml")),
+        &Machine,
+    );
     assert!(only(missing).problem.starts_with("cannot be read"));
 
     let binary = TemporaryFile::new([b'[', 0xff, 0xfe]);

@@ -37,7 +37,13 @@ where
     T: TryFrom<i64> + PartialOrd + std::fmt::Display,
 {
     move |raw| {
-        let advice = || format!("write a whole number from {} to {}", range.start(), range.end());
+        let advice = || {
+            format!(
+                "write a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )
+        };
         let value = match raw {
             Raw::Integer(value) => *value,
             Raw::Loose(text) => i64::from_str(text.trim()).map_err(|_| {
