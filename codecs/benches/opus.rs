@@ -33,14 +33,20 @@ fn voice() -> Vec<i16> {
     (0..FRAMES * 160).map(sample).collect()
 }
 
-/// The best of several runs over the audio, in microseconds a frame.
-fn microseconds(mut run: impl FnMut()) -> f64 {
-    let times = (0..7).map(|_| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64() * 1e6 / FRAMES as f64
-    });
-    times.fold(f64::INFINITY, f64::min)
+/// Frames in a batch: short enough that some run undisturbed on a busy machine.
+const BATCH: usize = 20;
+
+/// Microseconds a frame: the best of several runs of each batch of the audio.
+fn microseconds(mut run: impl FnMut(usize)) -> f64 {
+    let mut best = [f64::INFINITY; FRAMES / BATCH];
+    for _ in 0..15 {
+        for (batch, best) in best.iter_mut().enumerate() {
+            let start = Instant::now();
+            (batch * BATCH..(batch + 1) * BATCH).for_each(&mut run);
+            *best = best.min(start.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    best.iter().sum::<f64>() / FRAMES as f64
 }
 
 fn main() {
@@ -71,16 +77,13 @@ fn main() {
                 let len = encoder.encode(pcm, &mut packet).expect("a frame");
                 packets.push(packet[..len].to_vec());
             }
-            let encode = microseconds(|| {
-                for pcm in voice.chunks_exact(160) {
-                    black_box(encoder.encode(pcm, &mut packet)).expect("a frame");
-                }
+            let encode = microseconds(|frame| {
+                let pcm = &voice[frame * 160..][..160];
+                black_box(encoder.encode(pcm, &mut packet)).expect("a frame");
             });
             let mut decoder = Decoder::new().expect("a decoder");
-            let decode = microseconds(|| {
-                for packet in &packets {
-                    black_box(decoder.decode(packet, &mut [0; 160])).expect("audio");
-                }
+            let decode = microseconds(|frame| {
+                black_box(decoder.decode(&packets[frame], &mut [0; 160])).expect("audio");
             });
             let octets = packets.iter().map(Vec::len).sum::<usize>() / FRAMES;
             println!(
