@@ -12,7 +12,8 @@ use aws_lc_rs::iv::FixedLength;
 use criterion::{Criterion, Throughput};
 use peer::srtp::{self, Context, Profile};
 use peer::{
-    CONSENT_TIMEOUT, Fingerprint, HANDSHAKE_TIMEOUT, IceCredentials, Identity, Peer, PeerConfig,
+    CONSENT_TIMEOUT, Fingerprint, HANDSHAKE_TIMEOUT, IceCredentials, Identity, Path, Peer,
+    PeerConfig,
 };
 
 #[allow(dead_code)]
@@ -138,7 +139,9 @@ fn handshake(
     config: &Arc<dimpl::Config>,
     client: &dimpl::DtlsCertificate,
 ) -> Duration {
-    let from: SocketAddr = ([192, 0, 2, 1], 5000).into();
+    let (local, remote): (SocketAddr, SocketAddr) =
+        (([192, 0, 2, 2], 7000).into(), ([192, 0, 2, 1], 5000).into());
+    let from = Path { local, remote };
     let (local, remote) = (
         IceCredentials::from_random(&[1; 32]),
         IceCredentials::from_random(&[2; 32]),

@@ -8,9 +8,9 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
+use crate::path::Path;
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use stun_types::message::{IntegrityKey, ShortTermCredentials};
@@ -114,8 +114,8 @@ impl Session {
 
 /// A 5-tuple on which an authenticated check has arrived: RFC 8445's valid pair.
 #[derive(Debug, Clone, Copy)]
-struct Path {
-    remote: SocketAddr,
+struct ValidPair {
+    path: Path,
     generation: u32,
     priority: u32,
     /// Its latest check carried USE-CANDIDATE.
@@ -127,8 +127,8 @@ struct Path {
 /// What a step changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    Selected(SocketAddr),
-    Moved(SocketAddr),
+    Selected(Path),
+    Moved(Path),
     ConsentLost,
 }
 
@@ -144,12 +144,12 @@ pub(crate) struct Agent {
     current: Session,
     /// Before an ICE restart's new session has a nominated pair (RFC 8445 §9).
     previous: Option<Session>,
-    paths: Vec<Path>,
-    selected: Option<SocketAddr>,
+    paths: Vec<ValidPair>,
+    selected: Option<Path>,
     consent_timeout: Duration,
     checked: bool,
     /// The latest transactions and their sources.
-    recent: VecDeque<(u128, SocketAddr)>,
+    recent: VecDeque<(u128, Path)>,
 }
 
 impl Agent {
@@ -184,12 +184,12 @@ impl Agent {
         }
     }
 
-    pub(crate) fn selected(&self) -> Option<SocketAddr> {
+    pub(crate) fn selected(&self) -> Option<Path> {
         self.selected
     }
 
-    pub(crate) fn is_validated(&self, from: SocketAddr) -> bool {
-        self.paths.iter().any(|path| path.remote == from)
+    pub(crate) fn is_validated(&self, from: Path) -> bool {
+        self.paths.iter().any(|path| path.path == from)
     }
 
     /// Whether any authenticated check has ever arrived.
@@ -197,9 +197,9 @@ impl Agent {
         self.checked
     }
 
-    fn selected_path(&self) -> Option<&Path> {
+    fn selected_path(&self) -> Option<&ValidPair> {
         let selected = self.selected?;
-        self.paths.iter().find(|path| path.remote == selected)
+        self.paths.iter().find(|path| path.path == selected)
     }
 
     /// When the oldest path's consent ends.
@@ -217,7 +217,7 @@ impl Agent {
             return None;
         }
         let next = self.paths.iter().filter(|path| path.nominated);
-        self.selected = next.max_by_key(|path| path.priority).map(|p| p.remote);
+        self.selected = next.max_by_key(|path| path.priority).map(|p| p.path);
         Some(self.selected.map_or(Change::ConsentLost, Change::Moved))
     }
 
@@ -225,7 +225,7 @@ impl Agent {
     pub(crate) fn handle_check(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         packet: &[u8],
         out: &mut [u8],
     ) -> Checked {
@@ -246,7 +246,7 @@ impl Agent {
         if is_replayed(&mut self.recent, from, check.transaction()) {
             return Checked::Dropped;
         }
-        let Some(len) = check.answer(from, &session.key, algorithm, out) else {
+        let Some(len) = check.answer(from.remote, &session.key, algorithm, out) else {
             return Checked::Dropped;
         };
         let generation = session.generation;
@@ -260,15 +260,15 @@ impl Agent {
     fn validated(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         generation: u32,
         check: &Check<'_>,
     ) -> Option<Change> {
         self.checked = true;
         if !self.is_validated(from) {
             self.make_room();
-            self.paths.push(Path {
-                remote: from,
+            self.paths.push(ValidPair {
+                path: from,
                 generation,
                 priority: 0,
                 nominated: false,
@@ -276,7 +276,7 @@ impl Agent {
                 media_run: 0,
             });
         }
-        let path = self.paths.iter_mut().find(|path| path.remote == from)?;
+        let path = self.paths.iter_mut().find(|path| path.path == from)?;
         if generation < path.generation {
             // A late check of the old session keeps consent and changes nothing else.
             path.last_check = now;
@@ -297,7 +297,7 @@ impl Agent {
     /// every pair and means the highest priority; a browser nominates only the pair it uses, and
     /// so moves to a lower one by nominating it and falling silent on, or no longer nominating,
     /// the other.
-    fn prefers(&self, now: Instant, path: &Path) -> bool {
+    fn prefers(&self, now: Instant, path: &ValidPair) -> bool {
         let Some(selected) = self.selected_path() else {
             return true;
         };
@@ -308,20 +308,20 @@ impl Agent {
                     || now.saturating_duration_since(selected.last_check) > QUIET))
     }
 
-    fn select(&mut self, path: &Path) -> Option<Change> {
+    fn select(&mut self, path: &ValidPair) -> Option<Change> {
         if path.generation == self.current.generation && self.previous.is_some() {
             self.previous = None;
             self.paths.retain(|p| p.generation == path.generation);
         }
-        match self.selected.replace(path.remote) {
-            None => Some(Change::Selected(path.remote)),
-            Some(old) if old == path.remote => None,
-            Some(_) => Some(Change::Moved(path.remote)),
+        match self.selected.replace(path.path) {
+            None => Some(Change::Selected(path.path)),
+            Some(old) if old == path.path => None,
+            Some(_) => Some(Change::Moved(path.path)),
         }
     }
 
     /// Media that has passed authentication: a nominated path that carries it is the one in use.
-    pub(crate) fn media_arrived(&mut self, from: SocketAddr) -> Option<Change> {
+    pub(crate) fn media_arrived(&mut self, from: Path) -> Option<Change> {
         let selected = self.selected?;
         if from == selected {
             if self.paths.len() > 1 {
@@ -330,7 +330,7 @@ impl Agent {
             return None;
         }
         let generation = self.selected_path()?.generation;
-        let path = self.paths.iter_mut().find(|path| path.remote == from)?;
+        let path = self.paths.iter_mut().find(|path| path.path == from)?;
         path.media_run = path.media_run.saturating_add(1);
         let path = *path;
         if path.nominated && path.generation >= generation && path.media_run >= MEDIA_SHOWS {
@@ -347,20 +347,16 @@ impl Agent {
         let silent = self
             .paths
             .iter()
-            .filter(|path| Some(path.remote) != self.selected)
+            .filter(|path| Some(path.path) != self.selected)
             .min_by_key(|path| path.last_check)
-            .map(|path| path.remote);
-        self.paths.retain(|path| Some(path.remote) != silent);
+            .map(|path| path.path);
+        self.paths.retain(|path| Some(path.path) != silent);
     }
 }
 
 /// A check proves its source only once: whoever has overheard one must not move the media by
 /// sending it again from elsewhere. Retransmissions come from the same source.
-fn is_replayed(
-    recent: &mut VecDeque<(u128, SocketAddr)>,
-    from: SocketAddr,
-    transaction: u128,
-) -> bool {
+fn is_replayed(recent: &mut VecDeque<(u128, Path)>, from: Path, transaction: u128) -> bool {
     if let Some((_, source)) = recent.iter().find(|(seen, _)| *seen == transaction) {
         return *source != from;
     }

@@ -16,11 +16,13 @@ pub mod demux;
 mod dtls;
 mod ice;
 mod identity;
+mod path;
 mod peer;
 pub mod srtp;
 
 pub use ice::{IceCredentials, InvalidCredentials};
 pub use identity::{Fingerprint, Identity, IdentityError, InvalidFingerprint};
+pub use path::Path;
 pub use peer::{
     CONSENT_TIMEOUT, Error, HANDSHAKE_TIMEOUT, Peer, PeerConfig, PeerEvent, PeerFailure, Received,
     Statistics,

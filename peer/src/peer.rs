@@ -4,7 +4,6 @@
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use crate::demux::{self, Kind};
 use crate::dtls::{Dtls, Keys, Progress};
 use crate::ice::{Agent, Change, Checked, IceCredentials, InvalidCredentials, MAX_ANSWER};
 use crate::identity::{Fingerprint, Identity};
+use crate::path::Path;
 use crate::srtp::{self, Profile};
 
 /// Answers and handshake datagrams that wait for [`Peer::poll_transmit`]; more are dropped, and
@@ -57,9 +57,9 @@ pub enum Received<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerEvent {
     /// The first nominated path, or the first after consent was lost.
-    PathSelected(SocketAddr),
+    PathSelected(Path),
     /// Another path is selected: media goes there from now on.
-    PathChanged(SocketAddr),
+    PathChanged(Path),
     /// DTLS has finished, the certificate is the announced one, SRTP keys are in place.
     Connected {
         /// The protection profile.
@@ -147,8 +147,8 @@ pub struct Peer {
     dtls: Dtls,
     session: Session,
     /// Where the latest DTLS datagram came from.
-    dtls_remote: Option<SocketAddr>,
-    transmits: VecDeque<(Vec<u8>, SocketAddr)>,
+    dtls_path: Option<Path>,
+    transmits: VecDeque<(Vec<u8>, Path)>,
     events: VecDeque<PeerEvent>,
     statistics: Statistics,
 }
@@ -170,7 +170,7 @@ impl Peer {
             session: Session::Connecting {
                 deadline: now + config.handshake_timeout,
             },
-            dtls_remote: None,
+            dtls_path: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             statistics: Statistics::default(),
@@ -182,23 +182,23 @@ impl Peer {
     pub fn handle_packet<'a>(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        path: Path,
         packet: &'a mut [u8],
     ) -> Received<'a> {
         if let Session::Ended = self.session {
             return Received::Nothing;
         }
         match demux::classify(packet) {
-            Kind::Stun => self.handle_stun(now, from, packet),
+            Kind::Stun => self.handle_stun(now, path, packet),
             Kind::Unknown => self.statistics.unknown += 1,
-            _ if !self.agent.is_validated(from) => self.statistics.unvalidated += 1,
+            _ if !self.agent.is_validated(path) => self.statistics.unvalidated += 1,
             Kind::Dtls => {
-                self.dtls_remote = Some(from);
+                self.dtls_path = Some(path);
                 let progress = self.dtls.handle_packet(now, packet);
                 self.progress(progress);
             }
-            Kind::Rtp => return self.handle_media(from, packet, false),
-            Kind::Rtcp => return self.handle_media(from, packet, true),
+            Kind::Rtp => return self.handle_media(path, packet, false),
+            Kind::Rtcp => return self.handle_media(path, packet, true),
         }
         Received::Nothing
     }
@@ -223,7 +223,7 @@ impl Peer {
 
     /// Where media goes: the selected path, validated, nominated and consented to. With `None`
     /// nothing may be sent.
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn selected_path(&self) -> Option<Path> {
         match self.session {
             Session::Ended => None,
             _ => self.agent.selected(),
@@ -231,8 +231,8 @@ impl Peer {
     }
 
     /// Whether an authenticated check has validated this 5-tuple, within the consent timeout.
-    pub fn is_validated(&self, from: SocketAddr) -> bool {
-        self.agent.is_validated(from)
+    pub fn is_validated(&self, path: Path) -> bool {
+        self.agent.is_validated(path)
     }
 
     /// Whether SRTP keys are in place.
@@ -255,7 +255,7 @@ impl Peer {
 
     /// The next datagram to send: its length in `buffer` and where it goes. A datagram that does
     /// not fit is dropped; 1500 bytes always do.
-    pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<(usize, Path)> {
         loop {
             let (datagram, to) = self.transmits.pop_front()?;
             if let Some(room) = buffer.get_mut(..datagram.len()) {
@@ -312,14 +312,14 @@ impl Peer {
         self.statistics
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
+    fn handle_stun(&mut self, now: Instant, path: Path, packet: &[u8]) {
         let mut answer = [0; MAX_ANSWER];
-        match self.agent.handle_check(now, from, packet, &mut answer) {
+        match self.agent.handle_check(now, path, packet, &mut answer) {
             Checked::Dropped => self.statistics.bad_checks += 1,
             Checked::Answered { len, change } => {
                 self.statistics.checks += 1;
                 if let Some(answer) = answer.get(..len) {
-                    self.queue(answer.to_vec(), from);
+                    self.queue(answer.to_vec(), path);
                 }
                 self.changed(change);
             }
@@ -328,7 +328,7 @@ impl Peer {
 
     fn handle_media<'a>(
         &mut self,
-        from: SocketAddr,
+        path: Path,
         packet: &'a mut [u8],
         is_rtcp: bool,
     ) -> Received<'a> {
@@ -355,7 +355,7 @@ impl Peer {
         let Some(plain) = plain else {
             return Received::Nothing;
         };
-        let change = self.agent.media_arrived(from);
+        let change = self.agent.media_arrived(path);
         self.changed(change);
         if is_rtcp {
             Received::Rtcp(plain)
@@ -413,7 +413,7 @@ impl Peer {
     /// Handshakes go where the browser's side of them last came from: it may begin before a
     /// nomination, and move with one.
     fn queue_dtls(&mut self) {
-        let source = self.dtls_remote.filter(|from| self.is_validated(*from));
+        let source = self.dtls_path.filter(|path| self.is_validated(*path));
         let to = source.or(self.agent.selected());
         while let Some(datagram) = self.dtls.pop_transmit() {
             if let Some(to) = to {
@@ -422,7 +422,7 @@ impl Peer {
         }
     }
 
-    fn queue(&mut self, datagram: Vec<u8>, to: SocketAddr) {
+    fn queue(&mut self, datagram: Vec<u8>, to: Path) {
         if self.transmits.len() < MAX_TRANSMITS {
             self.transmits.push_back((datagram, to));
         } else {

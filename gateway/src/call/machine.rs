@@ -6,7 +6,10 @@
 //!    └───────refused──────┴──failed, cancelled──────────────────────▲
 //! ```
 
+mod browser;
 mod legs;
+mod media_events;
+mod phone;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -16,23 +19,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use media::Digit;
-use peer::{Fingerprint, IceCredentials};
+use peer::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
+use sip::endpoint::Event as SipEvent;
 use sip::{ReasonHeader, Uri};
 
 use self::legs::{BrowserLeg, TrunkOffer};
 use self::story::Story;
 use super::CallId;
-use super::cause::{self, CauseCode};
-use super::negotiation::{codec_name, rtp_format};
+use super::cause::CauseCode;
+use super::negotiation::codec_name;
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
 use crate::signaling::message::{
-    CallName, Cause, ClientMessage, ErrorCode, Reoffer, SendDtmf, ServerMessage,
+    CallName, Cause, ClientMessage, ServerMessage,
 };
 use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -434,361 +436,6 @@ impl Machine {
         }
     }
 
-    fn handle_browser(&mut self, now: Instant, message: ClientMessage) {
-        match message {
-            ClientMessage::Candidate(candidate) => {
-                self.candidates_heard += 1;
-                if self.candidates_heard <= MAX_CANDIDATES {
-                    self.timeline.note(
-                        now,
-                        Topic::Media,
-                        format!("the browser could be at {}", candidate.candidate),
-                    );
-                }
-            }
-            ClientMessage::EndOfCandidates(_) => {
-                self.timeline.note(
-                    now,
-                    Topic::Media,
-                    format!(
-                        "the browser has named its {} candidates",
-                        self.candidates_heard
-                    ),
-                );
-            }
-            ClientMessage::Offer(offer) => self.reoffered(now, &offer),
-            ClientMessage::Dtmf(dtmf) => self.send_digits(now, &dtmf),
-            ClientMessage::Hangup(_) => {
-                let code = if self.story.answered.is_some() {
-                    CauseCode::Normal
-                } else {
-                    CauseCode::Cancelled
-                };
-                self.end(now, code.cause(), EndedBy::Browser);
-            }
-            ClientMessage::Authenticate(_) | ClientMessage::Call(_) => {}
-        }
-    }
-
-    /// A new offer in a running call: an ICE restart (RFC 8839 §4.4.1), or the same session again.
-    fn reoffered(&mut self, now: Instant, reoffer: &Reoffer) {
-        self.timeline
-            .note_sdp(now, "the browser offers anew", &reoffer.sdp, &[]);
-        if matches!(
-            self.state,
-            State::Opening { .. } | State::Ending { .. } | State::Ended
-        ) {
-            return self.browser_error(
-                ErrorCode::WrongState,
-                None,
-                "an offer is already being answered, or the call is over",
-            );
-        }
-        let Some(leg) = self.browser.as_mut() else {
-            return;
-        };
-        let offer = match sdp::browser::read_offer(&reoffer.sdp) {
-            Ok(offer) => offer,
-            Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
-        };
-        if offer.audio.fingerprint != leg.offer.audio.fingerprint {
-            return self.browser_error(
-                ErrorCode::BadField,
-                Some("sdp"),
-                "a new certificate needs a new call",
-            );
-        }
-        let restart =
-            offer.audio.ufrag != leg.offer.audio.ufrag || offer.audio.pwd != leg.offer.audio.pwd;
-        let local = if restart {
-            IceCredentials::from_random(&self.rng.random())
-        } else {
-            leg.local.clone()
-        };
-        let mut next = leg.next(offer, local);
-        let answer = match next.answer(&self.environment, &self.candidates) {
-            Ok(answer) => answer,
-            Err(refusal) => return self.browser_error(ErrorCode::BadField, Some("sdp"), refusal),
-        };
-        if leg.agreed.as_ref().map(rtp_format) != Some(rtp_format(&answer.audio)) {
-            return self.browser_error(
-                ErrorCode::BadField,
-                Some("sdp"),
-                "a call keeps its codec and payload types",
-            );
-        }
-        let remote = next.remote();
-        let local = next.local.clone();
-        next.agreed = Some(answer.audio);
-        *leg = next;
-        if restart {
-            self.timeline
-                .note(now, Topic::Media, "ICE restarts; DTLS and SRTP live on");
-            self.actions
-                .push_back(Action::Media(MediaCommand::RestartIce(
-                    self.id, local, remote,
-                )));
-        }
-        self.timeline.note_sdp(
-            now,
-            "the browser is answered anew",
-            &answer.text,
-            &answer.notes,
-        );
-        let provisional = self.story.answered.is_none();
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Answer {
-                call: self.name.clone(),
-                sdp: answer.text,
-                provisional,
-            }));
-    }
-
-    fn send_digits(&mut self, now: Instant, dtmf: &SendDtmf) {
-        let open = match &self.state {
-            State::Talking { .. } => true,
-            State::Calling(calling) => calling.early.is_some(),
-            _ => false,
-        };
-        if !open {
-            return self.browser_error(
-                ErrorCode::WrongState,
-                None,
-                "digits can be sent once the telephone's audio is open",
-            );
-        }
-        let duration = Duration::from_millis(u64::from(dtmf.duration_ms));
-        self.timeline.note(
-            now,
-            Topic::Media,
-            format!("{} digits for the telephone", dtmf.digits.len()),
-        );
-        for digit in dtmf
-            .digits
-            .chars()
-            .filter_map(|key| Digit::try_from(key).ok())
-        {
-            self.actions
-                .push_back(Action::Media(MediaCommand::Dtmf(self.id, digit, duration)));
-        }
-    }
-
-    fn handle_media(&mut self, now: Instant, event: MediaEvent) {
-        match event {
-            MediaEvent::Opened { rtp, rtcp } => self.opened(now, rtp, rtcp),
-            MediaEvent::Refused(error) => {
-                self.media_is_gone();
-                self.end(now, CauseCode::Overloaded.because(error), EndedBy::Gateway);
-            }
-            MediaEvent::PathSelected(address) => self.timeline.note(
-                now,
-                Topic::Media,
-                format!("ICE: the browser is at {address}"),
-            ),
-            MediaEvent::Connected { profile } => {
-                self.timeline
-                    .note(now, Topic::Media, format!("DTLS is up: {profile}"))
-            }
-            MediaEvent::FirstPacket(leg) => self.timeline.note(
-                now,
-                Topic::Media,
-                format!("first audio from the {}", side(leg)),
-            ),
-            MediaEvent::Dtmf(digit, duration) => {
-                self.timeline
-                    .note(now, Topic::Media, "the telephone pressed a key");
-                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-                self.actions.push_back(Action::Browser(ServerMessage::Dtmf {
-                    call: self.name.clone(),
-                    digit: digit.into(),
-                    duration_ms,
-                }));
-            }
-            MediaEvent::PeerFailed(failure) => self.end(
-                now,
-                CauseCode::MediaFailed.because(failure),
-                EndedBy::Gateway,
-            ),
-            MediaEvent::ConsentLost => self.end(
-                now,
-                CauseCode::BrowserGone.because("its consent to media ran out"),
-                EndedBy::Gateway,
-            ),
-            MediaEvent::PeerClosed => {
-                self.timeline
-                    .note(now, Topic::Media, "the browser closed its media");
-                self.gone_at.get_or_insert(now + HANGUP_GRACE);
-            }
-            MediaEvent::Silent(silence) => {
-                let text = format!("nothing from the telephone for {} s", silence.as_secs());
-                self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
-            }
-            MediaEvent::Panicked => {
-                self.media_is_gone();
-                self.end(
-                    now,
-                    CauseCode::Internal.because("in the media path"),
-                    EndedBy::Gateway,
-                );
-            }
-            MediaEvent::Closed(report) => {
-                self.story.media = Some(*report);
-                self.media_is_gone();
-            }
-        }
-        self.finish_if_both_ended(now);
-    }
-
-    fn handle_sip(&mut self, now: Instant, event: SipEvent) {
-        match event {
-            SipEvent::Progress { status, body, .. } => {
-                self.progress(now, status.code(), body.as_deref())
-            }
-            SipEvent::Answered { body, .. } => self.answered(now, body.as_deref()),
-            SipEvent::Failed { failure, .. } => {
-                let (cause, by) = cause_of_failure(&failure);
-                self.timeline.note(
-                    now,
-                    Topic::Sip,
-                    format!("the INVITE failed: {}", cause.text),
-                );
-                self.sip_failed(now, cause, by);
-            }
-            SipEvent::Ended { reason, by, .. } => {
-                self.timeline
-                    .note(now, Topic::Sip, format!("the dialog ended, {by:?}"));
-                let cause = match by {
-                    SipEndedBy::Timeout => CauseCode::Unreachable.cause(),
-                    SipEndedBy::Remote | SipEndedBy::Local => cause::from_bye(reason.as_ref()),
-                };
-                self.sip_failed(now, cause, EndedBy::Phone);
-            }
-            SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {
-            }
-        }
-        self.finish_if_both_ended(now);
-    }
-
-    fn progress(&mut self, now: Instant, status: u16, body: Option<&[u8]>) {
-        self.timeline.note(
-            now,
-            Topic::Sip,
-            format!("{status}{}", if body.is_some() { " with SDP" } else { "" }),
-        );
-        let State::Calling(calling) = &mut self.state else {
-            return;
-        };
-        if status == 180 && !calling.ringing {
-            calling.ringing = true;
-            self.story.ringing.get_or_insert(now);
-            self.actions
-                .push_back(Action::Browser(ServerMessage::Ringing {
-                    call: self.name.clone(),
-                }));
-        }
-        let Some(body) = body else { return };
-        match calling.trunk.read_answer(body) {
-            Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
-                self.timeline.note(
-                    now,
-                    Topic::Sdp,
-                    format!(
-                        "early media: {} from {}",
-                        codec_name(agreed.codec),
-                        media.rtp
-                    ),
-                );
-                self.story.phone_codec = Some(codec_name(agreed.codec));
-                if calling.early.is_none() {
-                    self.actions
-                        .push_back(Action::Browser(ServerMessage::Early {
-                            call: self.name.clone(),
-                        }));
-                }
-                calling.early = Some(media.clone());
-                self.actions
-                    .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
-            }
-            Ok(_) => {}
-            // An early answer that cannot be used is no fault yet: the final one counts.
-            Err(text) => self.timeline.note(
-                now,
-                Topic::Sdp,
-                format!("early media cannot be used: {text}"),
-            ),
-        }
-    }
-
-    fn answered(&mut self, now: Instant, body: Option<&[u8]>) {
-        self.timeline.note(now, Topic::Sip, "answered");
-        let State::Calling(calling) = &mut self.state else {
-            return;
-        };
-        let media = match (body, calling.early.clone()) {
-            (Some(body), _) => calling.trunk.read_answer(body),
-            // The answer came in a reliable or repeated provisional response already.
-            (None, Some(early)) => return self.talk(now, early, true),
-            (None, None) => Err("the answer had no SDP".to_owned()),
-        };
-        match media {
-            Ok((agreed, media)) => {
-                self.timeline.note_sdp(
-                    now,
-                    "the telephone answers",
-                    &String::from_utf8_lossy(body.unwrap_or_default()),
-                    &[],
-                );
-                self.story.phone_codec = Some(codec_name(agreed.codec));
-                let joined = calling.early.as_ref() == Some(&media);
-                self.talk(now, media, joined);
-            }
-            Err(text) => {
-                self.story.answered = Some(now);
-                self.state = State::Talking { deadline: now };
-                self.end(
-                    now,
-                    CauseCode::NotAcceptable.because(text),
-                    EndedBy::Gateway,
-                );
-            }
-        }
-    }
-
-    fn talk(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
-        self.story.answered = Some(now);
-        if !joined {
-            self.actions
-                .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
-        }
-        self.actions
-            .push_back(Action::Media(MediaCommand::Answered(self.id)));
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Accepted {
-                call: self.name.clone(),
-            }));
-        self.state = State::Talking {
-            deadline: now + self.environment.max_duration,
-        };
-    }
-
-    /// The SIP leg is over, whoever ended it.
-    fn sip_failed(&mut self, now: Instant, cause: Cause, by: EndedBy) {
-        match &mut self.state {
-            State::Ending { sip_pending, .. } => *sip_pending = false,
-            State::Ended => {}
-            _ => {
-                self.end(now, cause, by);
-                // What ending just asked of the SIP leg is moot.
-                self.actions
-                    .retain(|action| !matches!(action, Action::Cancel(_) | Action::Bye(_)));
-                if let State::Ending { sip_pending, .. } = &mut self.state {
-                    *sip_pending = false;
-                }
-            }
-        }
-        self.finish_if_both_ended(now);
-    }
-
     /// Ends both legs, once; each gets its cause.
     fn end(&mut self, now: Instant, cause: Cause, by: EndedBy) {
         if self.story.ended.is_some() {
@@ -832,18 +479,6 @@ impl Machine {
         self.finish_if_both_ended(now);
     }
 
-    /// The worker no longer has this call, so nothing more is asked of it.
-    fn media_is_gone(&mut self) {
-        match &mut self.state {
-            State::Ending { media_pending, .. } => *media_pending = false,
-            _ => {
-                if let Some(leg) = self.browser.as_mut() {
-                    leg.agreed = None;
-                }
-            }
-        }
-    }
-
     fn finish_if_both_ended(&mut self, now: Instant) {
         if let State::Ending {
             sip_pending: false,
@@ -871,42 +506,5 @@ impl Machine {
         self.actions.push_back(Action::Finished(Box::new(record)));
     }
 
-    fn browser_error(
-        &mut self,
-        code: ErrorCode,
-        field: Option<&str>,
-        text: impl std::fmt::Display,
-    ) {
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Error {
-                call: Some(self.name.clone()),
-                code,
-                field: field.map(str::to_owned),
-                text: text.to_string(),
-            }));
-    }
 }
 
-fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
-    match failure {
-        Failure::Status {
-            status,
-            reason_header,
-            ..
-        } => (
-            cause::from_status(*status, reason_header.as_ref()),
-            EndedBy::Phone,
-        ),
-        Failure::NoAnswer => (CauseCode::NoAnswer.cause(), EndedBy::Gateway),
-        Failure::Timeout => (CauseCode::Unreachable.cause(), EndedBy::Gateway),
-        Failure::Transport(error) => (CauseCode::Unreachable.because(error), EndedBy::Gateway),
-        Failure::Cancelled => (CauseCode::Cancelled.cause(), EndedBy::Gateway),
-    }
-}
-
-fn side(leg: media::Leg) -> &'static str {
-    match leg {
-        media::Leg::Browser => "browser",
-        media::Leg::Trunk => "telephone",
-    }
-}

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use media::{Bridge, BridgeConfig, BridgeEvent, Digit, Leg, PacketKind, Transmit};
 use mio::net::UdpSocket;
-use peer::{Identity, Peer, PeerConfig, PeerEvent, Received, demux};
+use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, demux};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::Path;
 use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, TrunkMedia};
 use super::latch::Latch;
 use crate::call::CallId;
@@ -50,7 +49,6 @@ pub(super) struct MediaCall {
     pub(super) id: CallId,
     pub(super) sockets: TrunkSockets,
     peer: Peer,
-    local: SocketAddr,
     bridge: Bridge,
     trunk: Option<Trunk>,
     answered: Option<Instant>,
@@ -116,7 +114,6 @@ impl MediaCall {
             id: open.call,
             sockets,
             peer,
-            local: SocketAddr::from(([0, 0, 0, 0], 0)),
             bridge,
             trunk: None,
             answered: None,
@@ -139,8 +136,7 @@ impl MediaCall {
         browsers: &BrowserSockets,
     ) {
         assert!(!self.sabotaged, "sabotaged");
-        self.local = path.local;
-        match self.peer.handle_packet(now, path.remote, packet) {
+        match self.peer.handle_packet(now, path, packet) {
             Received::Nothing => {}
             Received::Rtp(packet) => self.bridge.handle_rtp(now, Leg::Browser, packet),
             Received::Rtcp(packet) => self.bridge.handle_rtcp(now, Leg::Browser, packet),
@@ -243,7 +239,7 @@ impl MediaCall {
     }
 
     pub(super) fn is_validated(&self, path: Path) -> bool {
-        self.peer.is_validated(path.remote)
+        self.peer.is_validated(path)
     }
 
     /// When [`MediaCall::handle_timeout`] wants to be called.
@@ -327,22 +323,16 @@ impl MediaCall {
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
     fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
-        while let Some((len, remote)) = self.peer.poll_transmit(&mut self.out[..]) {
-            browsers.send(
-                &self.out[..len],
-                Path {
-                    local: self.local,
-                    remote,
-                },
-            );
+        while let Some((len, path)) = self.peer.poll_transmit(&mut self.out[..]) {
+            browsers.send(&self.out[..len], path);
         }
         while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
             self.send(transmit, browsers);
         }
         while let Some(event) = self.peer.poll_event() {
             match event {
-                PeerEvent::PathSelected(address) | PeerEvent::PathChanged(address) => {
-                    self.tell(MediaEvent::PathSelected(address))
+                PeerEvent::PathSelected(path) | PeerEvent::PathChanged(path) => {
+                    self.tell(MediaEvent::PathSelected(path.remote));
                 }
                 PeerEvent::Connected { profile } => self.tell(MediaEvent::Connected {
                     profile: profile.to_string(),
@@ -371,12 +361,8 @@ impl MediaCall {
         let Transmit { leg, kind, len } = transmit;
         match leg {
             Leg::Browser => {
-                let Some(remote) = self.peer.remote_address() else {
+                let Some(path) = self.peer.selected_path() else {
                     return;
-                };
-                let path = Path {
-                    local: self.local,
-                    remote,
                 };
                 let protected = match kind {
                     PacketKind::Rtp => self.peer.protect_rtp(&mut self.out[..], len),

@@ -77,13 +77,6 @@ struct Worker {
     thread: JoinHandle<()>,
 }
 
-/// A browser's 5-tuple, the transport being UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Path {
-    local: SocketAddr,
-    remote: SocketAddr,
-}
-
 /// A worker did not take a command: its queue is full, or it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the media worker takes no more commands")]
@@ -200,3 +193,6 @@ fn share_of_ports(range: &RangeInclusive<u16>, workers: usize, index: usize) -> 
         u16::try_from(share).unwrap_or(u16::MAX),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use peer::demux;
+use peer::{Path, demux};
 use tokio::sync::mpsc;
 
 use super::call::{BrowserSockets, CallSettings, MediaCall, TrunkSockets};
@@ -18,7 +18,7 @@ use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
 use super::ports::PortPool;
 use super::schedule::Schedule;
 use super::sockets::{browser_socket, call_socket};
-use super::{Path, WorkerSettings, share_of_ports};
+use super::{WorkerSettings, share_of_ports};
 use crate::call::CallId;
 
 /// How many datagrams of one socket are taken before the others get their turn.

@@ -20,11 +20,11 @@ fn rtp(sequence: u16) -> Vec<u8> {
 #[test]
 fn a_browser_connects_and_media_flows_both_ways() {
     let mut network = Network::connected();
-    assert_eq!(network.peer.remote_address(), Some(address(1)));
+    assert_eq!(network.peer.selected_path(), Some(address(1)));
     let (_, answer) = &network.answers[0];
     assert_eq!(
         network.browser.read_answer(answer),
-        Answer::Success(address(1))
+        Answer::Success(address(1).remote)
     );
     let ours = network::config_for(network.browser.fingerprint).identity;
     assert_eq!(
@@ -114,7 +114,7 @@ fn media_allocates_nothing() {
         let received = peer.handle_packet(now, address(1), &mut buffer[..len]);
         assert!(matches!(received, Received::Rtp(_)));
         let len = peer.protect_rtp(&mut buffer, plain.len()).unwrap();
-        assert_eq!(peer.remote_address(), Some(address(1)));
+        assert_eq!(peer.selected_path(), Some(address(1)));
         receiver.unprotect_rtp(&mut buffer[..len]).unwrap();
         peer.handle_timeout(now);
         peer.poll_timeout().unwrap();

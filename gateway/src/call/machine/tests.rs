@@ -1,9 +1,10 @@
 //! The machine in virtual time: each test is a story of what happens and what the two sides see.
 
 use sip::StatusCode;
+use sip::endpoint::{EndedBy as SipEndedBy, Failure};
 
 use super::*;
-use crate::signaling::message::Hangup;
+use crate::signaling::message::{Hangup, Reoffer, SendDtmf};
 
 const OFFER: &str = include_str!("../../../../sdp/testdata/browser/chromium-audio.sdp");
 const RTP: &str = "127.0.0.1:20000";

@@ -1,4 +1,4 @@
-//! The rows of THREATS.md on RTP, RTCP and Opus.
+//! Hostile RTP, RTCP and Opus.
 
 use super::*;
 

@@ -100,7 +100,7 @@ fn a_handshake_may_begin_before_a_nomination() {
     network.start_dtls(address(1));
     network.run(ms(1000));
     assert_eq!(network.take_events(), [CONNECTED]);
-    assert_eq!(network.peer.remote_address(), None);
+    assert_eq!(network.peer.selected_path(), None);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn another_certificate_than_announced_ends_the_call_without_keys() {
         network.peer.protect_rtp(&mut [0x80; 100], 50),
         Err(Error::NotConnected)
     );
-    assert_eq!(network.peer.remote_address(), None);
+    assert_eq!(network.peer.selected_path(), None);
     assert_eq!(network.peer.poll_timeout(), None);
 }
 
@@ -336,7 +336,7 @@ fn a_browser_that_closes_is_noticed_at_once() {
     network.send_all(address(1), goodbye);
     network.run(ms(20));
     assert_eq!(network.take_events(), [PeerEvent::Closed]);
-    assert_eq!(network.peer.remote_address(), None);
+    assert_eq!(network.peer.selected_path(), None);
 }
 
 #[test]

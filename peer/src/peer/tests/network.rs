@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
+
+use crate::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -18,8 +20,14 @@ pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-pub(super) fn address(n: u8) -> SocketAddr {
-    SocketAddr::from(([198, 51, 100, n], 40_000 + u16::from(n)))
+/// The path from there to our one address.
+pub(super) fn path(remote: SocketAddr) -> Path {
+    let local = SocketAddr::from(([203, 0, 113, 1], 7000));
+    Path { local, remote }
+}
+
+pub(super) fn address(n: u8) -> Path {
+    path(SocketAddr::from(([198, 51, 100, n], 40_000 + u16::from(n))))
 }
 
 pub(super) fn credentials(n: u8) -> IceCredentials {
@@ -44,7 +52,7 @@ struct Flight {
     at: Instant,
     number: u64,
     to_peer: bool,
-    address: SocketAddr,
+    address: Path,
     bytes: Vec<u8>,
 }
 
@@ -54,7 +62,7 @@ pub(super) struct Network {
     pub(super) browser: Browser,
     pub(super) events: Vec<PeerEvent>,
     /// STUN answers that reached the browser, and where it was then.
-    pub(super) answers: Vec<(SocketAddr, Vec<u8>)>,
+    pub(super) answers: Vec<(Path, Vec<u8>)>,
     pub(super) loss_percent: u64,
     /// A datagram takes 10 ms and up to this much more.
     pub(super) jitter: Duration,
@@ -123,7 +131,7 @@ impl Network {
         network
     }
 
-    fn send(&mut self, to_peer: bool, address: SocketAddr, bytes: Vec<u8>) {
+    fn send(&mut self, to_peer: bool, address: Path, bytes: Vec<u8>) {
         if self.dice.roll(100) < self.loss_percent {
             return;
         }
@@ -138,7 +146,7 @@ impl Network {
         }));
     }
 
-    pub(super) fn send_all(&mut self, from: SocketAddr, packets: Vec<Vec<u8>>) {
+    pub(super) fn send_all(&mut self, from: Path, packets: Vec<Vec<u8>>) {
         for packet in packets {
             let packet = match self.tamper {
                 Some(tamper) => tamper(packet),
@@ -149,19 +157,19 @@ impl Network {
     }
 
     /// Sends a check and delivers it and its answer.
-    pub(super) fn check(&mut self, from: SocketAddr, check: Check) {
+    pub(super) fn check(&mut self, from: Path, check: Check) {
         let packet = self.browser.check(check);
         self.send(true, from, packet);
         self.run(ms(30));
     }
 
-    pub(super) fn start_dtls(&mut self, from: SocketAddr) {
+    pub(super) fn start_dtls(&mut self, from: Path) {
         let packets = self.browser.handle_timeout(self.now);
         self.send_all(from, packets);
     }
 
     /// Hands the peer a datagram at once.
-    pub(super) fn inject(&mut self, from: SocketAddr, mut packet: Vec<u8>) -> bool {
+    pub(super) fn inject(&mut self, from: Path, mut packet: Vec<u8>) -> bool {
         let received = self.peer.handle_packet(self.now, from, &mut packet);
         let something = received != Received::Nothing;
         self.flush();

@@ -1,7 +1,7 @@
 //! ICE-lite, seen from outside: validation, nomination, consent, restart.
 
 use super::browser::{Answer, Check};
-use super::network::{Network, address, credentials, ms};
+use super::network::{Network, address, credentials, ms, path};
 use super::rtp;
 use crate::peer::*;
 
@@ -25,13 +25,13 @@ impl Network {
         let (to, answer) = self.answers.last().unwrap();
         let answer = self.browser.read_answer(answer);
         if let Answer::Success(mapped) = answer {
-            assert_eq!(mapped, *to);
+            assert_eq!(mapped, to.remote);
         }
         answer
     }
 
-    fn selected(&self) -> Option<SocketAddr> {
-        self.peer.remote_address()
+    fn selected(&self) -> Option<Path> {
+        self.peer.selected_path()
     }
 }
 
@@ -40,7 +40,7 @@ fn an_authenticated_check_is_answered_and_validates_its_source() {
     let mut network = Network::new(1);
     assert!(!network.peer.is_validated(address(1)));
     network.check(address(1), PLAIN);
-    assert_eq!(network.last_answer(), Answer::Success(address(1)));
+    assert_eq!(network.last_answer(), Answer::Success(address(1).remote));
     assert!(network.peer.is_validated(address(1)));
     assert!(!network.peer.is_validated(address(2)));
     assert_eq!(network.selected(), None, "nothing is nominated yet");
@@ -50,12 +50,28 @@ fn an_authenticated_check_is_answered_and_validates_its_source() {
 }
 
 #[test]
+fn media_leaves_by_the_address_that_the_nominated_pair_uses() {
+    let mut network = Network::new(1);
+    let here = address(1);
+    let there = Path {
+        local: "192.0.2.7:7000".parse().unwrap(),
+        ..here
+    };
+    network.check(here, PLAIN);
+    network.check(there, nominating(1));
+    network.check(here, PLAIN);
+    assert_eq!(network.selected(), Some(there));
+    network.check(here, nominating(2));
+    assert_eq!(network.selected(), Some(here));
+}
+
+#[test]
 fn an_ipv6_browser_and_one_mapped_into_ipv6_learn_their_address() {
     let mut network = Network::new(1);
-    let v6: SocketAddr = "[2001:db8::7]:5000".parse().unwrap();
+    let v6 = path("[2001:db8::7]:5000".parse().unwrap());
     network.check(v6, PLAIN);
-    assert_eq!(network.last_answer(), Answer::Success(v6));
-    let mapped: SocketAddr = "[::ffff:198.51.100.9]:5000".parse().unwrap();
+    assert_eq!(network.last_answer(), Answer::Success(v6.remote));
+    let mapped = path("[::ffff:198.51.100.9]:5000".parse().unwrap());
     network.check(mapped, PLAIN);
     let (_, answer) = network.answers.last().unwrap();
     let plain = "198.51.100.9:5000".parse().unwrap();
@@ -111,7 +127,7 @@ fn an_answer_is_never_longer_than_its_check() {
             let len = network.browser.check(check).len();
             network.check(address(1), check);
             let (_, answer) = network.answers.last().unwrap();
-            // 1.6 times is what THREATS.md allows to a Binding; ours has been authenticated.
+            // 1.6 times is the most that a Binding may answer; ours has been authenticated.
             assert!(answer.len() * 10 <= len * 16, "{} of {len}", answer.len());
         }
     }
@@ -151,7 +167,7 @@ fn an_attribute_that_must_be_understood_is_refused_and_another_ignored() {
             ..nominating(1)
         },
     );
-    assert_eq!(network.last_answer(), Answer::Success(address(1)));
+    assert_eq!(network.last_answer(), Answer::Success(address(1).remote));
 }
 
 #[test]
@@ -307,7 +323,7 @@ fn an_ice_restart_keeps_the_old_path_until_the_new_one_is_nominated() {
     network.check(address(1), nominating(1000));
     assert_eq!(
         network.last_answer(),
-        Answer::Success(address(1)),
+        Answer::Success(address(1).remote),
         "old credentials serve"
     );
     assert_eq!(network.selected(), Some(address(1)));
@@ -315,7 +331,7 @@ fn an_ice_restart_keeps_the_old_path_until_the_new_one_is_nominated() {
     network.browser.gateway = credentials(3);
     network.browser.credentials = credentials(4);
     network.check(address(2), PLAIN);
-    assert_eq!(network.last_answer(), Answer::Success(address(2)));
+    assert_eq!(network.last_answer(), Answer::Success(address(2).remote));
     assert_eq!(
         network.selected(),
         Some(address(1)),
@@ -366,7 +382,7 @@ fn an_ice_restart_on_the_same_5_tuple_changes_no_path() {
     network.check(address(1), PLAIN);
     assert_eq!(
         network.last_answer(),
-        Answer::Success(address(1)),
+        Answer::Success(address(1).remote),
         "restarted twice"
     );
     network.browser.gateway = credentials(5);

@@ -1,0 +1,96 @@
+//! What the media worker notices.
+
+use std::time::Instant;
+
+use super::{Action, EndedBy, HANGUP_GRACE, Machine, State};
+use crate::call::cause::CauseCode;
+use crate::call::timeline::Topic;
+use crate::signaling::message::ServerMessage;
+use crate::worker::MediaEvent;
+
+impl Machine {
+    pub(super) fn handle_media(&mut self, now: Instant, event: MediaEvent) {
+        match event {
+            MediaEvent::Opened { rtp, rtcp } => self.opened(now, rtp, rtcp),
+            MediaEvent::Refused(error) => {
+                self.media_is_gone();
+                self.end(now, CauseCode::Overloaded.because(error), EndedBy::Gateway);
+            }
+            MediaEvent::PathSelected(address) => self.timeline.note(
+                now,
+                Topic::Media,
+                format!("ICE: the browser is at {address}"),
+            ),
+            MediaEvent::Connected { profile } => {
+                self.timeline
+                    .note(now, Topic::Media, format!("DTLS is up: {profile}"))
+            }
+            MediaEvent::FirstPacket(leg) => self.timeline.note(
+                now,
+                Topic::Media,
+                format!("first audio from the {}", side(leg)),
+            ),
+            MediaEvent::Dtmf(digit, duration) => {
+                self.timeline
+                    .note(now, Topic::Media, "the telephone pressed a key");
+                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+                self.actions.push_back(Action::Browser(ServerMessage::Dtmf {
+                    call: self.name.clone(),
+                    digit: digit.into(),
+                    duration_ms,
+                }));
+            }
+            MediaEvent::PeerFailed(failure) => self.end(
+                now,
+                CauseCode::MediaFailed.because(failure),
+                EndedBy::Gateway,
+            ),
+            MediaEvent::ConsentLost => self.end(
+                now,
+                CauseCode::BrowserGone.because("its consent to media ran out"),
+                EndedBy::Gateway,
+            ),
+            MediaEvent::PeerClosed => {
+                self.timeline
+                    .note(now, Topic::Media, "the browser closed its media");
+                self.gone_at.get_or_insert(now + HANGUP_GRACE);
+            }
+            MediaEvent::Silent(silence) => {
+                let text = format!("nothing from the telephone for {} s", silence.as_secs());
+                self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
+            }
+            MediaEvent::Panicked => {
+                self.media_is_gone();
+                self.end(
+                    now,
+                    CauseCode::Internal.because("in the media path"),
+                    EndedBy::Gateway,
+                );
+            }
+            MediaEvent::Closed(report) => {
+                self.story.media = Some(*report);
+                self.media_is_gone();
+            }
+        }
+        self.finish_if_both_ended(now);
+    }
+
+    /// The worker no longer has this call, so nothing more is asked of it.
+    pub(super) fn media_is_gone(&mut self) {
+        match &mut self.state {
+            State::Ending { media_pending, .. } => *media_pending = false,
+            _ => {
+                if let Some(leg) = self.browser.as_mut() {
+                    leg.agreed = None;
+                }
+            }
+        }
+    }
+}
+
+fn side(leg: media::Leg) -> &'static str {
+    match leg {
+        media::Leg::Browser => "browser",
+        media::Leg::Trunk => "telephone",
+    }
+}

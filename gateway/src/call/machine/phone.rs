@@ -1,0 +1,181 @@
+//! What the telephone's side does: the SIP leg's events.
+
+use std::time::Instant;
+
+use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
+
+use super::{Action, EndedBy, Machine, State};
+use crate::call::cause::{self, CauseCode};
+use crate::call::negotiation::codec_name;
+use crate::call::timeline::Topic;
+use crate::signaling::message::{Cause, ServerMessage};
+use crate::worker::{MediaCommand, TrunkMedia};
+
+impl Machine {
+    pub(super) fn handle_sip(&mut self, now: Instant, event: SipEvent) {
+        match event {
+            SipEvent::Progress { status, body, .. } => {
+                self.progress(now, status.code(), body.as_deref())
+            }
+            SipEvent::Answered { body, .. } => self.answered(now, body.as_deref()),
+            SipEvent::Failed { failure, .. } => {
+                let (cause, by) = cause_of_failure(&failure);
+                self.timeline.note(
+                    now,
+                    Topic::Sip,
+                    format!("the INVITE failed: {}", cause.text),
+                );
+                self.sip_failed(now, cause, by);
+            }
+            SipEvent::Ended { reason, by, .. } => {
+                self.timeline
+                    .note(now, Topic::Sip, format!("the dialog ended, {by:?}"));
+                let cause = match by {
+                    SipEndedBy::Timeout => CauseCode::Unreachable.cause(),
+                    SipEndedBy::Remote | SipEndedBy::Local => cause::from_bye(reason.as_ref()),
+                };
+                self.sip_failed(now, cause, EndedBy::Phone);
+            }
+            SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {
+            }
+        }
+        self.finish_if_both_ended(now);
+    }
+
+    pub(super) fn progress(&mut self, now: Instant, status: u16, body: Option<&[u8]>) {
+        self.timeline.note(
+            now,
+            Topic::Sip,
+            format!("{status}{}", if body.is_some() { " with SDP" } else { "" }),
+        );
+        let State::Calling(calling) = &mut self.state else {
+            return;
+        };
+        if status == 180 && !calling.ringing {
+            calling.ringing = true;
+            self.story.ringing.get_or_insert(now);
+            self.actions
+                .push_back(Action::Browser(ServerMessage::Ringing {
+                    call: self.name.clone(),
+                }));
+        }
+        let Some(body) = body else { return };
+        match calling.trunk.read_answer(body) {
+            Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
+                self.timeline.note(
+                    now,
+                    Topic::Sdp,
+                    format!(
+                        "early media: {} from {}",
+                        codec_name(agreed.codec),
+                        media.rtp
+                    ),
+                );
+                self.story.phone_codec = Some(codec_name(agreed.codec));
+                if calling.early.is_none() {
+                    self.actions
+                        .push_back(Action::Browser(ServerMessage::Early {
+                            call: self.name.clone(),
+                        }));
+                }
+                calling.early = Some(media.clone());
+                self.actions
+                    .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+            }
+            Ok(_) => {}
+            // An early answer that cannot be used is no fault yet: the final one counts.
+            Err(text) => self.timeline.note(
+                now,
+                Topic::Sdp,
+                format!("early media cannot be used: {text}"),
+            ),
+        }
+    }
+
+    pub(super) fn answered(&mut self, now: Instant, body: Option<&[u8]>) {
+        self.timeline.note(now, Topic::Sip, "answered");
+        let State::Calling(calling) = &mut self.state else {
+            return;
+        };
+        let media = match (body, calling.early.clone()) {
+            (Some(body), _) => calling.trunk.read_answer(body),
+            // The answer came in a reliable or repeated provisional response already.
+            (None, Some(early)) => return self.talk(now, early, true),
+            (None, None) => Err("the answer had no SDP".to_owned()),
+        };
+        match media {
+            Ok((agreed, media)) => {
+                self.timeline.note_sdp(
+                    now,
+                    "the telephone answers",
+                    &String::from_utf8_lossy(body.unwrap_or_default()),
+                    &[],
+                );
+                self.story.phone_codec = Some(codec_name(agreed.codec));
+                let joined = calling.early.as_ref() == Some(&media);
+                self.talk(now, media, joined);
+            }
+            Err(text) => {
+                self.story.answered = Some(now);
+                self.state = State::Talking { deadline: now };
+                self.end(
+                    now,
+                    CauseCode::NotAcceptable.because(text),
+                    EndedBy::Gateway,
+                );
+            }
+        }
+    }
+
+    pub(super) fn talk(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
+        self.story.answered = Some(now);
+        if !joined {
+            self.actions
+                .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+        }
+        self.actions
+            .push_back(Action::Media(MediaCommand::Answered(self.id)));
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Accepted {
+                call: self.name.clone(),
+            }));
+        self.state = State::Talking {
+            deadline: now + self.environment.max_duration,
+        };
+    }
+
+    /// The SIP leg is over, whoever ended it.
+    pub(super) fn sip_failed(&mut self, now: Instant, cause: Cause, by: EndedBy) {
+        match &mut self.state {
+            State::Ending { sip_pending, .. } => *sip_pending = false,
+            State::Ended => {}
+            _ => {
+                self.end(now, cause, by);
+                // What ending just asked of the SIP leg is moot.
+                self.actions
+                    .retain(|action| !matches!(action, Action::Cancel(_) | Action::Bye(_)));
+                if let State::Ending { sip_pending, .. } = &mut self.state {
+                    *sip_pending = false;
+                }
+            }
+        }
+        self.finish_if_both_ended(now);
+    }
+}
+
+fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
+    match failure {
+        Failure::Status {
+            status,
+            reason_header,
+            ..
+        } => (
+            cause::from_status(*status, reason_header.as_ref()),
+            EndedBy::Phone,
+        ),
+        Failure::NoAnswer => (CauseCode::NoAnswer.cause(), EndedBy::Gateway),
+        Failure::Timeout => (CauseCode::Unreachable.cause(), EndedBy::Gateway),
+        Failure::Transport(error) => (CauseCode::Unreachable.because(error), EndedBy::Gateway),
+        Failure::Cancelled => (CauseCode::Cancelled.cause(), EndedBy::Gateway),
+    }
+}

@@ -1,0 +1,274 @@
+//! Workers over real sockets: waits are for events, with deadlines.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Instant;
+
+use media::{Codec, Digit, RtpFormat, StreamStart};
+use peer::{Fingerprint, IceCredentials};
+use tokio::sync::mpsc::{self, Receiver};
+
+use super::*;
+use crate::call::CallId;
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Longer than anything here takes, on the slowest of machines.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn workers(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> Workers {
+    let settings = WorkerSettings {
+        workers: 1,
+        listen: vec![LOCALHOST],
+        port: 0,
+        external_addresses: Vec::new(),
+        rtp_address: LOCALHOST,
+        rtp_external: None,
+        rtp_ports,
+        port_rest: Duration::from_secs(30),
+        timeout,
+        consent_timeout: Duration::from_secs(30),
+        opus: codecs::opus::EncoderSettings::default(),
+        identity: Arc::new(Identity::generate().unwrap()),
+    };
+    Workers::start(&settings).unwrap()
+}
+
+/// A call on a worker and the telephone it talks to.
+struct Call {
+    id: CallId,
+    worker: WorkerHandle,
+    events: Receiver<MediaEvent>,
+    phone: UdpSocket,
+    rtp: SocketAddr,
+    sequence: u16,
+}
+
+fn start(ssrc: u32) -> StreamStart {
+    StreamStart {
+        ssrc,
+        sequence: 1,
+        timestamp: 1,
+    }
+}
+
+fn open(worker: &WorkerHandle, id: u64) -> Receiver<MediaEvent> {
+    let open = OpenCall {
+        call: CallId(id),
+        local: IceCredentials::from_random(&[id as u8; 32]),
+        remote: IceCredentials::from_random(&[id as u8 + 100; 32]),
+        fingerprint: Fingerprint([0; 32]),
+        browser: RtpFormat::usual(Codec::Opus),
+        browser_start: start(1),
+        trunk_start: start(2),
+        cname: "test".into(),
+        seed: id,
+        ntp_start: 0,
+    };
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    worker
+        .send(MediaCommand::Open(Box::new(open), sender))
+        .unwrap();
+    events
+}
+
+fn next(events: &mut Receiver<MediaEvent>) -> MediaEvent {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match events.try_recv() {
+            Ok(event) => return event,
+            Err(mpsc::error::TryRecvError::Empty) if Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            Err(error) => panic!("no event: {error}"),
+        }
+    }
+}
+
+impl Call {
+    fn open(worker: &WorkerHandle, id: u64) -> Self {
+        let mut events = open(worker, id);
+        let MediaEvent::Opened { rtp, .. } = next(&mut events) else {
+            panic!("not opened")
+        };
+        let phone = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+        phone.set_read_timeout(Some(PATIENCE)).unwrap();
+        let media = TrunkMedia {
+            format: RtpFormat::usual(Codec::Pcmu),
+            rtp: phone.local_addr().unwrap(),
+            rtcp: None,
+            send: true,
+            behind_nat: false,
+        };
+        worker
+            .send(MediaCommand::Bridge(CallId(id), media))
+            .unwrap();
+        let worker = worker.clone();
+        Self {
+            id: CallId(id),
+            worker,
+            events,
+            phone,
+            rtp,
+            sequence: 0,
+        }
+    }
+
+    fn send(&self, command: MediaCommand) {
+        self.worker.send(command).unwrap();
+    }
+
+    /// The telephone sends 20 ms of PCMU.
+    fn speak(&mut self) {
+        self.sequence += 1;
+        let mut packet = vec![0x80, 0];
+        packet.extend(self.sequence.to_be_bytes());
+        packet.extend((u32::from(self.sequence) * 160).to_be_bytes());
+        packet.extend(7_u32.to_be_bytes());
+        packet.extend([0xff; 160]);
+        self.phone.send_to(&packet, self.rtp).unwrap();
+    }
+
+    /// The gateway sends a digit, and the telephone waits for its first packet.
+    fn hears_a_digit(&self) {
+        let digit = Digit::try_from('5').unwrap();
+        self.send(MediaCommand::Dtmf(
+            self.id,
+            digit,
+            Duration::from_millis(100),
+        ));
+        let mut packet = [0; 1500];
+        loop {
+            let (len, from) = self.phone.recv_from(&mut packet).unwrap();
+            assert_eq!(from, self.rtp);
+            if packet[1] & 0x7f == 101 {
+                assert_eq!((len, packet[12]), (16, 5));
+                return;
+            }
+        }
+    }
+
+    fn closes(&mut self) -> MediaReport {
+        self.send(MediaCommand::Close(self.id));
+        loop {
+            match next(&mut self.events) {
+                MediaEvent::Closed(report) => return *report,
+                MediaEvent::FirstPacket(_) => {}
+                other => panic!("not closed: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_one_call_ends_that_call_and_leaves_the_others_untouched() {
+    let workers = workers(21000..=21099, PATIENCE);
+    let worker = workers.least_loaded();
+    let mut doomed = Call::open(&worker, 1);
+    let mut other = Call::open(&worker, 2);
+    (0..20).for_each(|_| other.speak());
+    doomed.send(MediaCommand::Sabotage(doomed.id));
+    doomed.speak();
+    (0..20).for_each(|_| other.speak());
+    loop {
+        match next(&mut doomed.events) {
+            MediaEvent::Panicked => break,
+            MediaEvent::FirstPacket(_) => {}
+            event => panic!("not ended: {event:?}"),
+        }
+    }
+    (0..20).for_each(|_| other.speak());
+    other.hears_a_digit();
+    let report = other.closes();
+    assert_eq!((report.phone.packets_in, report.phone.lost), (60, 0));
+    // The worker goes on to take new calls.
+    Call::open(&worker, 3).hears_a_digit();
+    workers.stop();
+}
+
+#[test]
+fn a_call_without_a_free_port_is_refused_and_the_port_of_an_ended_call_rests() {
+    let workers = workers(21100..=21101, PATIENCE);
+    let worker = workers.least_loaded();
+    let mut only = Call::open(&worker, 1);
+    let refused = |id| {
+        matches!(
+            next(&mut open(&worker, id)),
+            MediaEvent::Refused(OpenError::NoPort(_))
+        )
+    };
+    assert!(refused(2));
+    only.closes();
+    assert!(refused(3), "the port rests");
+    workers.stop();
+}
+
+#[test]
+fn a_stranger_on_the_phones_port_is_not_heard() {
+    let workers = workers(21200..=21299, PATIENCE);
+    let worker = workers.least_loaded();
+    let mut call = Call::open(&worker, 1);
+    call.speak();
+    let stranger = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+    let phone = std::mem::replace(&mut call.phone, stranger);
+    (0..10).for_each(|_| call.speak());
+    call.phone = phone;
+    call.speak();
+    call.hears_a_digit();
+    let report = call.closes();
+    assert_eq!((report.phone.packets_in, report.phone.bad), (2, 10));
+    workers.stop();
+}
+
+#[test]
+fn a_phone_that_falls_silent_after_the_answer_is_reported_once() {
+    let workers = workers(21300..=21399, Duration::from_millis(300));
+    let worker = workers.least_loaded();
+    let mut call = Call::open(&worker, 1);
+    call.send(MediaCommand::Answered(call.id));
+    call.speak();
+    assert!(matches!(
+        next(&mut call.events),
+        MediaEvent::FirstPacket(media::Leg::Trunk)
+    ));
+    assert!(
+        matches!(next(&mut call.events), MediaEvent::Silent(silence) if silence == Duration::from_millis(300))
+    );
+    call.closes();
+    workers.stop();
+}
+
+#[test]
+fn a_call_that_nobody_owns_any_more_is_closed() {
+    let workers = workers(21400..=21499, Duration::from_millis(100));
+    let worker = workers.least_loaded();
+    let mut call = Call::open(&worker, 1);
+    call.send(MediaCommand::Answered(call.id));
+    call.events.close();
+    let deadline = Instant::now() + PATIENCE;
+    while worker.calls.load(Ordering::Relaxed) > 0 {
+        assert!(Instant::now() < deadline, "the call is still there");
+        std::thread::yield_now();
+    }
+    workers.stop();
+}
+
+#[test]
+fn every_worker_gets_its_own_even_ports() {
+    let share = |index| share_of_ports(&(20_001..=20_020), 3, index);
+    assert_eq!(
+        [share(0), share(1), share(2)],
+        [(20_002, 3), (20_008, 3), (20_014, 3)]
+    );
+    assert_eq!(share_of_ports(&(65_534..=65_535), 1, 0), (65_534, 1));
+}
+
+#[test]
+fn behind_nat_browsers_are_told_the_external_address() {
+    let local: SocketAddr = "10.0.0.1:7000".parse().unwrap();
+    let external = "203.0.113.5".parse().unwrap();
+    assert_eq!(
+        *candidates(&[local], &[external]),
+        ["203.0.113.5:7000".parse().unwrap()]
+    );
+    assert_eq!(*candidates(&[local], &[]), [local]);
+}
