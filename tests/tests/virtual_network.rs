@@ -5,9 +5,11 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchhook_tests::net::call::{Outcome, Sabotage, play};
+use switchhook_tests::net::media::{self, Heard};
 use switchhook_tests::net::plan::Course;
 
 const LOSS: f64 = 0.3;
+const SEEDS_OF_MEDIA: u64 = 300;
 
 /// The calls of these seeds, on every core.
 fn play_all(seeds: u64, sabotage: Option<Sabotage>) -> Vec<Result<Outcome, String>> {
@@ -81,5 +83,52 @@ fn the_check_notices_byes_that_are_lost() {
             .filter(Result::is_err)
             .count();
         assert!(wrong > 10, "{sabotage:?}: {wrong} of 200 were noticed");
+    }
+}
+
+#[test]
+fn media_stays_continuous_and_digits_come_once_over_networks_that_lose_repeat_and_reorder() {
+    let mut wrong = Vec::new();
+    for seed in 0..SEEDS_OF_MEDIA {
+        let (legs, _) = media::play(seed, 0.15);
+        for heard in &legs {
+            if let Err(what) = media::check(heard) {
+                wrong.push(format!("seed {seed}, towards {:?}: {what}", heard.leg));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn the_check_notices_media_that_jumps_bursts_or_repeats_itself() {
+    let spoilt: [fn(&mut Heard); 7] = [
+        |heard| heard.packets[50].ssrc ^= 1,
+        |heard| drop(heard.packets.remove(50)),
+        |heard| heard.packets.swap(20, 21),
+        |heard| {
+            heard.packets[100..]
+                .iter_mut()
+                .for_each(|packet| packet.timestamp = packet.timestamp.wrapping_add(48_000));
+        },
+        |heard| {
+            let at = heard.packets[10].at;
+            heard.packets[5..10]
+                .iter_mut()
+                .for_each(|packet| packet.at = at);
+        },
+        |heard| heard.keys.push('#'),
+        |heard| heard.reported.truncate(1),
+    ];
+    for (number, spoil) in spoilt.into_iter().enumerate() {
+        let ([mut heard, _], _) = media::play(1, 0.05);
+        assert_eq!(media::check(&heard), Ok(()));
+        spoil(&mut heard);
+        assert!(media::check(&heard).is_err(), "{number}");
     }
 }
