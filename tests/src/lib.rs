@@ -1,4 +1,14 @@
 //! What the tests share.
 
+pub mod aiortc;
+pub mod baresip;
+pub mod browser;
+pub mod capture;
+pub mod gateway;
 pub mod net;
 pub mod offer;
+pub mod record;
+pub mod rtp;
+pub mod scene;
+pub mod sipp;
+pub mod sound;

@@ -1,0 +1,98 @@
+//! baresip, a softphone of other people's making: answers by itself, plays a tone, records.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::scene::{
+    Scene, free_port, is_bound, port_range, terminate, tool, wait_for_exit, wait_until,
+};
+use crate::sound::{read_wav, sine, write_wav};
+
+/// Debian's baresip-core.
+const MODULES: &str = "/usr/lib/baresip/modules";
+
+/// A running baresip that answers calls to `phone`.
+#[derive(Debug)]
+pub struct Baresip {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Baresip {
+    /// One whose microphone hears a sine of this frequency at -15 dBFS.
+    #[track_caller]
+    pub fn start(scene: &Scene, hz: f64) -> Self {
+        let folder = scene.file("baresip");
+        std::fs::create_dir_all(&folder).expect("its folder can be made");
+        let (port, rtp) = (free_port(), port_range(20));
+        let microphone = folder.join("microphone.wav");
+        write_wav(&microphone, &sine(hz, 0.25, 8000, 60), 8000);
+        // No player: what it hears is dumped by the filter, which gets every decoded frame.
+        let config = format!(
+            "poll_method epoll\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\nrtp_ports {rtp}-{}\n\
+             module_path {MODULES}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_app account.so\n\
+             audio_source aufile,{}\nsnd_path {}\n",
+            rtp + 19,
+            microphone.display(),
+            folder.display()
+        );
+        std::fs::write(folder.join("config"), config).expect("its settings can be written");
+        std::fs::write(
+            folder.join("accounts"),
+            "<sip:phone@127.0.0.1>;regint=0;answermode=auto\n",
+        )
+        .expect("its account can be written");
+        std::fs::write(folder.join("contacts"), "").expect("its contacts can be written");
+        let out = File::create(scene.file("baresip.log")).expect("its log can be made");
+        let also = out.try_clone().expect("its log can be shared");
+        let mut command = tool("baresip", "baresip-core");
+        command
+            .arg("-f")
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(also);
+        let child = command.spawn().expect("baresip can be started");
+        let phone = Self {
+            child,
+            port,
+            folder,
+        };
+        wait_until("baresip at its port", Duration::from_secs(10), || {
+            is_bound("udp", port).then_some(())
+        });
+        phone
+    }
+
+    /// The trunk setting, as TOML, that leads to it.
+    pub fn trunk(&self) -> String {
+        format!("\"sip:127.0.0.1:{}\"", self.port)
+    }
+
+    /// Ends it, and gives what it heard, at 8 kHz.
+    pub fn heard(&mut self) -> Vec<i16> {
+        terminate(&self.child);
+        let _ = wait_for_exit(&mut self.child, Duration::from_secs(5));
+        let files = std::fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let decoded = |path: &PathBuf| path.to_string_lossy().ends_with("-dec.wav");
+        files
+            .filter(decoded)
+            .max()
+            .map(|path| read_wav(&path))
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Baresip {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

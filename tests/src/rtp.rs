@@ -1,0 +1,230 @@
+//! The RTP side of a telephone whose SIP side is a SIPp scenario: hears, counts, speaks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use codecs::g711::{self, Law};
+use codecs::tone::Sine;
+
+use crate::scene::lock;
+
+const PCMU: u8 = 0;
+const PCMA: u8 = 8;
+/// The payload type of telephone-events in the scenarios' SDP.
+const TELEPHONE_EVENT: u8 = 101;
+const PTIME: Duration = Duration::from_millis(20);
+const SAMPLES: usize = 160;
+
+/// What a telephone got by RTP.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// The audio, decoded.
+    pub audio: Vec<i16>,
+    /// Payload type of the last audio packet.
+    pub payload_type: Option<u8>,
+    /// Telephone-events by their RTP timestamp: the key, the longest duration told, whether its end came.
+    pub events: BTreeMap<u32, (char, u16, bool)>,
+}
+
+impl Received {
+    /// The keys that were pressed, by the distinct events.
+    pub fn digits(&self) -> String {
+        self.events.values().map(|(key, ..)| *key).collect()
+    }
+}
+
+/// See the module's documentation. It speaks as soon as it has been spoken to.
+#[derive(Debug)]
+pub struct RtpPhone {
+    port: u16,
+    received: Arc<Mutex<Received>>,
+    keys: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RtpPhone {
+    /// One that plays a tone of this frequency, 10 dB under the loudest, as PCMU.
+    ///
+    /// # Panics
+    /// There is no free port.
+    pub fn start(hz: f64) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(2)))
+            .expect("a time-out can be set");
+        let port = socket.local_addr().expect("a bound socket").port();
+        let received = Arc::new(Mutex::new(Received::default()));
+        let keys = Arc::new(Mutex::new(VecDeque::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let line = Line {
+            socket,
+            received: Arc::clone(&received),
+            keys: Arc::clone(&keys),
+            tone: Sine::new(hz, -10.0),
+            peer: None,
+            sequence: 7000,
+            timestamp: 90_000,
+        };
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || line.run(&stopped));
+        Self {
+            port,
+            received,
+            keys,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Where it hears.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it has got so far.
+    pub fn received(&self) -> Received {
+        lock(&self.received).clone()
+    }
+
+    /// Forgets what it has got.
+    pub fn forget(&self) {
+        *lock(&self.received) = Received::default();
+    }
+
+    /// Presses a key for 100 ms, RFC 4733 §2.5: five updates and an end told three times.
+    pub fn press(&self, digit: char) {
+        let event =
+            u8::try_from("0123456789*#ABCD".find(digit).expect("a key")).expect("sixteen keys");
+        let durations = [
+            (160u16, false),
+            (320, false),
+            (480, false),
+            (640, false),
+            (800, false),
+            (800, true),
+            (800, true),
+            (800, true),
+        ];
+        let packets = durations.map(|(duration, end)| {
+            let [high, low] = duration.to_be_bytes();
+            vec![event, if end { 0x8a } else { 0x0a }, high, low]
+        });
+        lock(&self.keys).extend(packets);
+    }
+}
+
+impl Drop for RtpPhone {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Line {
+    socket: UdpSocket,
+    received: Arc<Mutex<Received>>,
+    keys: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    tone: Sine,
+    peer: Option<SocketAddr>,
+    sequence: u16,
+    timestamp: u32,
+}
+
+impl Line {
+    fn run(mut self, stop: &AtomicBool) {
+        let mut packet = [0; 2048];
+        let mut due = Instant::now();
+        let mut pressed_at = None;
+        while !stop.load(Ordering::Relaxed) {
+            if let Ok((len, from)) = self.socket.recv_from(&mut packet) {
+                self.hear(&packet[..len], from);
+            }
+            let Some(peer) = self.peer else {
+                due = Instant::now();
+                continue;
+            };
+            while due <= Instant::now() {
+                due += PTIME;
+                let key = lock(&self.keys).pop_front();
+                let packet = match key {
+                    Some(key) => {
+                        let first = pressed_at.is_none();
+                        let start = *pressed_at.get_or_insert(self.timestamp);
+                        self.packet(TELEPHONE_EVENT, first, start, &key)
+                    }
+                    None => {
+                        pressed_at = None;
+                        let mut pcm = [0; SAMPLES];
+                        self.tone.fill(&mut pcm);
+                        let mut payload = [0; SAMPLES];
+                        g711::encode_into(Law::Mu, &pcm, &mut payload);
+                        self.packet(PCMU, false, self.timestamp, &payload)
+                    }
+                };
+                let _ = self.socket.send_to(&packet, peer);
+                self.timestamp = self.timestamp.wrapping_add(160);
+            }
+        }
+    }
+
+    fn packet(
+        &mut self,
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> Vec<u8> {
+        let mut packet = vec![0x80, payload_type | if marker { 0x80 } else { 0 }];
+        packet.extend(self.sequence.to_be_bytes());
+        packet.extend(timestamp.to_be_bytes());
+        packet.extend(0x5349_5050u32.to_be_bytes());
+        packet.extend(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        packet
+    }
+
+    fn hear(&mut self, packet: &[u8], from: SocketAddr) {
+        let (Some(header), Some(payload)) = (packet.first_chunk::<12>(), packet.get(12..)) else {
+            return;
+        };
+        if header[0] != 0x80 {
+            return;
+        }
+        self.peer.get_or_insert(from);
+        let timestamp = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let mut received = lock(&self.received);
+        match header[1] & 0x7f {
+            payload_type @ (PCMU | PCMA) => {
+                let law = if payload_type == PCMU {
+                    Law::Mu
+                } else {
+                    Law::A
+                };
+                received.payload_type = Some(payload_type);
+                received
+                    .audio
+                    .extend(payload.iter().map(|byte| g711::decode(law, *byte)));
+            }
+            TELEPHONE_EVENT => {
+                let Some([event, flags, high, low]) = payload.first_chunk::<4>() else {
+                    return;
+                };
+                let key = "0123456789*#ABCD"
+                    .chars()
+                    .nth(usize::from(*event))
+                    .unwrap_or('?');
+                let entry = received.events.entry(timestamp).or_insert((key, 0, false));
+                entry.1 = entry.1.max(u16::from_be_bytes([*high, *low]));
+                entry.2 |= flags & 0x80 != 0;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! SIPp as the telephone behind the trunk: its built-in scenarios, and ours in `tests/sipp/`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::rtp::RtpPhone;
+use crate::scene::{Scene, free_port, is_bound, terminate, tool, wait_for_exit, wait_until};
+
+/// A running SIPp, for one call.
+#[derive(Debug)]
+pub struct Sipp {
+    child: Child,
+    port: u16,
+    messages: PathBuf,
+    errors: PathBuf,
+}
+
+impl Sipp {
+    /// Its `uas` scenario: answers, and returns the RTP that it gets when `echo`.
+    #[track_caller]
+    pub fn uas(scene: &Scene, echo: bool) -> Self {
+        let media = free_port().to_string();
+        let mut options = vec!["-sn", "uas", "-mp", &media];
+        if echo {
+            options.push("-rtp_echo");
+        }
+        Self::start(scene, "udp", &options)
+    }
+
+    /// A scenario of `tests/sipp/`; its SDP names the RTP port of `rtp`.
+    #[track_caller]
+    pub fn scenario(scene: &Scene, name: &str, rtp: &RtpPhone) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("sipp")
+            .join(format!("{name}.xml"));
+        let file = file.to_string_lossy();
+        Self::start(
+            scene,
+            "udp",
+            &["-sf", &file, "-key", "rtp_port", &rtp.port().to_string()],
+        )
+    }
+
+    /// Its `uas` scenario by TCP alone.
+    #[track_caller]
+    pub fn uas_by_tcp(scene: &Scene) -> Self {
+        Self::start(
+            scene,
+            "tcp",
+            &[
+                "-sn",
+                "uas",
+                "-rtp_echo",
+                "-mp",
+                &free_port().to_string(),
+                "-t",
+                "t1",
+            ],
+        )
+    }
+
+    #[track_caller]
+    fn start(scene: &Scene, protocol: &str, options: &[&str]) -> Self {
+        let port = free_port();
+        let (messages, errors) = (
+            scene.file("sipp-messages.log"),
+            scene.file("sipp-errors.log"),
+        );
+        let mut command = tool("sipp", "sip-tester");
+        command.args(options).args([
+            "-i",
+            "127.0.0.1",
+            "-mi",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+        ]);
+        command
+            .args([
+                "-m",
+                "1",
+                "-nostdin",
+                "-timeout",
+                "120s",
+                "-timeout_error",
+                "-trace_msg",
+                "-message_file",
+            ])
+            .arg(&messages);
+        command
+            .args(["-trace_err", "-error_file"])
+            .arg(&errors)
+            .env("TERM", "dumb");
+        let out = File::create(scene.file("sipp-screen.log")).expect("SIPp's log can be made");
+        let also = out.try_clone().expect("SIPp's log can be shared");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(also)
+            .spawn()
+            .expect("SIPp can be started");
+        let mut sipp = Self {
+            child,
+            port,
+            messages,
+            errors,
+        };
+        wait_until("SIPp at its port", Duration::from_secs(10), || {
+            let status = sipp.child.try_wait().ok().flatten();
+            assert!(
+                status.is_none(),
+                "SIPp ended with {status:?}; see {}",
+                scene.file("sipp-screen.log").display()
+            );
+            is_bound(protocol, port).then_some(())
+        });
+        sipp
+    }
+
+    /// The trunk setting, as TOML, that leads to it.
+    pub fn trunk(&self) -> String {
+        format!("\"sip:127.0.0.1:{}\"", self.port)
+    }
+
+    /// The same, by TCP.
+    pub fn trunk_by_tcp(&self) -> String {
+        format!("\"sip:127.0.0.1:{};transport=tcp\"", self.port)
+    }
+
+    /// Asserts that the call went as its scenario has it, to its end, within `patience`.
+    #[track_caller]
+    pub fn assert_done(&mut self, patience: Duration) {
+        let status = wait_for_exit(&mut self.child, patience);
+        let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "SIPp: {status:?} within {patience:?}\n{errors}\n{}",
+            self.messages()
+        );
+    }
+
+    /// Every SIP message, as SIPp's log has it.
+    pub fn messages(&self) -> String {
+        std::fs::read_to_string(&self.messages).unwrap_or_default()
+    }
+}
+
+impl Drop for Sipp {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            terminate(&self.child);
+            let _ = wait_for_exit(&mut self.child, Duration::from_secs(3));
+        }
+    }
+}
