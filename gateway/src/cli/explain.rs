@@ -41,9 +41,12 @@ pub(super) enum Side {
     Browser,
 }
 
+/// Makes a line of a file's name and content.
+type Explainer = dyn Fn(&str, &[u8]) -> String;
+
 /// Explains every file that can be read.
 pub(super) fn explain(what: &Explain) -> ExitCode {
-    let (files, explain): (_, &dyn Fn(&str, &[u8]) -> String) = match what {
+    let (files, explain): (_, &Explainer) = match what {
         Explain::Sip { files } => (files, &explain::sip),
         Explain::Sdp {
             to: Side::Sip,

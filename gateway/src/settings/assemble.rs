@@ -320,7 +320,9 @@ fn read_lab(reader: &mut Reader, sip: &Sip) -> Lab {
         address if address.is_unspecified() => LOOPBACK,
         address => address,
     };
-    let listen = listen.unwrap_or_else(|| SocketAddr::new(address, LAB_PORT));
+    // Who lets the system choose one port does not want the other fixed.
+    let port = if sip.listen.port() == 0 { 0 } else { LAB_PORT };
+    let listen = listen.unwrap_or_else(|| SocketAddr::new(address, port));
     Lab {
         listen: enabled.then_some(listen),
     }

@@ -270,6 +270,12 @@ fn sip_listens_on_the_address_that_reaches_the_trunk() {
 }
 
 #[test]
+fn the_lab_takes_any_port_when_sip_does() {
+    let settings = load_file("[sip]\nlisten = \"127.0.0.1:0\"").expect("no mistakes");
+    assert_eq!(settings.lab.listen, Some("127.0.0.1:0".parse().unwrap()));
+}
+
+#[test]
 fn an_empty_trunk_on_the_command_line_takes_the_files_trunk_away() {
     let overrides = Overrides {
         trunk: Some(String::new()),
