@@ -18,7 +18,8 @@ pub const MAX_SDP: usize = 64 * 1024;
 /// It is unique within one signalling session while the call lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-pub struct CallName(#[schemars(regex(pattern = r"^[A-Za-z0-9_-]{1,64}$"))] String);
+#[schemars(extend("pattern" = "^[A-Za-z0-9_-]{1,64}$"))]
+pub struct CallName(String);
 
 impl CallName {
     /// The name as text.

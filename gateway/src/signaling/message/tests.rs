@@ -164,6 +164,8 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
         r#"{"type":"call","call":"c1","to":"echo"}"#,
         r#"{"type":"dtmf","call":"c1","digits":"x"}"#,
         r#"{"type":"fly"}"#,
+        r#"{"type":"hangup","call":"c1","extra":1}"#,
+        r#"{"type":"hangup","call":"not a name"}"#,
     ] {
         assert!(
             !validator.is_valid(&serde_json::from_str(refused).unwrap()),
