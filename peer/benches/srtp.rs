@@ -16,8 +16,8 @@ use peer::{
     PeerConfig,
 };
 
-#[allow(dead_code)]
-#[path = "../src/peer/tests/browser.rs"]
+#[allow(dead_code, unreachable_pub)]
+#[path = "../src/testing.rs"]
 mod browser;
 
 const PROFILES: [Profile; 3] = [

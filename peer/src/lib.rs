@@ -19,6 +19,8 @@ mod identity;
 mod path;
 mod peer;
 pub mod srtp;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use ice::{IceCredentials, InvalidCredentials};
 pub use identity::{Fingerprint, Identity, IdentityError, InvalidFingerprint};

@@ -1,4 +1,3 @@
-pub(crate) mod browser;
 mod handshake;
 mod network;
 mod paths;
@@ -7,6 +6,7 @@ use browser::Answer;
 use network::{Network, address};
 
 use super::*;
+use crate::testing as browser;
 
 /// A plain RTP packet of 20 ms.
 fn rtp(sequence: u16) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! A browser for tests and benchmarks: a scripted full-ICE client, a DTLS client and SRTP.
+//! A browser for tests, benchmarks and load: a scripted full-ICE client, a DTLS client and SRTP, sans-IO. Behind the
+//! feature `testing`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +16,15 @@ use stun_types::message::{
 
 /// What a check carries besides USERNAME, MESSAGE-INTEGRITY and FINGERPRINT.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Check {
-    pub(crate) priority: u32,
-    pub(crate) use_candidate: bool,
-    pub(crate) controlled: bool,
+pub struct Check {
+    /// PRIORITY.
+    pub priority: u32,
+    /// Whether it nominates.
+    pub use_candidate: bool,
+    /// Whether it claims the role of the controlled agent, as no browser may to an ICE-lite one.
+    pub controlled: bool,
     /// An attribute that nobody understands, which must be (below 0x8000) or need not be.
-    pub(crate) extra: Option<u16>,
+    pub extra: Option<u16>,
 }
 
 impl Default for Check {
@@ -36,32 +40,43 @@ impl Default for Check {
 
 /// The answer to a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
+    /// It went well; where the check came from, as the gateway saw it.
     Success(SocketAddr),
+    /// It was refused with this code.
     Error(u16),
 }
 
-pub(crate) struct Browser {
-    pub(crate) credentials: IceCredentials,
-    pub(crate) gateway: IceCredentials,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) gateway_certificate: Option<Fingerprint>,
+/// The browser.
+pub struct Browser {
+    /// Its ICE credentials.
+    pub credentials: IceCredentials,
+    /// The gateway's.
+    pub gateway: IceCredentials,
+    /// Its certificate's fingerprint, for its offer.
+    pub fingerprint: Fingerprint,
+    /// The fingerprint of the certificate that the gateway showed.
+    pub gateway_certificate: Option<Fingerprint>,
     dtls: Dtls,
-    pub(crate) timeout: Option<Instant>,
-    pub(crate) keys: Option<(Context, Context, Profile)>,
-    pub(crate) connected: bool,
-    pub(crate) failed: Option<String>,
+    /// When [`Browser::handle_timeout`] is due.
+    pub timeout: Option<Instant>,
+    /// What it sends with and what it receives with, once DTLS is up.
+    pub keys: Option<(Context, Context, Profile)>,
+    /// DTLS is up.
+    pub connected: bool,
+    /// Why DTLS failed.
+    pub failed: Option<String>,
     transaction: u128,
     scratch: Vec<u8>,
 }
 
 /// A certificate costs a key pair: tests make few.
-pub(crate) fn certificate() -> DtlsCertificate {
+pub fn certificate() -> DtlsCertificate {
     dimpl::certificate::generate_self_signed_certificate().unwrap()
 }
 
 /// What a browser's DTLS is set to: it retransmits from 50 ms on.
-pub(crate) fn config(seed: u64) -> Arc<dimpl::Config> {
+pub fn config(seed: u64) -> Arc<dimpl::Config> {
     let config = dimpl::Config::builder()
         .flight_start_rto(Duration::from_millis(50))
         .flight_retries(64)
@@ -71,7 +86,8 @@ pub(crate) fn config(seed: u64) -> Arc<dimpl::Config> {
 }
 
 impl Browser {
-    pub(crate) fn new(
+    /// A browser that knows the gateway's ICE credentials. It does nothing yet.
+    pub fn new(
         now: Instant,
         config: Arc<dimpl::Config>,
         certificate: DtlsCertificate,
@@ -97,13 +113,13 @@ impl Browser {
     }
 
     /// Starts over with a ClientHello for DTLS 1.3 and 1.2.
-    pub(crate) fn offer_dtls_1_3(&mut self, now: Instant, certificate: DtlsCertificate) {
+    pub fn offer_dtls_1_3(&mut self, now: Instant, certificate: DtlsCertificate) {
         self.dtls = Dtls::new_auto(config(1), certificate, now);
         self.dtls.set_active(true);
     }
 
     /// A Binding request as RFC 8445 §7.2.2 has it.
-    pub(crate) fn check(&mut self, check: Check) -> Vec<u8> {
+    pub fn check(&mut self, check: Check) -> Vec<u8> {
         self.transaction += 1;
         let kind = MessageType::from_class_method(MessageClass::Request, BINDING);
         let id = self.transaction.into();
@@ -134,7 +150,7 @@ impl Browser {
     }
 
     /// Reads the answer to a check and holds it to its integrity.
-    pub(crate) fn read_answer(&self, packet: &[u8]) -> Answer {
+    pub fn read_answer(&self, packet: &[u8]) -> Answer {
         let message = Message::from_bytes(packet).unwrap();
         let key = ShortTermCredentials::new(self.gateway.pwd.clone()).make_key();
         message.validate_integrity_with_key(&key).unwrap();
@@ -147,12 +163,13 @@ impl Browser {
     }
 
     /// Begins the DTLS handshake, or does what is due in it; returns what it sends.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let result = self.dtls.handle_timeout(now);
         self.after(result)
     }
 
-    pub(crate) fn handle_dtls(&mut self, now: Instant, packet: &[u8]) -> Vec<Vec<u8>> {
+    /// Takes a DTLS packet; returns what it sends.
+    pub fn handle_dtls(&mut self, now: Instant, packet: &[u8]) -> Vec<Vec<u8>> {
         let result = self
             .dtls
             .handle_timeout(now)
@@ -160,7 +177,8 @@ impl Browser {
         self.after(result)
     }
 
-    pub(crate) fn close(&mut self) -> Vec<Vec<u8>> {
+    /// Sends close_notify.
+    pub fn close(&mut self) -> Vec<Vec<u8>> {
         let result = self.dtls.close();
         self.after(result)
     }
