@@ -1,6 +1,7 @@
 //! The gateway as a whole: binds everything, says what it bound, and ends it in order.
 
 use std::future::Future;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::Routes;
 use crate::lab;
-use crate::settings::Settings;
+use crate::settings::{RecordDestination, Settings};
 use crate::signaling::http::{Sessions, Signaling, serve};
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
@@ -194,48 +195,58 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
 }
 
 impl Bound {
-    /// Prints where everything is, and the one URL to open.
-    #[expect(
-        clippy::print_stdout,
-        reason = "this is what the program tells the person who started it"
-    )]
+    /// Where everything is, and the one URL to open: for standard output, unless records go there.
     fn announce(&self, settings: &Settings) {
-        let list = |addresses: &[SocketAddr]| {
-            addresses
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
+        let lines = self.lines(settings).join("\n") + "\n";
+        let written = match settings.records.destination {
+            Some(RecordDestination::Stdout) => std::io::stderr().write_all(lines.as_bytes()),
+            _ => std::io::stdout().write_all(lines.as_bytes()),
         };
-        println!(
-            "browsers' media  UDP {} ({} workers)",
-            list(&self.browsers),
-            settings.media.workers
-        );
-        println!(
-            "telephones' SIP  UDP and TCP {}, RTP ports {}-{}",
-            self.sip,
-            settings.media.rtp_ports.start(),
-            settings.media.rtp_ports.end()
-        );
-        match &settings.trunk {
-            Some(trunk) => println!("trunk            {}", trunk.uri),
-            None => println!(
-                "trunk            none: only the lab numbers can be called (--trunk sip:HOST sets one)"
-            ),
+        if let Err(error) = written {
+            tracing::warn!(%error, "the start-up lines could not be written");
         }
-        match self.lab {
-            Some(lab) => println!(
-                "lab phone        {lab}: {}",
-                lab::NUMBERS
-                    .iter()
-                    .map(|(number, _)| *number)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+    }
+
+    fn lines(&self, settings: &Settings) -> Vec<String> {
+        let browsers: Vec<_> = self.browsers.iter().map(ToString::to_string).collect();
+        let ports = &settings.media.rtp_ports;
+        let trunk = match &settings.trunk {
+            Some(trunk) => trunk.uri.to_string(),
+            None => "none: only the lab numbers can be called (--trunk sip:HOST sets one)".into(),
+        };
+        let lab = match self.lab {
+            Some(lab) => {
+                let numbers: Vec<_> = lab::NUMBERS.iter().map(|(number, _)| *number).collect();
+                format!("{lab}: {}", numbers.join(", "))
+            }
+            None => "off".into(),
+        };
+        vec![
+            format!(
+                "browsers' media  UDP {} ({} workers)",
+                browsers.join(", "),
+                settings.media.workers
             ),
-            None => println!("lab phone        off"),
+            format!(
+                "telephones' SIP  UDP and TCP {}, RTP ports {}-{}",
+                self.sip,
+                ports.start(),
+                ports.end()
+            ),
+            format!("trunk            {trunk}"),
+            format!("lab phone        {lab}"),
+            format!("Switchhook is ready: open {}", self.url()),
+        ]
+    }
+
+    /// The page, as a browser on this machine reaches it.
+    fn url(&self) -> String {
+        let (ip, port) = (self.http.ip(), self.http.port());
+        if ip.is_unspecified() {
+            format!("http://localhost:{port}/")
+        } else {
+            format!("http://{}/", self.http)
         }
-        println!("Switchhook is ready: open http://{}/", self.http);
     }
 }
 

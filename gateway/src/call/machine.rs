@@ -33,9 +33,7 @@ use super::negotiation::codec_name;
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
-use crate::signaling::message::{
-    CallName, Cause, ClientMessage, ServerMessage,
-};
+use crate::signaling::message::{CallName, Cause, ClientMessage, ServerMessage};
 use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
 /// How long a worker may take to open a call's media.
@@ -332,6 +330,8 @@ impl Machine {
                 );
             }
         };
+        self.timeline
+            .note_reading(now, "the browser's offer is understood", &offer.notes);
         let mut leg = BrowserLeg::new(offer, &mut self.rng);
         // The answer's text waits until the worker listens; what it agrees to is known now.
         let answer = match leg.answer(&self.environment, &self.candidates) {
@@ -505,6 +505,4 @@ impl Machine {
         let record = self.story.record(now, self.id, &self.timeline);
         self.actions.push_back(Action::Finished(Box::new(record)));
     }
-
 }
-

@@ -82,6 +82,14 @@ impl Timeline {
         self.push(now, Topic::Sdp, text.into(), Some(data));
     }
 
+    /// Notes what was ignored, repaired or chosen while a session description was read.
+    pub fn note_reading(&mut self, now: Instant, text: impl Into<String>, notes: &[sdp::Note]) {
+        if !notes.is_empty() {
+            let data = serde_json::json!({ "notes": notes });
+            self.push(now, Topic::Sdp, text.into(), Some(data));
+        }
+    }
+
     fn push(&mut self, now: Instant, topic: Topic, text: String, data: Option<Value>) {
         let at = now.saturating_duration_since(self.start);
         tracing::debug!(call = self.call, ms = millis(at), ?topic, "{text}");

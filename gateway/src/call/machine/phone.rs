@@ -93,7 +93,9 @@ impl Machine {
     }
 
     pub(super) fn answered(&mut self, now: Instant, body: Option<&[u8]>) {
-        self.timeline.note(now, Topic::Sip, "answered");
+        let text = String::from_utf8_lossy(body.unwrap_or_default());
+        self.timeline
+            .note_sdp(now, "the telephone answers", &text, &[]);
         let State::Calling(calling) = &mut self.state else {
             return;
         };
@@ -105,12 +107,8 @@ impl Machine {
         };
         match media {
             Ok((agreed, media)) => {
-                self.timeline.note_sdp(
-                    now,
-                    "the telephone answers",
-                    &String::from_utf8_lossy(body.unwrap_or_default()),
-                    &[],
-                );
+                let reading = format!("talking {} with {}", codec_name(agreed.codec), media.rtp);
+                self.timeline.note_reading(now, reading, &agreed.notes);
                 self.story.phone_codec = Some(codec_name(agreed.codec));
                 let joined = calling.early.as_ref() == Some(&media);
                 self.talk(now, media, joined);
