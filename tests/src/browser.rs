@@ -19,6 +19,9 @@ use crate::sound::{MICROPHONE_HZ, sine, write_wav};
 /// How long the driver may take beyond the time that a command takes by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The windows in which levels are taken.
+const WINDOW_MS: u64 = 100;
+
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Value>>>>;
 
 /// Browsers that no test uses at the moment; they end with the test binary, whose end closes their
@@ -282,6 +285,8 @@ impl Heard {
     }
 
     /// Asserts that the strongest frequency is this one, at this level (RMS, dB below full scale).
+    /// The level is the median of short windows: a drop-out, which a busy machine's browser may
+    /// have, does not count as a lower level.
     #[track_caller]
     pub fn assert_tone(&self, hz: f64, dbfs: f64, tolerance_db: f64) {
         let heard = self.0["dominant_hz"]

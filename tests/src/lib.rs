@@ -10,5 +10,6 @@ pub mod offer;
 pub mod record;
 pub mod rtp;
 pub mod scene;
+pub mod sip_phone;
 pub mod sipp;
 pub mod sound;

@@ -114,7 +114,10 @@ impl RtpPhone {
             let [high, low] = duration.to_be_bytes();
             vec![event, if end { 0x8a } else { 0x0a }, high, low]
         });
-        lock(&self.keys).extend(packets);
+        let mut keys = lock(&self.keys);
+        keys.extend(packets);
+        // Audio for 60 ms, so that the next press is another one.
+        keys.extend([const { Vec::new() }; 3]);
     }
 }
 
@@ -154,12 +157,12 @@ impl Line {
                 due += PTIME;
                 let key = lock(&self.keys).pop_front();
                 let packet = match key {
-                    Some(key) => {
+                    Some(key) if !key.is_empty() => {
                         let first = pressed_at.is_none();
                         let start = *pressed_at.get_or_insert(self.timestamp);
                         self.packet(TELEPHONE_EVENT, first, start, &key)
                     }
-                    None => {
+                    _ => {
                         pressed_at = None;
                         let mut pcm = [0; SAMPLES];
                         self.tone.fill(&mut pcm);

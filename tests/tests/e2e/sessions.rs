@@ -1,1 +1,165 @@
-//! (to come)
+//! The signalling WebSocket, spoken to by hand.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use switchhook_tests::gateway::Gateway;
+use switchhook_tests::scene::Scene;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::stream::MaybeTlsStream;
+use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Session(WebSocket<MaybeTlsStream<TcpStream>>);
+
+fn connect(gateway: &Gateway, protocol: Option<&'static str>, origin: Option<&str>) -> Result<Session, Box<Error>> {
+    let mut request = gateway.signaling().into_client_request().expect("an address");
+    let headers = request.headers_mut();
+    if let Some(protocol) = protocol {
+        headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
+    }
+    if let Some(origin) = origin {
+        headers.insert("Origin", HeaderValue::from_str(origin).expect("an origin"));
+    }
+    let (socket, _) = tungstenite::connect(request).map_err(Box::new)?;
+    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+    }
+    Ok(Session(socket))
+}
+
+impl Session {
+    #[track_caller]
+    fn open(gateway: &Gateway) -> Self {
+        let mut session = connect(gateway, Some("switchhook.v1"), None).expect("a session");
+        assert_eq!(session.receive()["type"], "welcome");
+        session
+    }
+
+    #[track_caller]
+    fn send(&mut self, message: impl Into<Message>) {
+        self.0.send(message.into()).expect("the message can be sent");
+    }
+
+    #[track_caller]
+    fn receive(&mut self) -> Value {
+        loop {
+            match self.0.read().expect("a message") {
+                Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The code with which the gateway closes.
+    #[track_caller]
+    fn close_code(&mut self) -> CloseCode {
+        loop {
+            match self.0.read() {
+                Ok(Message::Close(Some(frame))) => return frame.code,
+                Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("{other:?} instead of a close"),
+            }
+        }
+    }
+
+    /// The session still takes messages: one about a call that it does not have.
+    #[track_caller]
+    fn assert_alive(&mut self) {
+        self.send(json!({ "type": "hangup", "call": "none" }).to_string());
+        let error = self.receive();
+        assert_eq!((&error["code"], &error["call"]), (&json!("unknown_call"), &json!("none")));
+    }
+}
+
+#[track_caller]
+fn refused_with(result: Result<Session, Box<Error>>) -> StatusCode {
+    match result.map_err(|error| *error) {
+        Err(Error::Http(response)) => response.status(),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("the session was opened"),
+    }
+}
+
+#[test]
+fn bad_messages_are_named_and_the_session_lives_on() {
+    let scene = Scene::begin();
+    let mut gateway = Gateway::start(&scene, &[]);
+    let mut session = Session::open(&gateway);
+    let cases = [
+        ("{\"type\":", "bad_json", None),
+        ("[1, 2]", "bad_json", None),
+        (r#"{"type":"fly","call":"c1"}"#, "unknown_type", None),
+        (r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","colour":"red"}"#, "bad_field", Some("colour")),
+        (r#"{"type":"call","call":"c1","to":"echo"}"#, "bad_field", Some("sdp")),
+        (r#"{"type":"call","call":"not a name","to":"echo","sdp":"v=0"}"#, "bad_field", Some("call")),
+        (r#"{"type":"dtmf","call":"c1","digits":"12x"}"#, "bad_field", Some("digits")),
+    ];
+    for (message, code, field) in cases {
+        session.send(message);
+        let error = session.receive();
+        assert_eq!(error["type"], "error", "{message}: {error}");
+        assert_eq!((error["code"].as_str(), error["field"].as_str()), (Some(code), field), "{message}: {error}");
+        assert!(error["text"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+    }
+    session.assert_alive();
+    assert!(gateway.records().is_empty(), "no call, no record");
+    assert!(gateway.stop().is_some_and(|status| status.success()));
+    assert!(gateway.records().is_empty());
+}
+
+#[test]
+fn an_offer_that_is_no_sdp_ends_its_call_with_the_reason() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[]);
+    let mut session = Session::open(&gateway);
+    session.send(json!({ "type": "call", "call": "c1", "to": "echo", "sdp": "this is no SDP" }).to_string());
+    let hangup = session.receive();
+    assert_eq!((&hangup["type"], &hangup["call"], &hangup["cause"]["code"]), (&json!("hangup"), &json!("c1"), &json!("bad_request")), "{hangup}");
+    session.assert_alive();
+    let record = gateway.only_record();
+    assert_eq!(record.code(), "bad_request");
+}
+
+#[test]
+fn a_page_of_another_site_gets_no_session() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[("http.allowed_origins", "[\"https://friend.example\"]")]);
+    let attempt = |origin: &str| connect(&gateway, Some("switchhook.v1"), Some(origin));
+    for origin in ["https://evil.example", "null", "http://localhost.evil.example", "https://friend.example.evil.example"] {
+        assert_eq!(refused_with(attempt(origin)), StatusCode::FORBIDDEN, "{origin}");
+    }
+    let own = format!("http://{}", gateway.http);
+    for origin in ["https://friend.example", &own] {
+        assert_eq!(attempt(origin).expect("a session").receive()["type"], "welcome", "{origin}");
+    }
+}
+
+#[test]
+fn a_session_speaks_our_subprotocol_or_none() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[]);
+    assert_eq!(refused_with(connect(&gateway, None, None)), StatusCode::BAD_REQUEST);
+    assert_eq!(refused_with(connect(&gateway, Some("sip"), None)), StatusCode::BAD_REQUEST);
+    Session::open(&gateway).assert_alive();
+}
+
+#[test]
+fn giant_and_binary_messages_close_the_session_and_no_other() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[]);
+    let mut bystander = Session::open(&gateway);
+    let mut giant = Session::open(&gateway);
+    // The gateway may close before it has taken all of it.
+    let _ = giant.0.send("x".repeat(300 * 1024).into());
+    assert_eq!(giant.close_code(), CloseCode::Size);
+    let mut binary = Session::open(&gateway);
+    binary.send(vec![1, 2, 3]);
+    assert_eq!(binary.close_code(), CloseCode::Unsupported);
+    bystander.assert_alive();
+}
