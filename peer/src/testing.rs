@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::srtp::{Context, Profile};
 use crate::{Fingerprint, IceCredentials};
-use dimpl::{Dtls, DtlsCertificate, Output};
+use dimpl::{Dtls, Output};
+
+/// What a browser proves itself with in the DTLS handshake.
+pub use dimpl::DtlsCertificate;
 use stun_types::attribute::{AttributeType, ErrorCode, RawAttribute, Username, XorMappedAddress};
 use stun_types::message::{
     BINDING, IntegrityAlgorithm, Message, MessageClass, MessageType, MessageWrite, MessageWriteExt,

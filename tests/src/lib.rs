@@ -5,6 +5,7 @@ pub mod baresip;
 pub mod browser;
 pub mod capture;
 pub mod gateway;
+pub mod load;
 pub mod net;
 pub mod offer;
 pub mod record;

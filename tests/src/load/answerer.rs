@@ -86,11 +86,18 @@ impl Answerer {
             while let Some(transmit) = self.endpoint.poll_transmit() {
                 // TCP has no connection here; a full buffer is a lost packet, and SIP sends it again.
                 if transmit.flow.transport == Transport::Udp {
-                    let _ = self.socket.try_send_to(&transmit.bytes, transmit.flow.remote);
+                    let _ = self
+                        .socket
+                        .try_send_to(&transmit.bytes, transmit.flow.remote);
                 }
             }
-            let Some(event) = self.endpoint.poll_event() else { return };
-            if let Event::Incoming { session, request, .. } = event {
+            let Some(event) = self.endpoint.poll_event() else {
+                return;
+            };
+            if let Event::Incoming {
+                session, request, ..
+            } = event
+            {
                 let now = Instant::now();
                 if let Some(number) = &request.uri.user {
                     let mut invites = self.invites.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +106,10 @@ impl Answerer {
                 self.endpoint.ring(now, session, StatusCode::RINGING, None);
                 match self.answer(&request.body) {
                     Some(answer) => self.endpoint.accept(now, session, answer),
-                    None => self.endpoint.reject(now, session, StatusCode::NOT_ACCEPTABLE_HERE, None),
+                    None => {
+                        self.endpoint
+                            .reject(now, session, StatusCode::NOT_ACCEPTABLE_HERE, None)
+                    }
                 }
             }
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use gateway::signaling::message::{CallName, ClientMessage, Hangup, PlaceCall, SUBPROTOCOL, ServerMessage};
+use gateway::signaling::message::{
+    CallName, ClientMessage, Hangup, PlaceCall, SUBPROTOCOL, ServerMessage,
+};
 use peer::demux::{self, Kind};
 use peer::srtp::MAX_OVERHEAD;
 use peer::testing::{self, Browser, Check};
@@ -38,7 +40,7 @@ pub struct Shared {
     /// What each says: Opus packets of 20 ms.
     pub speech: Vec<Vec<u8>>,
     /// The certificate of all browsers: a key pair each would be the load's cost and not the gateway's.
-    pub certificate: dimpl::DtlsCertificate,
+    pub certificate: testing::DtlsCertificate,
     /// How many are accepted and not over.
     pub talking: std::sync::atomic::AtomicUsize,
 }
@@ -94,10 +96,15 @@ enum State {
 
 impl<'a> Call<'a> {
     async fn open(shared: &'a Shared, number: usize) -> Result<Self, String> {
-        let uri = shared.url.parse().map_err(|error| format!("{}: {error}", shared.url))?;
+        let uri = shared
+            .url
+            .parse()
+            .map_err(|error| format!("{}: {error}", shared.url))?;
         let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL);
         let connecting = tokio_tungstenite::connect_async_with_config(request, None, true);
-        let (mut signaling, _) = timely(SET_UP, connecting).await?.map_err(|error| error.to_string())?;
+        let (mut signaling, _) = timely(SET_UP, connecting)
+            .await?
+            .map_err(|error| error.to_string())?;
         match timely(SET_UP, signaling.next()).await? {
             Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                 Ok(ServerMessage::Welcome { .. }) => {}
@@ -163,7 +170,9 @@ impl<'a> Call<'a> {
                 State::Talking { until } if now >= until => {
                     self.state = State::HangingUp;
                     deadline = now + TAKE_DOWN;
-                    let hangup = Hangup { call: self.name.clone() };
+                    let hangup = Hangup {
+                        call: self.name.clone(),
+                    };
                     self.send(ClientMessage::Hangup(hangup)).await?;
                 }
                 State::Talking { until } => deadline = until,
@@ -180,18 +189,29 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn handle_message(&mut self, message: Message, offered: Instant, figures: &mut Figures) -> Result<(), String> {
+    async fn handle_message(
+        &mut self,
+        message: Message,
+        offered: Instant,
+        figures: &mut Figures,
+    ) -> Result<(), String> {
         let now = Instant::now();
-        let Message::Text(text) = message else { return Ok(()) };
+        let Message::Text(text) = message else {
+            return Ok(());
+        };
         let message = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
         match message {
             ServerMessage::Answer { sdp, .. } => {
                 figures.answered = Some(now - offered);
-                self.media = Some(Media::open(self.shared, self.credentials.clone(), self.ssrc, &sdp).await?);
+                self.media = Some(
+                    Media::open(self.shared, self.credentials.clone(), self.ssrc, &sdp).await?,
+                );
             }
             ServerMessage::Accepted { .. } => {
                 figures.accepted = Some(now - offered);
-                self.state = State::Talking { until: now + self.shared.talk };
+                self.state = State::Talking {
+                    until: now + self.shared.talk,
+                };
                 self.count_talking(true);
             }
             ServerMessage::Hangup { cause, .. } => {
@@ -217,13 +237,19 @@ impl<'a> Call<'a> {
 
     async fn send(&mut self, message: ClientMessage) -> Result<(), String> {
         let text = serde_json::to_string(&message).map_err(|error| error.to_string())?;
-        self.signaling.send(Message::text(text)).await.map_err(|error| error.to_string())
+        self.signaling
+            .send(Message::text(text))
+            .await
+            .map_err(|error| error.to_string())
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if matches!(self.state, State::Talking { .. } | State::HangingUp | State::Over) {
+        if matches!(
+            self.state,
+            State::Talking { .. } | State::HangingUp | State::Over
+        ) {
             self.count_talking(false);
         }
     }
@@ -261,10 +287,16 @@ struct Media {
 }
 
 impl Media {
-    async fn open(shared: &Shared, credentials: IceCredentials, ssrc: u32, answer: &str) -> Result<Self, String> {
+    async fn open(
+        shared: &Shared,
+        credentials: IceCredentials,
+        ssrc: u32,
+        answer: &str,
+    ) -> Result<Self, String> {
         let value = |name: &str| {
             let line = answer.lines().find_map(|line| line.strip_prefix(name));
-            line.map(str::to_owned).ok_or(format!("the answer has no {name}"))
+            line.map(str::to_owned)
+                .ok_or(format!("the answer has no {name}"))
         };
         let gateway = IceCredentials {
             ufrag: value("a=ice-ufrag:")?,
@@ -279,7 +311,11 @@ impl Media {
             (Ok(ip), Ok(port)) => SocketAddr::new(ip, port),
             _ => return Err(format!("not a candidate: {candidate}")),
         };
-        let any: SocketAddr = if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let any: SocketAddr = if remote.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            ([0_u16; 8], 0).into()
+        };
         let open = async {
             let socket = UdpSocket::bind(any).await?;
             socket.connect(remote).await?;
@@ -310,14 +346,27 @@ impl Media {
     }
 
     fn lost(&self) -> u64 {
-        self.first.map_or(0, |_| (self.highest + 1).saturating_sub(self.received))
+        self.first
+            .map_or(0, |_| (self.highest + 1).saturating_sub(self.received))
     }
 
     fn due(&self) -> Option<Instant> {
-        [Some(self.next_check), self.next_packet, self.browser.timeout].into_iter().flatten().min()
+        [
+            Some(self.next_check),
+            self.next_packet,
+            self.browser.timeout,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    fn handle_timeout(&mut self, now: Instant, speech: &[Vec<u8>], figures: &mut Figures) -> Result<(), String> {
+    fn handle_timeout(
+        &mut self,
+        now: Instant,
+        speech: &[Vec<u8>],
+        figures: &mut Figures,
+    ) -> Result<(), String> {
         if self.next_check <= now {
             self.next_check = now + if self.path { CONSENT } else { CHECK_AGAIN };
             let check = self.browser.check(Check::default());
@@ -337,7 +386,12 @@ impl Media {
         Ok(())
     }
 
-    fn handle_packet(&mut self, now: Instant, packet: &mut [u8], figures: &mut Figures) -> Result<(), String> {
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: &mut [u8],
+        figures: &mut Figures,
+    ) -> Result<(), String> {
         match demux::classify(packet) {
             Kind::Stun if !self.path => {
                 self.path = true;
@@ -350,8 +404,12 @@ impl Media {
                 self.send_dtls(now, packets)?;
             }
             Kind::Rtp => {
-                let Some((_, receiver, _)) = &mut self.browser.keys else { return Ok(()) };
-                let len = receiver.unprotect_rtp(packet).map_err(|error| error.to_string())?;
+                let Some((_, receiver, _)) = &mut self.browser.keys else {
+                    return Ok(());
+                };
+                let len = receiver
+                    .unprotect_rtp(packet)
+                    .map_err(|error| error.to_string())?;
                 self.count(packet.get(..len).unwrap_or_default());
                 figures.received += 1;
                 if let Some(began) = self.began {
@@ -359,8 +417,12 @@ impl Media {
                 }
             }
             Kind::Rtcp => {
-                let Some((_, receiver, _)) = &mut self.browser.keys else { return Ok(()) };
-                receiver.unprotect_rtcp(packet).map_err(|error| error.to_string())?;
+                let Some((_, receiver, _)) = &mut self.browser.keys else {
+                    return Ok(());
+                };
+                receiver
+                    .unprotect_rtcp(packet)
+                    .map_err(|error| error.to_string())?;
             }
             Kind::Stun | Kind::Unknown => {}
         }
@@ -368,7 +430,9 @@ impl Media {
     }
 
     fn count(&mut self, packet: &[u8]) {
-        let &[_, _, high, low, ..] = packet else { return };
+        let &[_, _, high, low, ..] = packet else {
+            return;
+        };
         let sequence = u16::from_be_bytes([high, low]);
         let first = *self.first.get_or_insert(sequence);
         let here = first.wrapping_add(self.highest as u16);
@@ -387,7 +451,10 @@ impl Media {
             return Err(format!("DTLS: {why}"));
         }
         if self.browser.keys.is_some() && self.browser.connected && self.next_packet.is_none() {
-            let certificate = self.browser.gateway_certificate.map(|certificate| certificate.to_string());
+            let certificate = self
+                .browser
+                .gateway_certificate
+                .map(|certificate| certificate.to_string());
             if certificate.as_ref() != Some(&self.fingerprint) {
                 return Err(format!("the gateway's certificate is {certificate:?}"));
             }
@@ -397,7 +464,9 @@ impl Media {
     }
 
     fn send_audio(&mut self, speech: &[Vec<u8>]) -> Result<(), String> {
-        let Some((sender, _, _)) = &mut self.browser.keys else { return Ok(()) };
+        let Some((sender, _, _)) = &mut self.browser.keys else {
+            return Ok(());
+        };
         let payload = &speech[usize::from(self.sequence) % speech.len()];
         let mut packet = Vec::with_capacity(12 + payload.len() + MAX_OVERHEAD);
         packet.extend([0x80, OPUS | u8::from(self.sequence == 0) << 7]);
@@ -407,7 +476,9 @@ impl Media {
         packet.extend(payload);
         let len = packet.len();
         packet.resize(len + MAX_OVERHEAD, 0);
-        let len = sender.protect_rtp(&mut packet, len).map_err(|error| error.to_string())?;
+        let len = sender
+            .protect_rtp(&mut packet, len)
+            .map_err(|error| error.to_string())?;
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(960);
         self.send(&packet[..len]);

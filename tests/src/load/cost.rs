@@ -65,9 +65,15 @@ impl CodecCost {
     /// Measures it with `packets` of 20 ms: what a call transcodes, there and back through G.711.
     ///
     /// Other programs run meanwhile, so each frame counts with the median of its times, not with their sum.
-    pub fn measure(packets: &[Vec<u8>], settings: EncoderSettings) -> Result<Self, codecs::opus::Error> {
+    pub fn measure(
+        packets: &[Vec<u8>],
+        settings: EncoderSettings,
+    ) -> Result<Self, codecs::opus::Error> {
         const ROUNDS: usize = 9;
-        let (mut decodes, mut encodes) = (vec![Vec::new(); packets.len()], vec![Vec::new(); packets.len()]);
+        let (mut decodes, mut encodes) = (
+            vec![Vec::new(); packets.len()],
+            vec![Vec::new(); packets.len()],
+        );
         for _ in 0..ROUNDS {
             let (mut decoder, mut encoder) = (Decoder::new()?, Encoder::new(settings)?);
             let (mut pcm, mut out) = ([0; 5760], [0; 1500]);

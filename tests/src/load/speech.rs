@@ -40,8 +40,12 @@ pub fn speech(samples: usize) -> Vec<i16> {
         }
     }
     pcm.truncate(samples);
-    let loudest = pcm.iter().fold(1e-9_f64, |most, sample| most.max(sample.abs()));
-    pcm.iter().map(|sample| (sample / loudest * PEAK) as i16).collect()
+    let loudest = pcm
+        .iter()
+        .fold(1e-9_f64, |most, sample| most.max(sample.abs()));
+    pcm.iter()
+        .map(|sample| (sample / loudest * PEAK) as i16)
+        .collect()
 }
 
 struct Voice {
@@ -75,7 +79,11 @@ impl Voice {
             } else {
                 self.noise() * 0.3
             };
-            let mouth: f64 = self.filters.iter_mut().map(|filter| filter.pass(source)).sum();
+            let mouth: f64 = self
+                .filters
+                .iter_mut()
+                .map(|filter| filter.pass(source))
+                .sum();
             pcm.push(loudness * mouth);
         }
     }
@@ -91,7 +99,10 @@ impl Voice {
     }
 
     fn noise(&mut self) -> f64 {
-        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.random = self
+            .random
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
         f64::from(self.random >> 8) / f64::from(1 << 23) - 1.0
     }
 }
