@@ -5,8 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sip::{ReasonHeader, StatusCode};
 
-use crate::signaling::message::Cause;
-
 /// Why a call ended, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +47,20 @@ pub enum CauseCode {
     TrunkError,
     /// A fault of the gateway's own.
     Internal,
+}
+
+/// Why a call ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// For programs.
+    pub code: CauseCode,
+    /// For people.
+    pub text: String,
+    /// The SIP status behind it, where there was one.
+    pub sip: Option<u16>,
+    /// The Q.850 cause behind it (RFC 3326), where there was one.
+    pub q850: Option<u8>,
 }
 
 /// One row: the code, the words, the SIP status it is answered with, and its Q.850 cause.
@@ -163,10 +175,8 @@ impl CauseCode {
     /// The cause with particulars after the table's words.
     pub fn because(self, particulars: impl std::fmt::Display) -> Cause {
         let cause = self.cause();
-        Cause {
-            text: format!("{} ({particulars})", cause.text),
-            ..cause
-        }
+        let text = format!("{}: {particulars}", cause.text.trim_end_matches('.'));
+        Cause { text, ..cause }
     }
 
     /// The status that refuses an INVITE for this cause.

@@ -28,12 +28,12 @@ use sip::{ReasonHeader, Uri};
 use self::legs::{BrowserLeg, TrunkOffer};
 use self::story::Story;
 use super::CallId;
-use super::cause::CauseCode;
+use super::cause::{Cause, CauseCode};
 use super::negotiation::codec_name;
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
-use crate::signaling::message::{CallName, Cause, ClientMessage, ServerMessage};
+use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
 /// How long a worker may take to open a call's media.
@@ -100,7 +100,7 @@ pub enum Input {
     /// The media worker cannot be reached: its queue is full, or it is gone.
     MediaOverloaded,
     /// The SIP leg says something.
-    Sip(SipEvent),
+    Sip(Box<SipEvent>),
     /// The INVITE is out.
     Dialed,
     /// The INVITE could not be sent at all.
@@ -282,7 +282,7 @@ impl Machine {
                     EndedBy::Gateway,
                 );
             }
-            Input::Sip(event) => self.handle_sip(now, event),
+            Input::Sip(event) => self.handle_sip(now, *event),
             Input::Dialed => self.timeline.note(now, Topic::Sip, "the INVITE is out"),
             Input::DialFailed(why) => {
                 self.sip_failed(now, CauseCode::Unreachable.because(why), EndedBy::Gateway)

@@ -8,9 +8,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::CallId;
+use super::cause::Cause;
 use super::timeline::Entry;
 use crate::settings::RecordDestination;
-use crate::signaling::message::Cause;
 use crate::worker::MediaReport;
 
 /// Who ended a call.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc};
 
 use super::CallId;
-use super::cause::CauseCode;
+use super::cause::{Cause, CauseCode};
 use super::machine::{Environment, Input, Machine, Setup};
 use super::record::{CallRecord, Recorder};
 use super::task::CallTask;
-use crate::signaling::message::{Cause, PlaceCall, ServerMessage};
+use crate::signaling::message::{PlaceCall, ServerMessage};
 use crate::sip_driver::SipHandle;
 use crate::worker::Workers;
 

@@ -26,6 +26,9 @@ const RESOLVE: Duration = Duration::from_secs(2);
 /// The machine's own ring timer comes first; the endpoint's is the backstop.
 const RING_GRACE: Duration = Duration::from_secs(5);
 
+/// An INVITE whose next hop is being resolved.
+type Dialing = Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>;
+
 pub(super) struct CallTask {
     registry: Arc<Registry>,
     id: CallId,
@@ -36,7 +39,7 @@ pub(super) struct CallTask {
     media: (mpsc::Sender<MediaEvent>, mpsc::Receiver<MediaEvent>),
     leg: Arc<OnceLock<Leg>>,
     leg_events: Option<mpsc::Receiver<LegEvent>>,
-    dialing: Option<Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>>,
+    dialing: Option<Dialing>,
 }
 
 impl CallTask {
@@ -123,7 +126,7 @@ impl CallTask {
             biased;
             Some(event) = self.media.1.recv() => Some(Input::Media(event)),
             event = next_leg_event(&mut self.leg_events) => Some(match event {
-                LegEvent::Sip(event) => Input::Sip(event),
+                LegEvent::Sip(event) => Input::Sip(Box::new(event)),
                 LegEvent::NotSent(error) => Input::DialFailed(error.to_string()),
             }),
             resolved = resolved(&mut self.dialing) => {
@@ -191,7 +194,7 @@ async fn next_leg_event(events: &mut Option<mpsc::Receiver<LegEvent>>) -> LegEve
     std::future::pending().await
 }
 
-async fn resolved<T>(dialing: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+async fn resolved(dialing: &mut Option<Dialing>) -> Result<Invite, String> {
     match dialing {
         Some(dialing) => dialing.as_mut().await,
         None => std::future::pending().await,

@@ -1,8 +1,7 @@
 //! The HTTP server: the phone page, and the WebSocket that carries the signalling.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,13 +12,12 @@ use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use super::assets;
-use super::message::{LabNumber, SUBPROTOCOL};
+use super::gate::{Sessions, Signaling, closed};
+use super::message::SUBPROTOCOL;
 use super::origin;
 use super::session;
-use crate::call::registry::Registry;
 
 /// How long a request's head may take: a connection that dribbles is closed.
 const HEAD: Duration = Duration::from_secs(5);
@@ -33,77 +31,6 @@ const SPARE_CONNECTIONS: usize = 256;
 /// The address a connection came from.
 #[derive(Clone, Copy, Debug)]
 struct Remote(SocketAddr);
-
-/// What every connection shares.
-#[derive(Debug)]
-pub struct Signaling {
-    /// Where calls begin.
-    pub registry: Arc<Registry>,
-    /// Origins that may open a session besides the page's own.
-    pub allowed_origins: Vec<String>,
-    /// The lab numbers for the welcome.
-    pub lab: Vec<LabNumber>,
-    /// Whether other numbers reach a trunk.
-    pub trunk: bool,
-    /// The most sessions at once, and from one address.
-    pub max_sessions: (usize, usize),
-    /// Turns true when the gateway goes down.
-    pub closing: watch::Receiver<bool>,
-    /// Counts sessions by address.
-    pub sessions: Sessions,
-}
-
-/// How many sessions there are from each address.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One counted session; it is counted until this is dropped.
-struct Counted {
-    signaling: Arc<Signaling>,
-    address: IpAddr,
-}
-
-impl Sessions {
-    fn enter(signaling: &Arc<Signaling>, address: IpAddr) -> Option<Counted> {
-        let (most, most_from_address) = signaling.max_sessions;
-        let mut counts = signaling
-            .sessions
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if counts.values().sum::<usize>() >= most
-            || counts
-                .get(&address)
-                .is_some_and(|count| *count >= most_from_address)
-        {
-            return None;
-        }
-        *counts.entry(address).or_default() += 1;
-        Some(Counted {
-            signaling: Arc::clone(signaling),
-            address,
-        })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self
-            .signaling
-            .sessions
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
-}
 
 /// Serves HTTP until `closing` turns true and every connection has ended.
 pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
@@ -134,12 +61,6 @@ pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
             drop(permit);
         });
     }
-}
-
-/// Done when the gateway goes down.
-pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
-    // An error means that the server itself is gone.
-    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn serve_connection(stream: TcpStream, remote: SocketAddr, router: Router) {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::call::cause::CauseCode;
+use crate::call::cause::Cause;
 
 /// The WebSocket subprotocol (RFC 6455 §1.9) that names this protocol and its version.
 pub const SUBPROTOCOL: &str = "switchhook.v1";
@@ -264,20 +264,6 @@ pub struct LabNumber {
     pub number: String,
     /// What it does.
     pub description: String,
-}
-
-/// Why a call ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cause {
-    /// For programs.
-    pub code: CauseCode,
-    /// For people.
-    pub text: String,
-    /// The SIP status behind it, where there was one.
-    pub sip: Option<u16>,
-    /// The Q.850 cause behind it (RFC 3326), where there was one.
-    pub q850: Option<u8>,
 }
 
 /// What was wrong with a message.

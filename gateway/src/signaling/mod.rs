@@ -2,6 +2,7 @@
 //! the phone page.
 
 mod assets;
+pub mod gate;
 pub mod http;
 pub mod message;
 mod origin;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::http::{Signaling, closed};
+use super::gate::{Signaling, closed};
 use super::message::{CallName, ClientMessage, ErrorCode, ServerMessage};
 use crate::call::machine::Input;
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connections, FromConnection};
+use super::undelivered;
 use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent};
 use crate::call::cause::CauseCode;
 
@@ -75,6 +76,7 @@ impl Driver {
             };
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.receive(received, &mut datagram),
+                () = undelivered::noticed(&self.udp) => self.handle_undelivered(),
                 message = self.from_connections.recv() => if let Some(message) = message {
                     self.handle_connection(message);
                 },
@@ -110,10 +112,23 @@ impl Driver {
                     self.flush();
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                // An ICMP error of an earlier send; which one, the kernel does not say here.
+                // An ICMP error of an earlier send; the error queue says which one.
                 Err(_) => {}
             }
             received = self.udp.try_recv_from(datagram);
+        }
+    }
+
+    /// Datagrams that came back as ICMP errors.
+    fn handle_undelivered(&mut self) {
+        while let Some(remote) = undelivered::next(&self.udp) {
+            tracing::debug!(%remote, "SIP over UDP was not delivered");
+            let flow = Flow {
+                transport: Transport::Udp,
+                remote,
+            };
+            self.endpoint
+                .handle_transport_error(Instant::now(), flow, TransportError::Unreachable);
         }
     }
 
@@ -219,7 +234,11 @@ impl Driver {
         } = transmit;
         match flow.transport {
             Transport::Udp => {
-                if let Err(error) = self.udp.try_send_to(&bytes, flow.remote) {
+                let mut sent = self.udp.try_send_to(&bytes, flow.remote);
+                if sent.as_ref().is_err_and(undelivered::is_of_an_earlier_one) {
+                    sent = self.udp.try_send_to(&bytes, flow.remote);
+                }
+                if let Err(error) = sent {
                     // A full buffer is a lost packet: the transaction sends it again.
                     if error.kind() != std::io::ErrorKind::WouldBlock {
                         tracing::debug!(remote = %flow.remote, %error, "SIP over UDP could not be sent");

@@ -3,6 +3,7 @@
 
 mod connection;
 mod driver;
+mod undelivered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,10 @@ pub struct Leg(u64);
 
 /// What happens to a leg.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "all but one in a thousand are of the large kind"
+)]
 pub enum LegEvent {
     /// The endpoint says so.
     Sip(Event),
@@ -83,6 +88,7 @@ pub async fn spawn(
     configure: impl FnOnce(EndpointConfig) -> EndpointConfig,
 ) -> std::io::Result<(SipHandle, mpsc::Receiver<IncomingCall>)> {
     let (udp, tcp) = bind_both(listen).await?;
+    undelivered::ask_for(&udp)?;
     let local = udp.local_addr()?;
     let advertised = SocketAddr::new(external.unwrap_or(local.ip()), local.port());
     let config = configure(EndpointConfig::new(advertised, rand::random()));

@@ -384,7 +384,7 @@ impl World {
     fn pass_on(&mut self, event: Event) {
         let now = self.net.now;
         if !self.machine.is_ended() {
-            self.machine.handle(now, Input::Sip(event));
+            self.machine.handle(now, Input::Sip(Box::new(event)));
         } else if !matches!(event, Event::Failed { .. } | Event::Ended { .. }) {
             self.net.endpoints[GATEWAY].bye(now, event.session(), None);
         }

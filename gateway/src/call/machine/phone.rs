@@ -5,10 +5,10 @@ use std::time::Instant;
 use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 
 use super::{Action, EndedBy, Machine, State};
-use crate::call::cause::{self, CauseCode};
+use crate::call::cause::{self, Cause, CauseCode};
 use crate::call::negotiation::codec_name;
 use crate::call::timeline::Topic;
-use crate::signaling::message::{Cause, ServerMessage};
+use crate::signaling::message::ServerMessage;
 use crate::worker::{MediaCommand, TrunkMedia};
 
 impl Machine {

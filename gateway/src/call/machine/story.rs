@@ -3,10 +3,9 @@
 use std::time::{Instant, SystemTime};
 
 use crate::call::CallId;
-use crate::call::cause::CauseCode;
+use crate::call::cause::{Cause, CauseCode};
 use crate::call::record::{CallRecord, EndedBy, millis, rfc3339};
 use crate::call::timeline::Timeline;
-use crate::signaling::message::Cause;
 use crate::worker::MediaReport;
 
 /// The facts as they come in.

@@ -107,7 +107,7 @@ impl Story {
     }
 
     fn sip(&mut self, event: SipEvent) {
-        self.input(Input::Sip(event));
+        self.input(Input::Sip(Box::new(event)));
     }
 
     fn progress(&mut self, status: u16, sdp: Option<&str>) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::call::cause::CauseCode;
 
 fn bad(text: &str) -> BadMessage {
     ClientMessage::read(text).expect_err("should be refused")

@@ -1,0 +1,88 @@
+//! What every connection shares, and how many sessions there may be.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::message::LabNumber;
+use crate::call::registry::Registry;
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Signaling {
+    /// Where calls begin.
+    pub registry: Arc<Registry>,
+    /// Origins that may open a session besides the page's own.
+    pub allowed_origins: Vec<String>,
+    /// The lab numbers for the welcome.
+    pub lab: Vec<LabNumber>,
+    /// Whether other numbers reach a trunk.
+    pub trunk: bool,
+    /// The most sessions at once, and from one address.
+    pub max_sessions: (usize, usize),
+    /// Turns true when the gateway goes down.
+    pub closing: watch::Receiver<bool>,
+    /// Counts sessions by address.
+    pub sessions: Sessions,
+}
+
+/// How many sessions there are from each address.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One counted session; it is counted until this is dropped.
+pub(super) struct Counted {
+    signaling: Arc<Signaling>,
+    address: IpAddr,
+}
+
+impl Sessions {
+    /// Counts one more session from that address, if there may be one.
+    pub(super) fn enter(signaling: &Arc<Signaling>, address: IpAddr) -> Option<Counted> {
+        let (most, most_from_address) = signaling.max_sessions;
+        let mut counts = signaling
+            .sessions
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if counts.values().sum::<usize>() >= most
+            || counts
+                .get(&address)
+                .is_some_and(|count| *count >= most_from_address)
+        {
+            return None;
+        }
+        *counts.entry(address).or_default() += 1;
+        Some(Counted {
+            signaling: Arc::clone(signaling),
+            address,
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self
+            .signaling
+            .sessions
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Done when the gateway goes down.
+pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the server itself is gone.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
