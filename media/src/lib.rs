@@ -2,12 +2,16 @@
 //!
 //! A [`Bridge`] is a call's media. It is told packets and the time, and says what to send, when to be called again
 //! and what happened. After it is made (and its trunk connected) the packet path allocates nothing.
+//!
+//! What makes its own RTP (a telephone, a load caller) has [`rtp`] to read and write it and a [`Participant`] for its
+//! RTCP.
 
 mod bridge;
 mod config;
 mod dtmf;
 mod format;
 mod outgoing;
+mod participant;
 mod path;
 mod pipe;
 mod queue;
@@ -15,7 +19,7 @@ mod receiver;
 mod reorder;
 mod report;
 mod rtcp;
-mod rtp;
+pub mod rtp;
 mod sequence;
 mod side;
 mod timeline;
@@ -24,4 +28,6 @@ pub use bridge::{Bridge, BridgeEvent, PacketKind, Transmit};
 pub use config::{BridgeConfig, Limits};
 pub use dtmf::{Digit, DtmfQueueFull, NotADigit};
 pub use format::{Codec, Leg, RtpFormat, StreamStart};
+pub use participant::{Participant, ParticipantConfig};
 pub use report::{BridgeReport, LegReport};
+pub use rtcp::read::Malformed as MalformedRtcp;

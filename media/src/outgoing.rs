@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::format::{Codec, RtpFormat, StreamStart};
 use crate::queue::Queue;
+use crate::rtcp::Sent;
 use crate::rtp::Header;
 use crate::timeline::samples_in;
 
@@ -151,8 +152,17 @@ impl Outgoing {
         }
     }
 
-    /// The stream's timestamp at this moment, for a sender report (RFC 3550 §6.4.1).
-    pub(crate) fn timestamp_at(&self, now: Instant) -> u32 {
+    /// The stream as a sender report tells it (RFC 3550 §6.4.1).
+    pub(crate) fn sent(&self, now: Instant) -> Sent {
+        Sent {
+            ssrc: self.ssrc,
+            rtp_timestamp: self.timestamp_at(now),
+            packets: self.packets,
+            octets: self.octets,
+        }
+    }
+
+    fn timestamp_at(&self, now: Instant) -> u32 {
         let since = self.played.map_or(0, |played| samples_in(now, played));
         self.timestamp
             .wrapping_add((since as u32).wrapping_mul(self.units()))

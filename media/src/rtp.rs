@@ -1,27 +1,35 @@
 //! RTP packets (RFC 3550 §5.1), read and written in place.
+//!
+//! [`read`] gives a view of a datagram, [`Header::write`] puts a packet into a buffer. Neither copies more than it
+//! must, and neither allocates.
 
 use rtp_types::{RtpPacket, RtpPacketBuilder};
 
 /// The longest datagram that is looked at or made.
-pub(crate) const MAX_PACKET: usize = 1500;
+pub const MAX_PACKET: usize = 1500;
 /// The octets of the header we write.
-pub(crate) const HEADER: usize = 12;
+pub const HEADER: usize = 12;
 
 /// A received packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Packet<'a> {
-    pub(crate) ssrc: u32,
-    pub(crate) sequence: u16,
-    pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    pub(crate) payload_type: u8,
-    /// Without CSRCs, extension and padding.
-    pub(crate) payload: &'a [u8],
+pub struct Packet<'a> {
+    /// Whose stream it belongs to.
+    pub ssrc: u32,
+    /// Its number in the stream.
+    pub sequence: u16,
+    /// The moment of its first sample, in units of the payload's clock.
+    pub timestamp: u32,
+    /// For audio: the first packet after a pause (RFC 3551 §4.1).
+    pub marker: bool,
+    /// Seven bits.
+    pub payload_type: u8,
+    /// What it carries, without CSRCs, extension and padding.
+    pub payload: &'a [u8],
 }
 
 /// Why a datagram is not taken as RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+pub enum Malformed {
     /// Longer than [`MAX_PACKET`].
     #[error("{0} octets are too many")]
     Oversize(usize),
@@ -31,7 +39,10 @@ pub(crate) enum Malformed {
 }
 
 /// Reads a datagram.
-pub(crate) fn read(datagram: &[u8]) -> Result<Packet<'_>, Malformed> {
+///
+/// # Errors
+/// It is longer than [`MAX_PACKET`] or no RTP packet.
+pub fn read(datagram: &[u8]) -> Result<Packet<'_>, Malformed> {
     if datagram.len() > MAX_PACKET {
         return Err(Malformed::Oversize(datagram.len()));
     }
@@ -52,17 +63,22 @@ pub(crate) fn read(datagram: &[u8]) -> Result<Packet<'_>, Malformed> {
 
 /// The header of a packet of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) ssrc: u32,
-    pub(crate) sequence: u16,
-    pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    pub(crate) payload_type: u8,
+pub struct Header {
+    /// Whose stream it belongs to.
+    pub ssrc: u32,
+    /// Its number in the stream.
+    pub sequence: u16,
+    /// The moment of its first sample, in units of the payload's clock.
+    pub timestamp: u32,
+    /// For audio: the first packet after a pause (RFC 3551 §4.1).
+    pub marker: bool,
+    /// Seven bits.
+    pub payload_type: u8,
 }
 
 impl Header {
     /// The header's octets.
-    pub(crate) fn to_bytes(self) -> [u8; HEADER] {
+    pub fn to_bytes(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let builder = RtpPacketBuilder::<&[u8], &[u8]>::new()
             .payload_type(self.payload_type & 0x7f)
@@ -73,5 +89,14 @@ impl Header {
         // It cannot fail: the type has seven bits, there are no CSRCs and no extension, and twelve octets are room.
         let _ = builder.write_into(&mut bytes);
         bytes
+    }
+
+    /// Writes a packet to the front of `buffer`; its length, or `None` if it does not fit.
+    pub fn write(self, payload: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        let len = HEADER + payload.len();
+        let (header, rest) = buffer.get_mut(..len)?.split_at_mut(HEADER);
+        header.copy_from_slice(&self.to_bytes());
+        rest.copy_from_slice(payload);
+        Some(len)
     }
 }

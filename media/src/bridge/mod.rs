@@ -215,9 +215,10 @@ impl Bridge {
                     len,
                 });
             }
-            let report =
-                side.reporter
-                    .poll(now, &config.cname, &side.out, &mut side.receiver, buffer);
+            let (out, receiver) = (&side.out, &mut side.receiver);
+            let report = side
+                .reporter
+                .poll(now, &config.cname, || out.sent(now), receiver, buffer);
             if let Some(len) = report {
                 return Some(Transmit {
                     leg,

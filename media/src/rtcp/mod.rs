@@ -21,6 +21,16 @@ pub(crate) struct ReportBlock {
     pub(crate) delay: u32,
 }
 
+/// Our stream at the moment of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) ssrc: u32,
+    /// What the stream's timestamp is now.
+    pub(crate) rtp_timestamp: u32,
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+}
+
 /// What a sender says of itself (RFC 3550 §6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SenderInfo {

@@ -14,8 +14,9 @@ pub(crate) enum Item {
 }
 
 /// The datagram is no RTCP compound packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not RTCP")]
+pub struct Malformed;
 
 /// Reads a datagram and calls `found` for each item, in order. All lengths are checked before the first call.
 pub(crate) fn read(datagram: &[u8], mut found: impl FnMut(Item)) -> Result<(), Malformed> {

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::read::{self, Item, Malformed};
 use super::write::Compound;
-use super::{ReportBlock, SenderInfo};
-use crate::outgoing::Outgoing;
+use super::{ReportBlock, SenderInfo, Sent};
 use crate::receiver::Receiver;
 
 /// A round trip longer than this is a mistake.
@@ -20,6 +19,8 @@ pub(crate) struct Reporter {
     random: Random,
     next: Instant,
     goodbye: Goodbye,
+    /// We have reported before.
+    known: bool,
     /// Packets that we had sent at the last report and the one before.
     sent: [u64; 2],
     /// The source's last sender report: whose, the middle of its NTP time, when it came.
@@ -40,10 +41,11 @@ enum Goodbye {
 }
 
 impl Reporter {
-    /// A reporter whose first report is due after about half an interval (RFC 3550 §6.2).
+    /// A reporter whose first report is due within half an interval: between two there is nobody to be considerate
+    /// of (RFC 3550 §6.2 would allow none at all).
     pub(crate) fn new(now: Instant, interval: Duration, ntp_start: u64, seed: u64) -> Self {
         let mut random = Random(seed);
-        let next = now + random.spread(interval / 2);
+        let next = now + random.spread(interval / 3);
         Self {
             epoch: now,
             ntp_start,
@@ -51,6 +53,7 @@ impl Reporter {
             random,
             next,
             goodbye: Goodbye::NotYet,
+            known: false,
             sent: [0; 2],
             last_sender_report: None,
             round_trip_ms: None,
@@ -103,12 +106,12 @@ impl Reporter {
         self.expected_loss
     }
 
-    /// Writes the report that is due; its length.
+    /// Writes the report that is due; its length. `sent` is asked for when there is one.
     pub(crate) fn poll(
         &mut self,
         now: Instant,
         cname: &str,
-        out: &Outgoing,
+        sent: impl FnOnce() -> Sent,
         receiver: &mut Receiver,
         buffer: &mut [u8],
     ) -> Option<usize> {
@@ -116,16 +119,22 @@ impl Reporter {
             return None;
         }
         self.next = now + self.random.spread(self.interval);
+        let sent = sent();
         // A sender is who has sent since the last report but one (RFC 3550 §6.4).
-        let is_sender = out.packets > self.sent[1];
-        self.sent = [out.packets, self.sent[0]];
+        let is_sender = sent.packets > self.sent[1];
+        self.sent = [sent.packets, self.sent[0]];
         let goodbye = self.goodbye == Goodbye::Due;
         if goodbye {
             self.goodbye = Goodbye::Said;
+            // Who was never heard of does not leave (RFC 3550 §6.3.7).
+            if !self.known && sent.packets == 0 {
+                return None;
+            }
         }
+        self.known = true;
         let compound = Compound {
-            ssrc: out.ssrc(),
-            sender: is_sender.then(|| self.sender_info(now, out)),
+            ssrc: sent.ssrc,
+            sender: is_sender.then(|| self.sender_info(now, &sent)),
             block: self.block(now, receiver),
             cname,
             goodbye,
@@ -133,12 +142,12 @@ impl Reporter {
         compound.write(buffer)
     }
 
-    fn sender_info(&self, now: Instant, out: &Outgoing) -> SenderInfo {
+    fn sender_info(&self, now: Instant, sent: &Sent) -> SenderInfo {
         SenderInfo {
             ntp: self.ntp(now),
-            rtp_timestamp: out.timestamp_at(now),
-            packets: out.packets as u32,
-            octets: out.octets as u32,
+            rtp_timestamp: sent.rtp_timestamp,
+            packets: sent.packets as u32,
+            octets: sent.octets as u32,
         }
     }
 
