@@ -8,6 +8,7 @@ pub mod answerer;
 pub mod call;
 pub mod cost;
 pub mod figures;
+mod media;
 pub mod speech;
 
 use std::net::SocketAddr;

@@ -12,7 +12,7 @@ use gateway::call::record::CallRecord;
 use gateway::call::route::Routes;
 use gateway::settings::Trunk;
 use gateway::signaling::message::{CallName, ClientMessage, Hangup, ServerMessage};
-use gateway::worker::{MediaCommand, MediaEvent, MediaReport};
+use gateway::worker::{MediaCommand, MediaEvent};
 use sip::endpoint::{Event, Flow, Invite, Session, Transport};
 use sip::testing::{Net, Packet, address};
 use sip::{Host, Uri};
@@ -333,7 +333,7 @@ impl World {
             }
             Action::Media(MediaCommand::Close(_)) => {
                 self.closed += 1;
-                let closed = MediaEvent::Closed(Box::new(MediaReport::default()));
+                let closed = MediaEvent::Closed(Box::default());
                 self.book(self.plan.worker_delay, Happening::Media(closed));
             }
             Action::Media(_) => {}

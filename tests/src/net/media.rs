@@ -176,10 +176,14 @@ impl Call {
         }
         for index in 0..self.sides.len() {
             let side = &mut self.sides[index];
-            while let Some((_, packet)) =
-                side.script.pop_front_if(|(at, _)| self.start + *at <= now)
+            while side
+                .script
+                .front()
+                .is_some_and(|(at, _)| self.start + *at <= now)
             {
-                side.wire.send(now, packet);
+                if let Some((_, packet)) = side.script.pop_front() {
+                    side.wire.send(now, packet);
+                }
             }
             let leg = side.leg;
             while let Some(packet) = self.sides[index].wire.receive(now) {

@@ -1,0 +1,84 @@
+//! The load program against a gateway in this process: small, but all of a call's way.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use codecs::opus::EncoderSettings;
+use gateway::server::Server;
+use gateway::settings::{Settings, Trunk};
+use switchhook_tests::load::{self, Options};
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// A port that is free, as far as one can know.
+fn free_port() -> u16 {
+    let socket = UdpSocket::bind(loopback(0)).expect("a socket");
+    socket.local_addr().expect("its address").port()
+}
+
+async fn gateway(trunk: SocketAddr) -> SocketAddr {
+    let mut settings = Settings::defaults();
+    settings.http.listen = loopback(0);
+    settings.sip.listen = loopback(0);
+    settings.lab.listen = Some(loopback(0));
+    settings.media.port = 0;
+    settings.media.rtp_ports = 34_000..=34_099;
+    settings.calls.max = 50;
+    settings.trunk = Some(Trunk {
+        uri: format!("sip:{trunk}").parse().expect("a URI"),
+        profile: sdp::trunk::Profile::default(),
+        behind_nat: false,
+    });
+    let server = Server::bind(&settings).await.expect("a gateway");
+    let http = server.bound().http;
+    tokio::spawn(server.run(std::future::pending()));
+    http
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
+    let telephone = loopback(free_port());
+    let http = gateway(telephone).await;
+    let options = Options {
+        url: format!("ws://{http}/v1/signaling"),
+        to: "49".into(),
+        calls: 4,
+        rate: 20.0,
+        seconds: 1.0,
+        pid: Some(std::process::id()),
+        answer: Some(telephone),
+        opus: EncoderSettings::default(),
+    };
+    let report = load::run(options.clone()).await.expect("a report");
+    assert_eq!(report.failed(), 0, "{report}");
+    assert_eq!(report.invited.len(), 4, "{report}");
+    for (figures, _) in &report.outcomes {
+        // 50 packets a second each way; a busy machine may be late with the last.
+        assert!(figures.sent >= 40 && figures.received >= 30, "{figures:?}");
+    }
+    assert!(
+        report.overall().is_some_and(|cost| !cost.is_zero()),
+        "{report}"
+    );
+    assert!(report.codec.total().as_micros() > 100, "{report}");
+
+    let lab = Options {
+        to: "echo".into(),
+        calls: 1,
+        answer: None,
+        ..options.clone()
+    };
+    let report = load::run(lab).await.expect("a report");
+    assert_eq!(report.failed(), 0, "{report}");
+
+    let nowhere = Options {
+        to: "busy".into(),
+        calls: 1,
+        answer: None,
+        ..options
+    };
+    let report = load::run(nowhere).await.expect("a report");
+    assert_eq!(report.failed(), 1, "{report}");
+    assert!(report.to_string().contains("1 x Busy"), "{report}");
+}
