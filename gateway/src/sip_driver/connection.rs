@@ -14,17 +14,29 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long we try to connect.
-const CONNECT: Duration = Duration::from_secs(4);
+/// How long each step may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// To connect.
+    connect: Duration,
+    /// The first message, and any later one from its first byte.
+    message: Duration,
+    /// Between messages.
+    idle: Duration,
+    /// For the peer to read what we send.
+    write: Duration,
+}
 
-/// How long the first message may take, and any later one from its first byte.
-const MESSAGE: Duration = Duration::from_secs(10);
-
-/// How long a connection may be idle.
-const IDLE: Duration = Duration::from_secs(600);
-
-/// How long the peer may take to read what we send.
-const WRITE: Duration = Duration::from_secs(10);
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(4),
+            message: Duration::from_secs(10),
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Messages waiting for one connection; a peer that leaves more unread is cut off.
 const OUT_QUEUE: usize = 64;
@@ -48,6 +60,7 @@ pub(super) struct Connections {
     by_remote: HashMap<SocketAddr, Connection>,
     by_address: HashMap<IpAddr, usize>,
     next_serial: u64,
+    deadlines: Deadlines,
     reports: mpsc::Sender<FromConnection>,
 }
 
@@ -57,13 +70,14 @@ struct Connection {
 }
 
 impl Connections {
-    pub(super) fn new() -> (Self, mpsc::Receiver<FromConnection>) {
+    pub(super) fn new(deadlines: Deadlines) -> (Self, mpsc::Receiver<FromConnection>) {
         let (reports, receiver) = mpsc::channel(IN_QUEUE);
         (
             Self {
                 by_remote: HashMap::new(),
                 by_address: HashMap::new(),
                 next_serial: 0,
+                deadlines,
                 reports,
             },
             receiver,
@@ -78,8 +92,9 @@ impl Connections {
             return;
         }
         let (serial, outbox, reports) = self.add(remote);
+        let deadlines = self.deadlines;
         tokio::spawn(async move {
-            let error = serve(stream, remote, outbox, &reports).await;
+            let error = serve(stream, remote, outbox, &reports, deadlines).await;
             let _ = reports
                 .send(FromConnection::Ended(remote, serial, error))
                 .await;
@@ -132,9 +147,10 @@ impl Connections {
 
     fn connect(&mut self, remote: SocketAddr) {
         let (serial, outbox, reports) = self.add(remote);
+        let deadlines = self.deadlines;
         tokio::spawn(async move {
-            let error = match timeout(CONNECT, TcpStream::connect(remote)).await {
-                Ok(Ok(stream)) => serve(stream, remote, outbox, &reports).await,
+            let error = match timeout(deadlines.connect, TcpStream::connect(remote)).await {
+                Ok(Ok(stream)) => serve(stream, remote, outbox, &reports, deadlines).await,
                 Ok(Err(_)) | Err(_) => TransportError::ConnectFailed,
             };
             let _ = reports
@@ -149,14 +165,12 @@ impl Connections {
     ) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
         let (out, outbox) = mpsc::channel(OUT_QUEUE);
         self.next_serial += 1;
-        self.by_remote.insert(
-            remote,
-            Connection {
-                serial: self.next_serial,
-                out,
-            },
-        );
-        *self.by_address.entry(remote.ip()).or_default() += 1;
+        let serial = self.next_serial;
+        let replaced = self.by_remote.insert(remote, Connection { serial, out });
+        // One that ended and is not forgotten yet is still counted.
+        if replaced.is_none() {
+            *self.by_address.entry(remote.ip()).or_default() += 1;
+        }
         (self.next_serial, outbox, self.reports.clone())
     }
 }
@@ -167,16 +181,20 @@ async fn serve(
     remote: SocketAddr,
     outbox: mpsc::Receiver<Vec<u8>>,
     reports: &mpsc::Sender<FromConnection>,
+    deadlines: Deadlines,
 ) -> TransportError {
     let _ = stream.set_nodelay(true);
     let (reader, mut writer) = stream.into_split();
     let (replies, mut reply_queue) = mpsc::channel(OUT_QUEUE);
     tokio::select! {
-        () = read(reader, remote, reports, replies) => {}
-        () = write(&mut writer, outbox, &mut reply_queue) => {}
+        () = read(reader, remote, reports, replies, deadlines) => {}
+        () = write(&mut writer, outbox, &mut reply_queue, deadlines) => {}
     }
     while let Ok(reply) = reply_queue.try_recv() {
-        if !matches!(timeout(WRITE, writer.write_all(&reply)).await, Ok(Ok(()))) {
+        if !matches!(
+            timeout(deadlines.write, writer.write_all(&reply)).await,
+            Ok(Ok(()))
+        ) {
             break;
         }
     }
@@ -188,10 +206,11 @@ async fn read(
     remote: SocketAddr,
     reports: &mpsc::Sender<FromConnection>,
     replies: mpsc::Sender<Vec<u8>>,
+    deadlines: Deadlines,
 ) {
     let mut framer = Framer::new();
     let mut buffer = vec![0; 16 * 1024];
-    let mut deadline = Instant::now() + MESSAGE;
+    let mut deadline = Instant::now() + deadlines.message;
     loop {
         let len = match timeout_at(deadline, reader.read(&mut buffer)).await {
             Ok(Ok(len)) if len > 0 => len,
@@ -228,9 +247,9 @@ async fn read(
             let _ = replies.try_send(b"\r\n".to_vec());
         }
         if !framer.is_within_message() {
-            deadline = Instant::now() + IDLE;
+            deadline = Instant::now() + deadlines.idle;
         } else if !was_within {
-            deadline = Instant::now() + MESSAGE;
+            deadline = Instant::now() + deadlines.message;
         }
     }
 }
@@ -239,6 +258,7 @@ async fn write(
     writer: &mut OwnedWriteHalf,
     mut outbox: mpsc::Receiver<Vec<u8>>,
     replies: &mut mpsc::Receiver<Vec<u8>>,
+    deadlines: Deadlines,
 ) {
     loop {
         let bytes = tokio::select! {
@@ -246,8 +266,14 @@ async fn write(
             Some(reply) = replies.recv() => Some(reply),
         };
         let Some(bytes) = bytes else { return };
-        if !matches!(timeout(WRITE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+        if !matches!(
+            timeout(deadlines.write, writer.write_all(&bytes)).await,
+            Ok(Ok(()))
+        ) {
             return;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

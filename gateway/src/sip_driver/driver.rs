@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{Connections, FromConnection};
+use super::connection::{Connections, Deadlines, FromConnection};
 use super::undelivered;
 use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent};
 use crate::call::cause::CauseCode;
@@ -48,7 +48,7 @@ impl Driver {
         incoming: mpsc::Sender<IncomingCall>,
         next: Arc<AtomicU64>,
     ) -> Self {
-        let (connections, from_connections) = Connections::new();
+        let (connections, from_connections) = Connections::new(Deadlines::default());
         Self {
             endpoint: Endpoint::new(config),
             udp,
