@@ -206,3 +206,93 @@ fn spread(mut times: Vec<Duration>) -> Option<[Duration; 3]> {
 fn ms(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1000.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use codecs::opus::EncoderSettings;
+
+    use super::*;
+
+    fn report(samples: Vec<Sample>) -> Report {
+        let codec = CodecCost {
+            decode: Duration::from_micros(400),
+            encode: Duration::from_micros(1100),
+        };
+        Report {
+            options: Options {
+                url: String::new(),
+                to: "echo".into(),
+                calls: 2,
+                rate: 1.0,
+                seconds: 10.0,
+                pid: Some(1),
+                answer: None,
+                opus: EncoderSettings::default(),
+            },
+            outcomes: vec![
+                (Figures::default(), Ok(())),
+                (Figures::default(), Err("busy".into())),
+            ],
+            invited: Vec::new(),
+            before: samples.first().map(|sample| sample.usage),
+            after: samples.last().map(|sample| sample.usage),
+            samples,
+            codec,
+        }
+    }
+
+    /// After so many seconds it has used so many milliseconds and MiB, and so many calls are up.
+    fn sample(start: Instant, [seconds, cpu, memory, talking]: [u64; 4]) -> Sample {
+        let usage = Usage {
+            at: start + Duration::from_secs(seconds),
+            cpu: Duration::from_millis(cpu),
+            memory: memory << 20,
+        };
+        let talking = talking as usize;
+        Sample { usage, talking }
+    }
+
+    #[test]
+    fn the_cost_of_a_call_second_is_that_of_the_time_when_all_calls_were_up() {
+        let start = Instant::now();
+        let seconds = [
+            [0, 100, 10, 0],
+            [1, 150, 11, 1],
+            [2, 160, 12, 2],
+            [3, 168, 12, 2],
+            [4, 176, 12, 2],
+            [5, 276, 12, 0],
+        ];
+        let report = report(seconds.map(|second| sample(start, second)).into());
+        // 16 ms in 2 s of 2 calls.
+        assert_eq!(report.steady(), Some((2, Duration::from_millis(4))));
+        // 176 ms for the one call of 10 s that went well.
+        assert_eq!(report.overall(), Some(Duration::from_micros(17_600)));
+        let text = report.to_string();
+        assert!(
+            text.contains("2 calls up: 4.00 CPU-ms per call-second, 2.67 x the codec"),
+            "{text}"
+        );
+        assert!(
+            text.contains("1 failed") && text.contains("1 x busy"),
+            "{text}"
+        );
+        assert!(text.contains("(1024.0 KiB a call)"), "{text}");
+    }
+
+    #[test]
+    fn the_spread_of_times_is_their_least_their_median_and_their_99th_percentile() {
+        let times = (1..=200).rev().map(Duration::from_millis).collect();
+        assert_eq!(
+            spread(times),
+            Some([1, 100, 198].map(Duration::from_millis))
+        );
+        assert_eq!(
+            spread(vec![Duration::from_millis(7)]),
+            Some([7, 7, 7].map(Duration::from_millis))
+        );
+        assert_eq!(spread(Vec::new()), None);
+    }
+}

@@ -32,10 +32,7 @@ pub(super) struct Media {
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
-    first: Option<u16>,
-    /// The highest sequence number so far, counted on over its wraps from the first one.
-    highest: u64,
-    received: u64,
+    stream: Stream,
 }
 
 impl Media {
@@ -87,9 +84,7 @@ impl Media {
             ssrc,
             sequence: 0,
             timestamp: 0,
-            first: None,
-            highest: 0,
-            received: 0,
+            stream: Stream::default(),
         })
     }
 
@@ -97,9 +92,9 @@ impl Media {
         self.next_packet.is_some()
     }
 
+    /// How many packets of the audio never came.
     pub(super) fn lost(&self) -> u64 {
-        self.first
-            .map_or(0, |_| (self.highest + 1).saturating_sub(self.received))
+        self.stream.lost()
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -162,7 +157,9 @@ impl Media {
                 let len = receiver
                     .unprotect_rtp(packet)
                     .map_err(|error| error.to_string())?;
-                self.count(packet.get(..len).unwrap_or_default());
+                if let Some(&[_, _, high, low]) = packet.get(..len).and_then(<[u8]>::first_chunk) {
+                    self.stream.count(u16::from_be_bytes([high, low]));
+                }
                 figures.received += 1;
                 if let Some(began) = self.began {
                     figures.heard.get_or_insert(now - began);
@@ -179,20 +176,6 @@ impl Media {
             Kind::Stun | Kind::Unknown => {}
         }
         Ok(())
-    }
-
-    fn count(&mut self, packet: &[u8]) {
-        let &[_, _, high, low, ..] = packet else {
-            return;
-        };
-        let sequence = u16::from_be_bytes([high, low]);
-        let first = *self.first.get_or_insert(sequence);
-        let here = first.wrapping_add(self.highest as u16);
-        let ahead = sequence.wrapping_sub(here);
-        if ahead < 0x8000 {
-            self.highest += u64::from(ahead);
-        }
-        self.received += 1;
     }
 
     fn send_dtls(&mut self, now: Instant, packets: Vec<Vec<u8>>) -> Result<(), String> {
@@ -240,5 +223,50 @@ impl Media {
     /// A full buffer, or a gateway that is gone for a moment, is a lost packet.
     fn send(&self, packet: &[u8]) {
         let _ = self.socket.try_send(packet);
+    }
+}
+
+/// Counts the packets of a stream by their sequence numbers.
+#[derive(Debug, Default)]
+struct Stream {
+    first: Option<u16>,
+    /// The furthest from the first, on over the wraps.
+    furthest: u64,
+    received: u64,
+}
+
+impl Stream {
+    fn count(&mut self, sequence: u16) {
+        let first = *self.first.get_or_insert(sequence);
+        let here = first.wrapping_add(self.furthest as u16);
+        let ahead = sequence.wrapping_sub(here);
+        if ahead < 0x8000 {
+            self.furthest += u64::from(ahead);
+        }
+        self.received += 1;
+    }
+
+    fn lost(&self) -> u64 {
+        let sent = self.first.map_or(0, |_| self.furthest + 1);
+        sent.saturating_sub(self.received)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_between_the_first_and_the_furthest_is_lost() {
+        let mut stream = Stream::default();
+        assert_eq!(stream.lost(), 0);
+        for sequence in [65_534, 65_535, 1, 0, 4] {
+            stream.count(sequence);
+        }
+        assert_eq!(stream.lost(), 2);
+        (5..=u16::MAX)
+            .chain(0..10)
+            .for_each(|sequence| stream.count(sequence));
+        assert_eq!(stream.lost(), 2);
     }
 }
