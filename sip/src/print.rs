@@ -1,4 +1,4 @@
-//! The printer: messages to bytes. No value can end a line (RFC 3261 §7; THREATS: header injection).
+//! The printer: messages to bytes. No value can end a line or begin a header (RFC 3261 §7).
 
 use std::fmt::{self, Write};
 
