@@ -42,13 +42,28 @@ async function startInPage({ rate, patience_ms }) {
     while (!capture.stopped) {
       const { value, done } = await reader.read();
       if (done) break;
-      if (value.sampleRate !== rate) capture.fault = `the browser gave ${value.sampleRate} samples a second`;
       const block = new Float32Array(value.numberOfFrames);
       value.copyTo(block, { planeIndex: 0, format: "f32-planar" });
-      capture.blocks.push(block);
+      capture.blocks.push(atRate(block, value.sampleRate));
       value.close();
     }
   })();
+  let last = 0;
+  /** A decoded G.711 stream comes at 8000 samples a second: lines are drawn between them. */
+  function atRate(block, given) {
+    const times = rate / given;
+    if (times === 1 || block.length === 0) return block;
+    if (!Number.isInteger(times)) {
+      capture.fault = `the browser gave ${given} samples a second`;
+      return block;
+    }
+    const more = new Float32Array(block.length * times);
+    block.forEach((sample, i) => {
+      for (let part = 1; part <= times; part += 1) more[i * times + part - 1] = last + ((sample - last) * part) / times;
+      last = sample;
+    });
+    return more;
+  }
   globalThis.switchhookCapture = capture;
 }
 

@@ -209,7 +209,7 @@ impl Page {
     pub fn listen(&self, duration: Duration, frequencies: &[f64]) -> Heard {
         Heard(self.ask(
             "listen",
-            json!({ "ms": millis(duration), "frequencies": frequencies }),
+            json!({ "ms": millis(duration), "frequencies": frequencies, "window_ms": WINDOW_MS }),
         ))
     }
 
@@ -287,6 +287,8 @@ impl Heard {
     /// Asserts that the strongest frequency is this one, at this level (RMS, dB below full scale).
     /// The level is the median of short windows: a drop-out, which a busy machine's browser may
     /// have, does not count as a lower level.
+    /// The level is the median of short windows: a drop-out, which a busy machine's browser may
+    /// have, does not count as a lower level.
     #[track_caller]
     pub fn assert_tone(&self, hz: f64, dbfs: f64, tolerance_db: f64) {
         let heard = self.0["dominant_hz"]
@@ -297,9 +299,10 @@ impl Heard {
             "{heard} Hz instead of {hz} Hz: {}",
             self.0
         );
-        let level = self.0["dominant_dbfs"]
-            .as_f64()
-            .unwrap_or(f64::NEG_INFINITY);
+        let windows = self.0["windows"].as_array().into_iter().flatten();
+        let mut levels: Vec<f64> = windows.filter_map(|window| window["rms_dbfs"].as_f64()).collect();
+        levels.sort_by(f64::total_cmp);
+        let level = levels.get(levels.len() / 2).copied().unwrap_or(f64::NEG_INFINITY);
         assert!(
             (level - dbfs).abs() <= tolerance_db,
             "{hz} Hz at {level} dBFS instead of {dbfs} ± {tolerance_db}: {}",

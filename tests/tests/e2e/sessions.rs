@@ -1,5 +1,6 @@
 //! The signalling WebSocket, spoken to by hand.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use switchhook_tests::gateway::Gateway;
 use switchhook_tests::scene::Scene;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::stream::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
 
@@ -94,7 +96,7 @@ fn bad_messages_are_named_and_the_session_lives_on() {
     let cases = [
         ("{\"type\":", "bad_json", None),
         ("[1, 2]", "bad_json", None),
-        (r#"{"type":"fly","call":"c1"}"#, "unknown_type", None),
+        (r#"{"type":"fly","call":"c1"}"#, "unknown_type", Some("type")),
         (r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","colour":"red"}"#, "bad_field", Some("colour")),
         (r#"{"type":"call","call":"c1","to":"echo"}"#, "bad_field", Some("sdp")),
         (r#"{"type":"call","call":"not a name","to":"echo","sdp":"v=0"}"#, "bad_field", Some("call")),
@@ -155,9 +157,16 @@ fn giant_and_binary_messages_close_the_session_and_no_other() {
     let gateway = Gateway::start(&scene, &[]);
     let mut bystander = Session::open(&gateway);
     let mut giant = Session::open(&gateway);
-    // The gateway may close before it has taken all of it.
-    let _ = giant.0.send("x".repeat(300 * 1024).into());
+    // The head of a text frame of 1 GiB (RFC 6455 §5.2): what it announces is enough.
+    let MaybeTlsStream::Plain(stream) = giant.0.get_mut() else { panic!("there is no TLS") };
+    let head = [0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4];
+    stream.write_all(&head).expect("the head can be sent");
     assert_eq!(giant.close_code(), CloseCode::Size);
+    let mut in_pieces = Session::open(&gateway);
+    let piece = |code, last| Message::Frame(Frame::message("x".repeat(200 * 1024), OpCode::Data(code), last));
+    in_pieces.send(piece(Data::Text, false));
+    in_pieces.send(piece(Data::Continue, true));
+    assert_eq!(in_pieces.close_code(), CloseCode::Size);
     let mut binary = Session::open(&gateway);
     binary.send(vec![1, 2, 3]);
     assert_eq!(binary.close_code(), CloseCode::Unsupported);
