@@ -106,6 +106,8 @@ async def run(options):
                     await pc.setRemoteDescription(RTCSessionDescription(message["sdp"], "answer"))
                 case "accepted":
                     heard_enough = options.seconds
+                    if options.digits:
+                        await socket.send(json.dumps({"type": "dtmf", **call, "digits": options.digits, "duration_ms": 100}))
                 case "error":
                     report["error"] = message
                     break
@@ -124,5 +126,6 @@ parser.add_argument("number")
 parser.add_argument("--hz", type=float, default=620)
 parser.add_argument("--seconds", type=float, default=3)
 parser.add_argument("--patience", type=float, default=20)
+parser.add_argument("--digits", help="sent as a message")
 parser.add_argument("--wrong-fingerprint", action="store_true")
 asyncio.run(run(parser.parse_args()))

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
-use crate::scene::{lock, output, wait_for_exit};
+use crate::scene::{lock, output, this_test, wait_for_exit};
 use crate::sound::{MICROPHONE_HZ, sine, write_wav};
 
 /// How long the driver may take beyond the time that a command takes by itself.
@@ -101,6 +101,18 @@ impl Driver {
 
     #[track_caller]
     fn request(&self, command: &str, fields: Value, patience: Duration) -> Value {
+        let reply = self.send(command, fields);
+        match reply.recv_timeout(patience) {
+            Ok(reply) if reply["ok"] == true => reply,
+            Ok(reply) => panic!("{command}: {}", reply["error"].as_str().unwrap_or_default()),
+            Err(error) => panic!("{command}: the driver gave no reply: {error}"),
+        }
+    }
+}
+
+impl Driver {
+    /// Sends a command; its reply comes by the receiver.
+    fn send(&self, command: &str, fields: Value) -> mpsc::Receiver<Value> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut message = fields;
         message["id"] = id.into();
@@ -110,11 +122,7 @@ impl Driver {
         if let Some(stdin) = lock(&self.stdin).as_mut() {
             let _ = writeln!(stdin, "{message}");
         }
-        match reply.recv_timeout(patience) {
-            Ok(reply) if reply["ok"] == true => reply,
-            Ok(reply) => panic!("{command}: {}", reply["error"].as_str().unwrap_or_default()),
-            Err(error) => panic!("{command}: the driver gave no reply: {error}"),
-        }
+        reply
     }
 }
 
@@ -220,14 +228,14 @@ impl Page {
     }
 
     /// Waits until the call has ended and asserts what the page says of it: the code, and words
-    /// that begin with the cause's.
+    /// that begin with the cause's; particulars may follow.
     #[track_caller]
     pub fn assert_ended(&self, code: &str, words: &str, patience: Duration) -> Value {
         let state = self.wait_for("ended", patience);
         assert_eq!(state["cause"]["code"], code, "{state}");
         let text = state["text"].as_str().unwrap_or_default();
         assert!(
-            text.starts_with(words),
+            text.starts_with(words.trim_end_matches('.')),
             "the page says {text:?}, not {words:?}"
         );
         state
@@ -237,6 +245,22 @@ impl Page {
     #[track_caller]
     pub fn kill(self) {
         self.ask("kill", json!({}));
+    }
+
+    /// Writes what the page shows and has logged to the folder of the test, which fails.
+    fn leave_what_it_shows(&self) {
+        let replies = ["state", "log"]
+            .map(|command| self.driver().send(command, json!({ "page": self.name })));
+        let file = this_test().1.join(format!("{}.json", self.name));
+        let said = replies.map(|reply| {
+            reply
+                .recv_timeout(Duration::from_secs(3))
+                .unwrap_or_default()
+        });
+        let _ = std::fs::write(
+            file,
+            format!("{:#}\n", json!({ "state": said[0], "log": said[1] })),
+        );
     }
 
     fn driver(&self) -> &Arc<Driver> {
@@ -249,22 +273,14 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         // A browser whose test failed, or that was killed, is not used again.
+        if thread::panicking() {
+            self.leave_what_it_shows();
+            return;
+        }
         let Some(driver) = self.driver.take() else {
             return;
         };
-        if thread::panicking() {
-            return;
-        }
-        let (sender, reply) = mpsc::channel();
-        let id = driver.next.fetch_add(1, Ordering::Relaxed);
-        lock(&driver.waiting).insert(id, sender);
-        if let Some(stdin) = lock(&driver.stdin).as_mut() {
-            let _ = writeln!(
-                stdin,
-                "{}",
-                json!({ "id": id, "command": "close_page", "page": self.name })
-            );
-        }
+        let reply = driver.send("close_page", json!({ "page": self.name }));
         let closed = reply
             .recv_timeout(PATIENCE)
             .is_ok_and(|reply| reply["ok"] == true);
@@ -300,9 +316,14 @@ impl Heard {
             self.0
         );
         let windows = self.0["windows"].as_array().into_iter().flatten();
-        let mut levels: Vec<f64> = windows.filter_map(|window| window["rms_dbfs"].as_f64()).collect();
+        let mut levels: Vec<f64> = windows
+            .filter_map(|window| window["rms_dbfs"].as_f64())
+            .collect();
         levels.sort_by(f64::total_cmp);
-        let level = levels.get(levels.len() / 2).copied().unwrap_or(f64::NEG_INFINITY);
+        let level = levels
+            .get(levels.len() / 2)
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY);
         assert!(
             (level - dbfs).abs() <= tolerance_db,
             "{hz} Hz at {level} dBFS instead of {dbfs} ± {tolerance_db}: {}",

@@ -43,6 +43,7 @@ pub struct RtpPhone {
     port: u16,
     received: Arc<Mutex<Received>>,
     keys: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    peer: Arc<Mutex<Option<SocketAddr>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,13 +61,14 @@ impl RtpPhone {
         let port = socket.local_addr().expect("a bound socket").port();
         let received = Arc::new(Mutex::new(Received::default()));
         let keys = Arc::new(Mutex::new(VecDeque::new()));
+        let peer = Arc::new(Mutex::new(None));
         let stop = Arc::new(AtomicBool::new(false));
         let line = Line {
             socket,
             received: Arc::clone(&received),
             keys: Arc::clone(&keys),
             tone: Sine::new(hz, -10.0),
-            peer: None,
+            peer: Arc::clone(&peer),
             sequence: 7000,
             timestamp: 90_000,
         };
@@ -76,6 +78,7 @@ impl RtpPhone {
             port,
             received,
             keys,
+            peer,
             stop,
             thread: Some(thread),
         }
@@ -84,6 +87,16 @@ impl RtpPhone {
     /// Where it hears.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whom it speaks to.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        *lock(&self.peer)
+    }
+
+    /// Speaks to somebody who has not spoken to it.
+    pub fn speak_to(&self, peer: SocketAddr) {
+        *lock(&self.peer) = Some(peer);
     }
 
     /// What it has got so far.
@@ -135,7 +148,7 @@ struct Line {
     received: Arc<Mutex<Received>>,
     keys: Arc<Mutex<VecDeque<Vec<u8>>>>,
     tone: Sine,
-    peer: Option<SocketAddr>,
+    peer: Arc<Mutex<Option<SocketAddr>>>,
     sequence: u16,
     timestamp: u32,
 }
@@ -149,7 +162,7 @@ impl Line {
             if let Ok((len, from)) = self.socket.recv_from(&mut packet) {
                 self.hear(&packet[..len], from);
             }
-            let Some(peer) = self.peer else {
+            let Some(peer) = *lock(&self.peer) else {
                 due = Instant::now();
                 continue;
             };
@@ -200,7 +213,7 @@ impl Line {
         if header[0] != 0x80 {
             return;
         }
-        self.peer.get_or_insert(from);
+        lock(&self.peer).get_or_insert(from);
         let timestamp = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
         let mut received = lock(&self.received);
         match header[1] & 0x7f {

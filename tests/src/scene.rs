@@ -33,12 +33,7 @@ impl Scene {
         }
         *running += 1;
         drop(running);
-        // The test harness names each test's thread after the test.
-        let name = thread::current()
-            .name()
-            .unwrap_or("test")
-            .replace("::", ".");
-        let folder = output().join(&name);
+        let (name, folder) = this_test();
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -70,6 +65,17 @@ impl Drop for Scene {
         *lock(&RUNNING) -= 1;
         ENDED.notify_all();
     }
+}
+
+/// The name of the test that this thread runs, and its folder.
+pub fn this_test() -> (String, PathBuf) {
+    // The test harness names each test's thread after the test.
+    let name = thread::current()
+        .name()
+        .unwrap_or("test")
+        .replace("::", ".");
+    let folder = output().join(&name);
+    (name, folder)
 }
 
 /// Where tests put their files.

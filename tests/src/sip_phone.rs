@@ -40,9 +40,17 @@ impl SipPhone {
         let mut packet = [0; 65_535];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {} within {patience:?}", method.as_str());
-            self.socket.set_read_timeout(Some(left)).expect("a time-out can be set");
-            let Ok((len, from)) = self.socket.recv_from(&mut packet) else { continue };
+            assert!(
+                !left.is_zero(),
+                "no {} within {patience:?}",
+                method.as_str()
+            );
+            self.socket
+                .set_read_timeout(Some(left))
+                .expect("a time-out can be set");
+            let Ok((len, from)) = self.socket.recv_from(&mut packet) else {
+                continue;
+            };
             if let Ok(Message::Request(request)) = sip::parse_datagram(&packet[..len])
                 && request.method == *method
             {
@@ -57,13 +65,26 @@ impl SipPhone {
     /// The answer cannot be made or sent.
     pub fn answer(&self, request: &Request, to: SocketAddr, status: u16, rtp: Option<&RtpPhone>) {
         let mut response = request.response(StatusCode::new(status).expect("a status"));
-        if response.headers.get("To").is_some_and(|to| !to.contains("tag=")) {
-            let to = format!("{};tag=the-phone", response.headers.get("To").unwrap_or_default());
+        if response
+            .headers
+            .get("To")
+            .is_some_and(|to| !to.contains("tag="))
+        {
+            let to = format!(
+                "{};tag=the-phone",
+                response.headers.get("To").unwrap_or_default()
+            );
             response.headers.set("To", to).expect("a To");
         }
-        response.headers.set("Contact", format!("<sip:phone@127.0.0.1:{}>", self.port)).expect("a Contact");
+        response
+            .headers
+            .set("Contact", format!("<sip:phone@127.0.0.1:{}>", self.port))
+            .expect("a Contact");
         if let Some(rtp) = rtp {
-            response.headers.set("Content-Type", "application/sdp").expect("a Content-Type");
+            response
+                .headers
+                .set("Content-Type", "application/sdp")
+                .expect("a Content-Type");
             let port = rtp.port();
             response.body = format!(
                 "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
@@ -71,6 +92,8 @@ impl SipPhone {
             )
             .into_bytes();
         }
-        self.socket.send_to(&Message::Response(response).to_bytes(), to).expect("the answer can be sent");
+        self.socket
+            .send_to(&Message::Response(response).to_bytes(), to)
+            .expect("the answer can be sent");
     }
 }

@@ -21,7 +21,8 @@ fn a_browser_and_baresip_hear_each_other() {
     let page = Page::open(&gateway);
     talk(&page, "phone");
     page.listen(Duration::from_millis(400), &[]);
-    page.listen(LISTEN, &[PHONE_HZ]).assert_tone(PHONE_HZ, PHONE_DBFS, 3.0);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, PHONE_DBFS, 3.0);
     page.hang_up();
     page.assert_ended("normal", "The call has ended.", SOON);
     let record = gateway.only_record();
@@ -30,5 +31,9 @@ fn a_browser_and_baresip_hear_each_other() {
     assert!(heard.len() >= 8000, "baresip heard {} samples", heard.len());
     let end = &heard[heard.len() - 8000..];
     let tone = level_at(end, MICROPHONE_HZ, 8000);
-    assert!((tone - MICROPHONE_DBFS).abs() < 3.0, "baresip hears {MICROPHONE_HZ} Hz at {tone} dBFS, all at {} dBFS", level(end));
+    assert!(
+        (tone - MICROPHONE_DBFS).abs() < 3.0,
+        "baresip hears {MICROPHONE_HZ} Hz at {tone} dBFS, all at {} dBFS",
+        level(end)
+    );
 }

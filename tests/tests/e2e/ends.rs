@@ -25,7 +25,11 @@ fn sigterm_ends_the_calls_on_both_sides_and_the_program_with_success() {
     gateway.terminate();
     let told = Instant::now();
     phone.assert_done(A_SECOND + GRACE);
-    assert!(told.elapsed() < A_SECOND + GRACE, "the phone was told after {:?}", told.elapsed());
+    assert!(
+        told.elapsed() < A_SECOND + GRACE,
+        "the phone was told after {:?}",
+        told.elapsed()
+    );
     page.assert_ended("shutting_down", "The gateway is shutting down.", SOON);
     let status = gateway.wait_for_exit();
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
@@ -45,7 +49,9 @@ fn a_gateway_that_goes_down_refuses_new_calls_with_the_reason() {
     let other = page.another(&gateway);
     talk(&page, "4930123456");
     gateway.terminate();
-    wait_until("BYE at the phone", A_SECOND + GRACE, || phone.messages().contains("BYE sip:").then_some(()));
+    wait_until("BYE at the phone", A_SECOND + GRACE, || {
+        phone.messages().contains("BYE sip:").then_some(())
+    });
     other.dial("echo");
     other.assert_ended("shutting_down", "The gateway is shutting down.", SOON);
     page.assert_ended("shutting_down", "The gateway is shutting down.", SOON);
@@ -53,22 +59,42 @@ fn a_gateway_that_goes_down_refuses_new_calls_with_the_reason() {
     assert!(status.is_some_and(|status| status.success()), "{status:?}");
     let records = gateway.records();
     assert_eq!(records.len(), 2, "{records:?}");
-    assert!(records.iter().all(|record| record.code() == "shutting_down"), "{records:?}");
+    assert!(
+        records
+            .iter()
+            .all(|record| record.code() == "shutting_down"),
+        "{records:?}"
+    );
 }
 
 #[test]
 fn a_phone_without_audio_ends_the_call() {
     let scene = Scene::begin();
     let mut phone = Sipp::uas(&scene, false);
-    let gateway = Gateway::start(&scene, &[("trunk.uri", &phone.trunk()), ("media.timeout", "\"2s\"")]);
+    let gateway = Gateway::start(
+        &scene,
+        &[("trunk.uri", &phone.trunk()), ("media.timeout", "\"2s\"")],
+    );
     let page = Page::open(&gateway);
     talk(&page, "123");
-    page.assert_ended("media_timeout", "The call was ended because no audio arrived from the other side.", SOON);
-    wait_until("BYE at the phone", A_SECOND, || phone.messages().contains("BYE sip:").then_some(()));
+    page.assert_ended(
+        "media_timeout",
+        "The call was ended because no audio arrived from the other side.",
+        SOON,
+    );
+    wait_until("BYE at the phone", A_SECOND, || {
+        phone.messages().contains("BYE sip:").then_some(())
+    });
     phone.assert_done(SOON);
     let record = gateway.only_record();
     record.assert_ended("media_timeout", "gateway");
-    assert!(record.number("/talk_ms").is_some_and(|ms| (2000.0..4000.0).contains(&ms)), "{}", record.story());
+    assert!(
+        record
+            .number("/talk_ms")
+            .is_some_and(|ms| (2000.0..4000.0).contains(&ms)),
+        "{}",
+        record.story()
+    );
 }
 
 #[test]
@@ -82,7 +108,9 @@ fn a_browser_that_crashes_ends_the_phones_call() {
     page.wait_for_mark("media_connected", SOON);
     page.kill();
     phone.assert_done(A_SECOND + GRACE);
-    gateway.only_record().assert_ended("browser_gone", "browser");
+    gateway
+        .only_record()
+        .assert_ended("browser_gone", "browser");
 }
 
 #[test]
@@ -98,7 +126,11 @@ fn a_page_that_is_closed_ends_the_phones_call() {
     phone.assert_done(A_SECOND + GRACE);
     let record = gateway.only_record();
     // A page may say goodbye, or be gone before it can.
-    assert!(matches!(record.code(), "browser_gone" | "normal"), "{}", record.words());
+    assert!(
+        matches!(record.code(), "browser_gone" | "normal"),
+        "{}",
+        record.words()
+    );
     record.assert_ended(record.code(), "browser");
 }
 
@@ -109,7 +141,11 @@ fn a_call_reaches_its_greatest_length() {
     let page = Page::open(&gateway);
     talk(&page, "echo");
     assert_hears_itself(&page);
-    page.assert_ended("too_long", "The call reached its greatest permitted length.", SOON);
+    page.assert_ended(
+        "too_long",
+        "The call reached its greatest permitted length.",
+        SOON,
+    );
     gateway.only_record().assert_ended("too_long", "gateway");
 }
 
@@ -126,6 +162,9 @@ fn calls_beyond_the_most_are_refused_and_the_others_go_on() {
     assert_eq!(page.ask("state", json!({}))["state"], "in_call");
     page.hang_up();
     let records = gateway.wait_for_records(2);
-    assert_eq!((records[0].code(), records[1].code()), ("overloaded", "normal"));
+    assert_eq!(
+        (records[0].code(), records[1].code()),
+        ("overloaded", "normal")
+    );
     assert!(gateway.stop().is_some_and(|status| status.success()));
 }

@@ -23,10 +23,33 @@ fn a_caller_hears_herself_at_echo_and_hangs_up() {
     page.assert_ended("normal", "The call has ended.", SOON);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
-    assert_eq!((record.text("/to"), record.text("/browser_codec"), record.text("/phone_codec")), ("echo", "opus", "PCMU"));
-    assert!(record.number("/media/browser/packets_in").is_some_and(|packets| packets > 50.0), "{}", record.0);
-    assert!(record.number("/media/phone/packets_in").is_some_and(|packets| packets > 50.0), "{}", record.0);
-    assert!(record.number("/talk_ms").is_some_and(|ms| ms > 1500.0), "{}", record.0);
+    assert_eq!(
+        (
+            record.text("/to"),
+            record.text("/browser_codec"),
+            record.text("/phone_codec")
+        ),
+        ("echo", "opus", "PCMU")
+    );
+    assert!(
+        record
+            .number("/media/browser/packets_in")
+            .is_some_and(|packets| packets > 50.0),
+        "{}",
+        record.0
+    );
+    assert!(
+        record
+            .number("/media/phone/packets_in")
+            .is_some_and(|packets| packets > 50.0),
+        "{}",
+        record.0
+    );
+    assert!(
+        record.number("/talk_ms").is_some_and(|ms| ms > 1500.0),
+        "{}",
+        record.0
+    );
 }
 
 #[test]
@@ -38,7 +61,11 @@ fn the_test_tone_is_heard_at_its_frequency_and_level_without_gaps() {
     page.listen(Duration::from_millis(400), &[]);
     let heard = page.listen(LISTEN, &[1004.0]);
     heard.assert_tone(1004.0, TEST_TONE_DBFS, 1.0);
-    assert!(heard.0["silent_ms"].as_f64().is_some_and(|ms| ms < 200.0), "{}", heard.0);
+    assert!(
+        heard.0["silent_ms"].as_f64().is_some_and(|ms| ms < 200.0),
+        "{}",
+        heard.0
+    );
     page.hang_up();
     page.assert_ended("normal", "The call has ended.", SOON);
     gateway.only_record().assert_ended("normal", "browser");
@@ -61,7 +88,10 @@ fn audio_is_heard_before_the_phone_answers() {
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
     let answered = record.number("/answered_ms").expect("it was answered");
-    assert!((4500.0..9000.0).contains(&answered), "`early` answers after 5 s: {answered}");
+    assert!(
+        (4500.0..9000.0).contains(&answered),
+        "`early` answers after 5 s: {answered}"
+    );
 }
 
 #[test]
@@ -76,7 +106,12 @@ fn pressed_keys_are_read_back_once_each() {
     // The lab waits 1.5 s after the last key, and plays each for 200 ms with 100 ms between them.
     page.eval("new Promise((done) => setTimeout(done, 5000))");
     let heard = page.ask("record_stop", json!({}));
-    let digits: String = heard["dtmf"].as_array().into_iter().flatten().filter_map(|key| key["digit"].as_str()).collect();
+    let digits: String = heard["dtmf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|key| key["digit"].as_str())
+        .collect();
     assert_eq!(digits, "15590#", "{heard}");
     page.hang_up();
     page.assert_ended("normal", "The call has ended.", SOON);
@@ -92,13 +127,20 @@ fn a_phone_that_rings_long_is_waited_for() {
     page.wait_for("ringing", SOON);
     page.wait_for("in_call", Duration::from_secs(15));
     page.listen(Duration::from_millis(400), &[]);
-    page.listen(LISTEN, &[1004.0]).assert_tone(1004.0, TEST_TONE_DBFS, 1.0);
+    page.listen(LISTEN, &[1004.0])
+        .assert_tone(1004.0, TEST_TONE_DBFS, 1.0);
     page.hang_up();
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
     let (ringing, answered) = (record.number("/ringing_ms"), record.number("/answered_ms"));
-    let (Some(ringing), Some(answered)) = (ringing, answered) else { panic!("{}", record.story()) };
-    assert!((9_500.0..12_000.0).contains(&(answered - ringing)), "`late` rings 10 s:\n{}", record.story());
+    let (Some(ringing), Some(answered)) = (ringing, answered) else {
+        panic!("{}", record.story())
+    };
+    assert!(
+        (9_500.0..12_000.0).contains(&(answered - ringing)),
+        "`late` rings 10 s:\n{}",
+        record.story()
+    );
 }
 
 #[test]
@@ -112,7 +154,13 @@ fn two_calls_at_once_do_not_hear_each_other() {
     tone.listen(Duration::from_millis(400), &[]);
     let heard = tone.listen(LISTEN, &[1004.0, 620.0]);
     heard.assert_tone(1004.0, TEST_TONE_DBFS, 1.0);
-    assert!(heard.0["frequencies"]["620"].as_f64().is_some_and(|level| level < -55.0), "{}", heard.0);
+    assert!(
+        heard.0["frequencies"]["620"]
+            .as_f64()
+            .is_some_and(|level| level < -55.0),
+        "{}",
+        heard.0
+    );
     assert_hears_itself(&echo);
     tone.hang_up();
     tone.assert_ended("normal", "The call has ended.", SOON);
@@ -121,7 +169,9 @@ fn two_calls_at_once_do_not_hear_each_other() {
     echo.hang_up();
     echo.assert_ended("normal", "The call has ended.", SOON);
     let records = gateway.wait_for_records(2);
-    records.iter().for_each(|record| record.assert_ended("normal", "browser"));
+    records
+        .iter()
+        .for_each(|record| record.assert_ended("normal", "browser"));
     assert!(gateway.stop().is_some_and(|status| status.success()));
     assert_eq!(gateway.records().len(), 2);
 }

@@ -17,7 +17,10 @@ fn a_busy_phone_is_told_as_busy() {
     let page = Page::open(&gateway);
     page.dial("busy");
     let state = page.assert_ended("busy", "The number is busy.", SOON);
-    assert_eq!((&state["cause"]["sip"], &state["cause"]["q850"]), (&486.into(), &17.into()));
+    assert_eq!(
+        (&state["cause"]["sip"], &state["cause"]["q850"]),
+        (&486.into(), &17.into())
+    );
     let record = gateway.only_record();
     record.assert_ended("busy", "phone");
     assert_eq!(record.number("/cause/sip"), Some(486.0));
@@ -60,7 +63,11 @@ fn a_caller_who_gives_up_cancels_the_ringing() {
     page.wait_for("ringing", SOON);
     page.hang_up();
     let gave_up = Instant::now();
-    page.assert_ended("cancelled", "The call was cancelled before it was answered.", SOON);
+    page.assert_ended(
+        "cancelled",
+        "The call was cancelled before it was answered.",
+        SOON,
+    );
     phone.assert_done(A_SECOND.saturating_sub(gave_up.elapsed()) + Duration::from_millis(500));
     gateway.only_record().assert_ended("cancelled", "browser");
 }
@@ -75,7 +82,13 @@ fn a_trunk_that_is_busy_is_told_as_busy() {
     page.dial("+49 (30) 123-456");
     page.assert_ended("busy", "The number is busy.", SOON);
     phone.assert_done(A_SECOND);
-    assert!(phone.messages().contains("INVITE sip:+4930123456@127.0.0.1"), "{}", phone.messages());
+    assert!(
+        phone
+            .messages()
+            .contains("INVITE sip:+4930123456@127.0.0.1"),
+        "{}",
+        phone.messages()
+    );
     gateway.only_record().assert_ended("busy", "phone");
 }
 
@@ -104,7 +117,10 @@ fn a_q850_reason_tells_more_than_the_status_it_comes_with() {
     phone.assert_done(A_SECOND);
     let record = gateway.only_record();
     record.assert_ended("busy", "phone");
-    assert_eq!((record.number("/cause/sip"), record.number("/cause/q850")), (Some(480.0), Some(17.0)));
+    assert_eq!(
+        (record.number("/cause/sip"), record.number("/cause/q850")),
+        (Some(480.0), Some(17.0))
+    );
 }
 
 #[test]
@@ -116,8 +132,15 @@ fn a_number_that_is_none_is_told_as_such() {
     page.assert_ended("not_found", "This number does not exist.", SOON);
     page.dial("sip:bob@198.51.100.7");
     page.wait_for_mark("ended", SOON);
-    page.assert_ended("forbidden", "This number may not be called from here.", SOON);
+    page.assert_ended(
+        "forbidden",
+        "This number may not be called from here.",
+        SOON,
+    );
     let records = gateway.wait_for_records(2);
-    assert_eq!((records[0].code(), records[1].code()), ("not_found", "forbidden"));
+    assert_eq!(
+        (records[0].code(), records[1].code()),
+        ("not_found", "forbidden")
+    );
     assert!(gateway.stop().is_some_and(|status| status.success()));
 }

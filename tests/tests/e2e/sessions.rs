@@ -18,8 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Session(WebSocket<MaybeTlsStream<TcpStream>>);
 
-fn connect(gateway: &Gateway, protocol: Option<&'static str>, origin: Option<&str>) -> Result<Session, Box<Error>> {
-    let mut request = gateway.signaling().into_client_request().expect("an address");
+fn connect(
+    gateway: &Gateway,
+    protocol: Option<&'static str>,
+    origin: Option<&str>,
+) -> Result<Session, Box<Error>> {
+    let mut request = gateway
+        .signaling()
+        .into_client_request()
+        .expect("an address");
     let headers = request.headers_mut();
     if let Some(protocol) = protocol {
         headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
@@ -29,7 +36,9 @@ fn connect(gateway: &Gateway, protocol: Option<&'static str>, origin: Option<&st
     }
     let (socket, _) = tungstenite::connect(request).map_err(Box::new)?;
     if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time-out can be set");
     }
     Ok(Session(socket))
 }
@@ -44,7 +53,9 @@ impl Session {
 
     #[track_caller]
     fn send(&mut self, message: impl Into<Message>) {
-        self.0.send(message.into()).expect("the message can be sent");
+        self.0
+            .send(message.into())
+            .expect("the message can be sent");
     }
 
     #[track_caller]
@@ -75,7 +86,10 @@ impl Session {
     fn assert_alive(&mut self) {
         self.send(json!({ "type": "hangup", "call": "none" }).to_string());
         let error = self.receive();
-        assert_eq!((&error["code"], &error["call"]), (&json!("unknown_call"), &json!("none")));
+        assert_eq!(
+            (&error["code"], &error["call"]),
+            (&json!("unknown_call"), &json!("none"))
+        );
     }
 }
 
@@ -96,18 +110,45 @@ fn bad_messages_are_named_and_the_session_lives_on() {
     let cases = [
         ("{\"type\":", "bad_json", None),
         ("[1, 2]", "bad_json", None),
-        (r#"{"type":"fly","call":"c1"}"#, "unknown_type", Some("type")),
-        (r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","colour":"red"}"#, "bad_field", Some("colour")),
-        (r#"{"type":"call","call":"c1","to":"echo"}"#, "bad_field", Some("sdp")),
-        (r#"{"type":"call","call":"not a name","to":"echo","sdp":"v=0"}"#, "bad_field", Some("call")),
-        (r#"{"type":"dtmf","call":"c1","digits":"12x"}"#, "bad_field", Some("digits")),
+        (
+            r#"{"type":"fly","call":"c1"}"#,
+            "unknown_type",
+            Some("type"),
+        ),
+        (
+            r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","colour":"red"}"#,
+            "bad_field",
+            Some("colour"),
+        ),
+        (
+            r#"{"type":"call","call":"c1","to":"echo"}"#,
+            "bad_field",
+            Some("sdp"),
+        ),
+        (
+            r#"{"type":"call","call":"not a name","to":"echo","sdp":"v=0"}"#,
+            "bad_field",
+            Some("call"),
+        ),
+        (
+            r#"{"type":"dtmf","call":"c1","digits":"12x"}"#,
+            "bad_field",
+            Some("digits"),
+        ),
     ];
     for (message, code, field) in cases {
         session.send(message);
         let error = session.receive();
         assert_eq!(error["type"], "error", "{message}: {error}");
-        assert_eq!((error["code"].as_str(), error["field"].as_str()), (Some(code), field), "{message}: {error}");
-        assert!(error["text"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+        assert_eq!(
+            (error["code"].as_str(), error["field"].as_str()),
+            (Some(code), field),
+            "{message}: {error}"
+        );
+        assert!(
+            error["text"].as_str().is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
     }
     session.assert_alive();
     assert!(gateway.records().is_empty(), "no call, no record");
@@ -120,9 +161,15 @@ fn an_offer_that_is_no_sdp_ends_its_call_with_the_reason() {
     let scene = Scene::begin();
     let gateway = Gateway::start(&scene, &[]);
     let mut session = Session::open(&gateway);
-    session.send(json!({ "type": "call", "call": "c1", "to": "echo", "sdp": "this is no SDP" }).to_string());
+    session.send(
+        json!({ "type": "call", "call": "c1", "to": "echo", "sdp": "this is no SDP" }).to_string(),
+    );
     let hangup = session.receive();
-    assert_eq!((&hangup["type"], &hangup["call"], &hangup["cause"]["code"]), (&json!("hangup"), &json!("c1"), &json!("bad_request")), "{hangup}");
+    assert_eq!(
+        (&hangup["type"], &hangup["call"], &hangup["cause"]["code"]),
+        (&json!("hangup"), &json!("c1"), &json!("bad_request")),
+        "{hangup}"
+    );
     session.assert_alive();
     let record = gateway.only_record();
     assert_eq!(record.code(), "bad_request");
@@ -131,14 +178,30 @@ fn an_offer_that_is_no_sdp_ends_its_call_with_the_reason() {
 #[test]
 fn a_page_of_another_site_gets_no_session() {
     let scene = Scene::begin();
-    let gateway = Gateway::start(&scene, &[("http.allowed_origins", "[\"https://friend.example\"]")]);
+    let gateway = Gateway::start(
+        &scene,
+        &[("http.allowed_origins", "[\"https://friend.example\"]")],
+    );
     let attempt = |origin: &str| connect(&gateway, Some("switchhook.v1"), Some(origin));
-    for origin in ["https://evil.example", "null", "http://localhost.evil.example", "https://friend.example.evil.example"] {
-        assert_eq!(refused_with(attempt(origin)), StatusCode::FORBIDDEN, "{origin}");
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://localhost.evil.example",
+        "https://friend.example.evil.example",
+    ] {
+        assert_eq!(
+            refused_with(attempt(origin)),
+            StatusCode::FORBIDDEN,
+            "{origin}"
+        );
     }
     let own = format!("http://{}", gateway.http);
     for origin in ["https://friend.example", &own] {
-        assert_eq!(attempt(origin).expect("a session").receive()["type"], "welcome", "{origin}");
+        assert_eq!(
+            attempt(origin).expect("a session").receive()["type"],
+            "welcome",
+            "{origin}"
+        );
     }
 }
 
@@ -146,8 +209,14 @@ fn a_page_of_another_site_gets_no_session() {
 fn a_session_speaks_our_subprotocol_or_none() {
     let scene = Scene::begin();
     let gateway = Gateway::start(&scene, &[]);
-    assert_eq!(refused_with(connect(&gateway, None, None)), StatusCode::BAD_REQUEST);
-    assert_eq!(refused_with(connect(&gateway, Some("sip"), None)), StatusCode::BAD_REQUEST);
+    assert_eq!(
+        refused_with(connect(&gateway, None, None)),
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        refused_with(connect(&gateway, Some("sip"), None)),
+        StatusCode::BAD_REQUEST
+    );
     Session::open(&gateway).assert_alive();
 }
 
@@ -158,12 +227,20 @@ fn giant_and_binary_messages_close_the_session_and_no_other() {
     let mut bystander = Session::open(&gateway);
     let mut giant = Session::open(&gateway);
     // The head of a text frame of 1 GiB (RFC 6455 §5.2): what it announces is enough.
-    let MaybeTlsStream::Plain(stream) = giant.0.get_mut() else { panic!("there is no TLS") };
+    let MaybeTlsStream::Plain(stream) = giant.0.get_mut() else {
+        panic!("there is no TLS")
+    };
     let head = [0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4];
     stream.write_all(&head).expect("the head can be sent");
     assert_eq!(giant.close_code(), CloseCode::Size);
     let mut in_pieces = Session::open(&gateway);
-    let piece = |code, last| Message::Frame(Frame::message("x".repeat(200 * 1024), OpCode::Data(code), last));
+    let piece = |code, last| {
+        Message::Frame(Frame::message(
+            "x".repeat(200 * 1024),
+            OpCode::Data(code),
+            last,
+        ))
+    };
     in_pieces.send(piece(Data::Text, false));
     in_pieces.send(piece(Data::Continue, true));
     assert_eq!(in_pieces.close_code(), CloseCode::Size);

@@ -24,9 +24,14 @@ const PHONE_HZ: f64 = 850.0;
 #[track_caller]
 fn assert_hears_the_microphone(phone: &RtpPhone) {
     phone.forget();
-    let heard = wait_until("second of audio at the phone", SOON, || Some(phone.received().audio).filter(|audio| audio.len() >= 8000));
+    let heard = wait_until("second of audio at the phone", SOON, || {
+        Some(phone.received().audio).filter(|audio| audio.len() >= 8000)
+    });
     let level = level_at(&heard, MICROPHONE_HZ, 8000);
-    assert!((level - MICROPHONE_DBFS).abs() < 3.0, "the phone hears {MICROPHONE_HZ} Hz at {level} dBFS");
+    assert!(
+        (level - MICROPHONE_DBFS).abs() < 3.0,
+        "the phone hears {MICROPHONE_HZ} Hz at {level} dBFS"
+    );
 }
 
 /// Hangs up in the page; the phone's scenario must end within a second.
@@ -35,7 +40,11 @@ fn hang_up(page: &Page, phone: &mut Sipp) {
     page.hang_up();
     let hung_up = Instant::now();
     phone.assert_done(A_SECOND + Duration::from_millis(500));
-    assert!(hung_up.elapsed() < A_SECOND, "the phone was told after {:?}", hung_up.elapsed());
+    assert!(
+        hung_up.elapsed() < A_SECOND,
+        "the phone was told after {:?}",
+        hung_up.elapsed()
+    );
     page.assert_ended("normal", "The call has ended.", SOON);
 }
 
@@ -50,7 +59,9 @@ fn sipp_returns_what_the_caller_says() {
     page.hang_up();
     let hung_up = Instant::now();
     // SIPp's own scenario stays 4 s for a BYE that comes again; its log says when it came.
-    wait_until("BYE at the phone", A_SECOND, || phone.messages().contains("BYE sip:").then_some(()));
+    wait_until("BYE at the phone", A_SECOND, || {
+        phone.messages().contains("BYE sip:").then_some(())
+    });
     assert!(hung_up.elapsed() < A_SECOND);
     page.assert_ended("normal", "The call has ended.", SOON);
     phone.assert_done(SOON);
@@ -66,7 +77,8 @@ fn both_sides_of_a_trunk_call_hear_each_other() {
     let page = Page::open(&gateway);
     talk(&page, "4930123456");
     page.listen(Duration::from_millis(400), &[]);
-    page.listen(LISTEN, &[PHONE_HZ]).assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
     assert_hears_the_microphone(&rtp);
     hang_up(&page, &mut phone);
     gateway.only_record().assert_ended("normal", "browser");
@@ -81,14 +93,20 @@ fn early_audio_of_the_trunk_is_heard_and_goes_on_after_the_answer() {
     let page = Page::open(&gateway);
     page.dial("4930123456");
     page.wait_for("early", SOON);
-    page.listen(LISTEN, &[PHONE_HZ]).assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
     assert_eq!(page.ask("state", json!({}))["state"], "early");
     page.wait_for("in_call", SOON);
-    page.listen(LISTEN, &[PHONE_HZ]).assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
     hang_up(&page, &mut phone);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
-    assert!(record.number("/answered_ms").is_some_and(|ms| ms > 2900.0), "{}", record.story());
+    assert!(
+        record.number("/answered_ms").is_some_and(|ms| ms > 2900.0),
+        "{}",
+        record.story()
+    );
 }
 
 #[test]
@@ -103,24 +121,37 @@ fn each_key_reaches_the_phone_once_and_the_phones_keys_the_page() {
     let pressed = "0123456789*#55";
     page.ask("press", json!({ "keys": pressed }));
     let received = wait_until("all the keys at the phone", SOON, || {
-        Some(rtp.received()).filter(|received| received.events.len() >= pressed.len() && received.events.values().all(|(.., ended)| *ended))
+        Some(rtp.received()).filter(|received| {
+            received.events.len() >= pressed.len()
+                && received.events.values().all(|(.., ended)| *ended)
+        })
     });
     // One more would still be on its way.
     page.listen(Duration::from_millis(500), &[]);
     assert_eq!(rtp.received().digits(), pressed, "{:?}", received.events);
     for (key, duration, _) in rtp.received().events.values() {
         // The page holds a key for 160 ms, 1280 units of 8 kHz.
-        assert!((960..=1760).contains(duration), "{key} lasts {duration} units: {:?}", received.events);
+        assert!(
+            (960..=1760).contains(duration),
+            "{key} lasts {duration} units: {:?}",
+            received.events
+        );
     }
     "42#".chars().for_each(|key| rtp.press(key));
     wait_until("the phone's keys on the page", SOON, || {
-        page.ask("state", json!({}))["received_digits"].as_str().is_some_and(|digits| digits.len() >= 3).then_some(())
+        page.ask("state", json!({}))["received_digits"]
+            .as_str()
+            .is_some_and(|digits| digits.len() >= 3)
+            .then_some(())
     });
     assert_eq!(page.ask("state", json!({}))["received_digits"], "42#");
     hang_up(&page, &mut phone);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
-    assert!(!record.0.to_string().contains("42#"), "digits stay out of records");
+    assert!(
+        !record.0.to_string().contains("42#"),
+        "digits stay out of records"
+    );
 }
 
 #[test]
@@ -190,7 +221,11 @@ fn a_cancel_that_crosses_the_answer_leaves_no_call() {
     phone.expect(&Method::Ack, A_SECOND);
     let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
     phone.answer(&bye, from, 200, None);
-    page.assert_ended("cancelled", "The call was cancelled before it was answered.", SOON);
+    page.assert_ended(
+        "cancelled",
+        "The call was cancelled before it was answered.",
+        SOON,
+    );
     gateway.only_record().assert_ended("cancelled", "browser");
 }
 
@@ -203,7 +238,8 @@ fn of_two_phones_that_answer_one_talks_and_the_other_is_hung_up_on() {
     let page = Page::open(&gateway);
     talk(&page, "4930123456");
     page.listen(Duration::from_millis(400), &[]);
-    page.listen(LISTEN, &[PHONE_HZ]).assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
     hang_up(&page, &mut phone);
     gateway.only_record().assert_ended("normal", "browser");
 }
@@ -228,15 +264,30 @@ fn an_invite_beyond_1300_bytes_goes_by_tcp() {
     let mut phone = Sipp::uas_by_tcp(&scene);
     let trunk = phone.trunk().trim_matches('"').to_owned();
     let long = format!("\"{}\"", "x".repeat(120));
-    let gateway = Gateway::start(&scene, &[("trunk.uri", &format!("\"{trunk};tgrp={}\"", "x".repeat(400))), ("sip.user_agent", &long)]);
+    let gateway = Gateway::start(
+        &scene,
+        &[
+            (
+                "trunk.uri",
+                &format!("\"{trunk};tgrp={}\"", "x".repeat(400)),
+            ),
+            ("sip.user_agent", &long),
+        ],
+    );
     let page = Page::open(&gateway);
     // Nobody is at the UDP port: this is answered by TCP or not at all.
     talk(&page, &"9".repeat(64));
     assert_hears_itself(&page);
     let messages = phone.messages();
-    let invite = messages.find("INVITE sip:").map_or("", |at| &messages[at..]);
+    let invite = messages
+        .find("INVITE sip:")
+        .map_or("", |at| &messages[at..]);
     let invite = invite.split("-----------").next().unwrap_or_default();
-    assert!(invite.len() > 1300, "this INVITE would fit by UDP: {} bytes\n{invite}", invite.len());
+    assert!(
+        invite.len() > 1300,
+        "this INVITE would fit by UDP: {} bytes\n{invite}",
+        invite.len()
+    );
     assert!(invite.contains("SIP/2.0/TCP"), "{invite}");
     page.hang_up();
     page.assert_ended("normal", "The call has ended.", SOON);
@@ -247,14 +298,97 @@ fn an_invite_beyond_1300_bytes_goes_by_tcp() {
 #[test]
 fn a_trunk_with_nobody_at_its_port_is_unreachable_at_once() {
     let scene = Scene::begin();
-    let gateway = Gateway::start(&scene, &[("trunk.uri", &format!("\"sip:127.0.0.1:{}\"", free_port()))]);
+    let gateway = Gateway::start(
+        &scene,
+        &[("trunk.uri", &format!("\"sip:127.0.0.1:{}\"", free_port()))],
+    );
     let page = Page::open(&gateway);
     page.dial("123");
-    page.assert_ended("unreachable", "The telephone network did not respond.", SOON);
+    page.assert_ended(
+        "unreachable",
+        "The telephone network did not respond.",
+        SOON,
+    );
     let record = gateway.only_record();
     record.assert_ended("unreachable", "gateway");
     let ended = record.number("/ended_ms").unwrap_or_default();
-    assert!(ended < 1000.0, "the refusal of the port was not heard: {ended} ms\n{}", record.story());
+    assert!(
+        ended < 1000.0,
+        "the refusal of the port was not heard: {ended} ms\n{}",
+        record.story()
+    );
+}
+
+#[test]
+fn a_trunk_that_takes_no_connection_is_unreachable_at_once() {
+    let scene = Scene::begin();
+    let trunk = format!("\"sip:127.0.0.1:{};transport=tcp\"", free_port());
+    let gateway = Gateway::start(&scene, &[("trunk.uri", &trunk)]);
+    let page = Page::open(&gateway);
+    page.dial("123");
+    page.assert_ended(
+        "unreachable",
+        "The telephone network did not respond.",
+        SOON,
+    );
+    let record = gateway.only_record();
+    record.assert_ended("unreachable", "gateway");
+    assert!(
+        record.number("/ended_ms").is_some_and(|ms| ms < 1000.0),
+        "{}",
+        record.story()
+    );
+}
+
+#[test]
+fn an_answer_without_audio_is_hung_up_on() {
+    let scene = Scene::begin();
+    let phone = SipPhone::start();
+    let gateway = Gateway::start(&scene, &[("trunk.uri", &phone.trunk())]);
+    let page = Page::open(&gateway);
+    page.dial("123");
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    phone.answer(&invite, from, 200, None);
+    phone.expect(&Method::Ack, A_SECOND);
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    page.assert_ended(
+        "not_acceptable",
+        "The two sides have no audio format in common.",
+        SOON,
+    );
+    gateway
+        .only_record()
+        .assert_ended("not_acceptable", "gateway");
+}
+
+#[test]
+fn a_stranger_cannot_speak_into_a_call() {
+    let scene = Scene::begin();
+    let (rtp, stranger) = (RtpPhone::start(PHONE_HZ), RtpPhone::start(2000.0));
+    let mut phone = Sipp::scenario(&scene, "answers", &rtp);
+    let gateway = Gateway::start(&scene, &[("trunk.uri", &phone.trunk())]);
+    let page = Page::open(&gateway);
+    talk(&page, "123");
+    assert_hears_the_microphone(&rtp);
+    stranger.speak_to(rtp.peer().expect("the phone was spoken to"));
+    page.listen(Duration::from_millis(400), &[]);
+    let heard = page.listen(LISTEN, &[PHONE_HZ, 2000.0]);
+    heard.assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
+    assert!(
+        heard.0["frequencies"]["2000"]
+            .as_f64()
+            .is_some_and(|level| level < -50.0),
+        "{}",
+        heard.0
+    );
+    assert!(
+        stranger.received().audio.is_empty(),
+        "a stranger hears nothing"
+    );
+    assert_hears_the_microphone(&rtp);
+    hang_up(&page, &mut phone);
+    gateway.only_record().assert_ended("normal", "browser");
 }
 
 #[test]
@@ -266,7 +400,11 @@ fn a_trunk_that_gives_no_sign_of_life_is_unreachable() {
     let page = Page::open(&gateway);
     page.dial("123");
     // Timer B of RFC 3261 §17.1.1.2: 64 times T1.
-    page.assert_ended("unreachable", "The telephone network did not respond.", Duration::from_secs(40));
+    page.assert_ended(
+        "unreachable",
+        "The telephone network did not respond.",
+        Duration::from_secs(40),
+    );
     let record = gateway.only_record();
     record.assert_ended("unreachable", "gateway");
     let ended = record.number("/ended_ms").unwrap_or_default();
