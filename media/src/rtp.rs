@@ -100,3 +100,43 @@ impl Header {
         Some(len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_with_sources_extension_and_padding_are_understood() {
+        let mut bytes = vec![0xb1, 0x80, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+        bytes.extend([0, 0, 0, 9]);
+        bytes.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]);
+        bytes.extend([0x11, 0x22, 0, 0, 3]);
+        let packet = Packet {
+            ssrc: 3,
+            sequence: 1,
+            timestamp: 2,
+            marker: true,
+            payload_type: 0,
+            payload: &[0x11, 0x22],
+        };
+        assert_eq!(read(&bytes), Ok(packet));
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_must_fit() {
+        let header = Header {
+            ssrc: 0x0102_0304,
+            sequence: 65_535,
+            timestamp: 7,
+            marker: true,
+            payload_type: 101,
+        };
+        let mut buffer = [0; 16];
+        assert_eq!(header.write(&[5; 4], &mut buffer), Some(16));
+        let packet = read(&buffer).expect("RTP");
+        assert_eq!((packet.ssrc, packet.sequence), (0x0102_0304, 65_535));
+        assert_eq!((packet.marker, packet.payload_type), (true, 101));
+        assert_eq!(packet.payload, [5; 4]);
+        assert_eq!(header.write(&[5; 5], &mut buffer), None);
+    }
+}

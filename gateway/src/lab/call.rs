@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use media::StreamStart;
+use media::rtp::MAX_PACKET;
+use media::{PacketKind, StreamStart};
+use sdp::Negotiated;
 use sdp::trunk::{self, OfferOptions};
 use sip::endpoint::Event;
 use sip::{ReasonHeader, StatusCode};
@@ -14,9 +16,8 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
-use super::line::Line;
+use super::line::{Identity, Line};
 use super::number::{End, Number, Step};
-use super::rtp::MAX_PACKET;
 use super::stream::{Format, Stream};
 use crate::sip_driver::{IncomingCall, Leg, LegEvent, SipHandle};
 
@@ -64,13 +65,19 @@ struct Call {
 /// The sockets, and what we said about them.
 struct Media {
     rtp: UdpSocket,
-    /// Held so that nobody else gets the port our caller sends its RTCP to.
-    _rtcp: UdpSocket,
+    rtcp: UdpSocket,
     /// Our session description.
     description: String,
     /// Present when our 2xx carries the offer and the ACK the answer (RFC 3264, RFC 3261 §13.2.1).
     offered: Option<OfferOptions>,
-    remote: Option<SocketAddr>,
+    remote: Remote,
+}
+
+/// Where the caller takes packets, from its session description.
+#[derive(Debug, Clone, Copy, Default)]
+struct Remote {
+    rtp: Option<SocketAddr>,
+    rtcp: Option<SocketAddr>,
 }
 
 impl Call {
@@ -80,7 +87,7 @@ impl Call {
         number: Number,
         address: IpAddr,
     ) -> Result<(Option<Media>, Line), StatusCode> {
-        let mut line = Line::new(number);
+        let mut line = Line::new(number, identity());
         if !number.has_sound() {
             return Ok((None, line));
         }
@@ -98,10 +105,10 @@ impl Call {
             let description = trunk::offer_fresh(&options);
             let media = Media {
                 rtp,
-                _rtcp: rtcp,
+                rtcp,
                 description,
                 offered: Some(options),
-                remote: None,
+                remote: Remote::default(),
             };
             return Ok((Some(media), line));
         }
@@ -117,13 +124,14 @@ impl Call {
                 StatusCode::NOT_ACCEPTABLE_HERE
             })?;
         let format = Format::of(&negotiated).ok_or(StatusCode::NOT_ACCEPTABLE_HERE)?;
-        line.connect(Stream::new(Instant::now(), format, stream_start()));
+        let now = Instant::now();
+        line.connect(now, Stream::new(now, format, stream_start()));
         let media = Media {
             rtp,
-            _rtcp: rtcp,
+            rtcp,
             description,
             offered: None,
-            remote: negotiated.remote_rtp,
+            remote: Remote::of(&negotiated),
         };
         Ok((Some(media), line))
     }
@@ -134,7 +142,7 @@ impl Call {
         let mut stopped = false;
         loop {
             if self.act(&incoming.request).await.is_break() {
-                return;
+                break;
             }
             self.send_due();
             let deadline = self.line.poll_timeout();
@@ -146,19 +154,18 @@ impl Call {
             };
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => if self.handle_event(event).await.is_break() { return },
-                    None => return,
+                    Some(event) => if self.handle_event(event).await.is_break() { break },
+                    None => break,
                 },
-                received = receive(self.media.as_ref(), &mut packet) => {
-                    self.handle_packets(received, &mut packet);
-                }
+                () = readable(self.media.as_ref()) => self.handle_packets(&mut packet),
                 () = timer => {}
                 _ = stopping.changed(), if !stopped => {
                     stopped = true;
-                    if self.stop().await.is_break() { return }
+                    if self.stop().await.is_break() { break }
                 }
             }
         }
+        self.end_media();
     }
 }
 
@@ -202,11 +209,17 @@ impl Call {
 
     /// BYE. What follows is its answer, or nothing for as long as the transaction waits.
     async fn hang_up(&mut self, cause: u16, text: &str) {
-        self.line.end();
-        self.media = None;
+        self.end_media();
         self.sip
             .bye(self.leg, ReasonHeader::q850(cause, text))
             .await;
+    }
+
+    /// The last packet is the RTCP goodbye.
+    fn end_media(&mut self) {
+        self.line.end(Instant::now());
+        self.send_due();
+        self.media = None;
     }
 
     /// The phone is being switched off.
@@ -254,61 +267,110 @@ impl Call {
         let Some(negotiated) = negotiated else {
             return false;
         };
-        media.remote = negotiated.remote_rtp;
+        media.remote = Remote::of(&negotiated);
         let Some(format) = Format::of(&negotiated) else {
             return false;
         };
+        let now = Instant::now();
         self.line
-            .connect(Stream::new(Instant::now(), format, stream_start()));
+            .connect(now, Stream::new(now, format, stream_start()));
         true
     }
 
     fn send_due(&mut self) {
         let mut packet = [0; MAX_PACKET];
-        while let Some(length) = self.line.poll_transmit(Instant::now(), &mut packet) {
+        while let Some((kind, length)) = self.line.poll_transmit(Instant::now(), &mut packet) {
             if let Some(media) = &self.media {
-                media.send(&packet[..length]);
+                media.send(kind, &packet[..length]);
             }
         }
     }
 
-    /// What came, and what the socket has besides.
-    fn handle_packets(&mut self, first: io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
-        let mut received = first;
+    /// Takes what the sockets have, up to a bound.
+    fn handle_packets(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             let Some(media) = &self.media else { return };
-            // An error is an ICMP message for something sent earlier: the phone goes on.
-            if let Ok((length, from)) = received
-                && media.remote.is_some_and(|remote| remote.ip() == from.ip())
-            {
-                let mut reply = [0; MAX_PACKET];
-                let packet = &buffer[..length];
-                let replied = self.line.handle_rtp(Instant::now(), packet, &mut reply);
-                if let Some(length) = replied {
-                    media.send(&reply[..length]);
-                }
-            }
-            received = match media.rtp.try_recv_from(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                received => received,
+            let Some((length, from)) = take(&media.rtp, buffer) else {
+                break;
             };
+            if !is_from(media.remote.rtp, from) {
+                continue;
+            }
+            let mut reply = [0; MAX_PACKET];
+            let packet = &buffer[..length];
+            let replied = self.line.handle_rtp(Instant::now(), packet, &mut reply);
+            if let Some(length) = replied {
+                media.send(PacketKind::Rtp, &reply[..length]);
+            }
+        }
+        for _ in 0..BATCH {
+            let Some(media) = &self.media else { return };
+            let Some((length, from)) = take(&media.rtcp, buffer) else {
+                break;
+            };
+            if is_from(media.remote.rtcp, from) {
+                self.line.handle_rtcp(Instant::now(), &buffer[..length]);
+            }
         }
     }
 }
 
 impl Media {
     /// Sends to where the caller said; what the kernel has no room for is lost.
-    fn send(&self, packet: &[u8]) {
-        if let Some(remote) = self.remote {
-            let _ = self.rtp.try_send_to(packet, remote);
+    fn send(&self, kind: PacketKind, packet: &[u8]) {
+        let (socket, remote) = match kind {
+            PacketKind::Rtp => (&self.rtp, self.remote.rtp),
+            PacketKind::Rtcp => (&self.rtcp, self.remote.rtcp),
+        };
+        if let Some(remote) = remote {
+            let _ = socket.try_send_to(packet, remote);
         }
     }
 }
 
-async fn receive(media: Option<&Media>, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-    match media {
-        Some(media) => media.rtp.recv_from(buffer).await,
-        None => std::future::pending().await,
+impl Remote {
+    fn of(negotiated: &Negotiated) -> Self {
+        Remote {
+            rtp: negotiated.remote_rtp,
+            rtcp: negotiated.remote_rtcp,
+        }
+    }
+}
+
+async fn readable(media: Option<&Media>) {
+    let Some(media) = media else {
+        return std::future::pending().await;
+    };
+    // An error shows when the sockets are read.
+    tokio::select! {
+        _ = media.rtp.readable() => {}
+        _ = media.rtcp.readable() => {}
+    }
+}
+
+/// The next datagram of a socket, if there is one.
+fn take(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    for _ in 0..BATCH {
+        match socket.try_recv_from(buffer) {
+            Ok(received) => return Some(received),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            // An ICMP message for something sent earlier: the phone goes on.
+            Err(_) => {}
+        }
+    }
+    None
+}
+
+/// The caller may send from another port than it takes packets at, but from no other host.
+fn is_from(remote: Option<SocketAddr>, from: SocketAddr) -> bool {
+    remote.is_some_and(|remote| remote.ip() == from.ip())
+}
+
+/// A new name for every call, so that calls cannot be told to be of one phone (RFC 7022 §4.2).
+fn identity() -> Identity {
+    Identity {
+        cname: format!("{:024x}", rand::random::<u128>() >> 32),
+        seed: rand::random(),
     }
 }
 

@@ -9,7 +9,6 @@ mod call;
 mod keys;
 mod line;
 pub mod number;
-mod rtp;
 #[cfg(test)]
 mod socket_tests;
 mod sound;

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use codecs::g711::{self, Law};
+use media::rtp::{Header, MAX_PACKET, Packet};
 use media::{Digit, StreamStart};
 use sdp::{Codec, Negotiated};
 
-use super::rtp::{self, MAX_PACKET, Packet};
 use super::sound::Sound;
 
 /// The longest packet of audio that is understood: 60 ms.
@@ -26,6 +26,8 @@ pub(super) struct Format {
     event_in: Option<u8>,
     event_out: Option<u8>,
     samples: usize,
+    /// The session descriptions let us send (RFC 3264 §5.1); the caller may hold us from the start.
+    sends: bool,
 }
 
 impl Format {
@@ -43,6 +45,7 @@ impl Format {
             event_in: negotiated.telephone_event_in,
             event_out: negotiated.telephone_event_out,
             samples: milliseconds * codecs::SAMPLES_PER_MS,
+            sends: negotiated.direction.sends(),
         })
     }
 
@@ -110,6 +113,16 @@ impl Stream {
         }
     }
 
+    /// Whose stream it is.
+    pub(super) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Whether the caller wants to hear us.
+    pub(super) fn sends(&self) -> bool {
+        self.format.sends
+    }
+
     /// Sound begins now.
     pub(super) fn start(&mut self, now: Instant) {
         self.due = now;
@@ -123,7 +136,9 @@ impl Stream {
         pcm: &mut [i16; MAX_SAMPLES],
     ) -> Option<Heard> {
         if Some(packet.payload_type) == self.format.event_in {
-            let digit = Digit::from_event(rtp::event_code(packet.payload)?)?;
+            // The event's code is the first of four octets (RFC 4733 §2.3).
+            let [code, ..] = *packet.payload.first_chunk::<4>()?;
+            let digit = Digit::from_event(code)?;
             let new = self.last_event != Some(packet.timestamp);
             self.last_event = Some(packet.timestamp);
             return Some(if new {
@@ -184,15 +199,14 @@ impl Stream {
             Some(law) => g711::transcode(law, self.format.law, packet.payload, payload),
             None => payload.copy_from_slice(packet.payload),
         }
-        Packet {
-            marker: packet.marker || std::mem::take(&mut self.marker),
-            payload_type,
+        let header = Header {
+            ssrc: self.ssrc,
             sequence,
             timestamp,
-            ssrc: self.ssrc,
-            payload,
-        }
-        .write(buffer)
+            marker: packet.marker || std::mem::take(&mut self.marker),
+            payload_type,
+        };
+        header.write(payload, buffer)
     }
 
     /// The next packet of our own sound, if it is due.
@@ -215,15 +229,14 @@ impl Stream {
         let payload = &mut payload[..self.format.samples];
         sound.fill(self.due, pcm);
         g711::encode_into(self.format.law, pcm, payload);
-        let written = Packet {
-            marker: std::mem::take(&mut self.marker),
-            payload_type: self.format.payload_type_out,
+        let header = Header {
+            ssrc: self.ssrc,
             sequence: self.sequence,
             timestamp: self.timestamp,
-            ssrc: self.ssrc,
-            payload,
-        }
-        .write(buffer);
+            marker: std::mem::take(&mut self.marker),
+            payload_type: self.format.payload_type_out,
+        };
+        let written = header.write(payload, buffer);
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(self.packet_units());
         self.due += Duration::from_millis((self.format.samples / codecs::SAMPLES_PER_MS) as u64);

@@ -2,12 +2,12 @@ use std::time::{Duration, Instant};
 
 use codecs::g711::{self, Law};
 use codecs::tone::{self, DtmfDetector, DtmfTone, power_at};
-use media::StreamStart;
+use media::rtp::{self, Header, MAX_PACKET, Packet};
+use media::{PacketKind, Participant, ParticipantConfig, StreamStart};
 use sdp::trunk::{self, OfferOptions};
 
-use super::line::{Line, SILENCE};
+use super::line::{Identity, Line, SILENCE};
 use super::number::{End, NUMBERS, Number, Step};
-use super::rtp::{MAX_PACKET, Packet};
 use super::stream::{Format, Stream};
 
 const EVENT: u8 = 101;
@@ -19,6 +19,8 @@ struct Call {
     steps: Vec<(Duration, Step)>,
     /// What the phone sent, as bytes.
     sent: Vec<(Duration, Vec<u8>)>,
+    /// Its RTCP.
+    reports: Vec<(Duration, Vec<u8>)>,
     start: Instant,
 }
 
@@ -39,14 +41,16 @@ impl Caller {
     }
 
     fn packet(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
-        let bytes = write(Packet {
-            marker: false,
-            payload_type,
+        let header = Header {
+            ssrc: self.ssrc,
             sequence: self.sequence,
             timestamp: self.timestamp,
-            ssrc: self.ssrc,
-            payload,
-        });
+            marker: false,
+            payload_type,
+        };
+        let mut bytes = [0; MAX_PACKET];
+        let length = header.write(payload, &mut bytes).expect("it fits");
+        let bytes = bytes[..length].to_vec();
         self.sequence = self.sequence.wrapping_add(1);
         bytes
     }
@@ -71,16 +75,22 @@ impl Caller {
     }
 }
 
-fn write(packet: Packet<'_>) -> Vec<u8> {
-    let mut bytes = [0; MAX_PACKET];
-    let length = packet.write(&mut bytes).expect("it fits");
-    bytes[..length].to_vec()
+fn read(bytes: &[u8]) -> Packet<'_> {
+    rtp::read(bytes).expect("RTP")
 }
 
-fn format(law: &str) -> Format {
+fn identity() -> Identity {
+    Identity {
+        cname: "lab".to_owned(),
+        seed: 4,
+    }
+}
+
+fn format(law: &str, direction: &str) -> Format {
     let offer = format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-         m=audio 4000 RTP/AVP {law} {EVENT}\r\na=rtpmap:{EVENT} telephone-event/8000\r\n"
+         m=audio 4000 RTP/AVP {law} {EVENT}\r\na=rtpmap:{EVENT} telephone-event/8000\r\n\
+         a={direction}\r\n"
     );
     let offer = trunk::read_offer(&offer).expect("an offer");
     let options = OfferOptions::new([127, 0, 0, 1].into(), 5000);
@@ -94,19 +104,25 @@ impl Call {
     }
 
     fn with_law(number: &str, law: &str) -> Self {
+        Self::with_offer(number, law, "sendrecv")
+    }
+
+    fn with_offer(number: &str, law: &str, direction: &str) -> Self {
         let now = Instant::now();
-        let mut line = Line::new(Number::named(number).expect("a number"));
+        let number = Number::named(number).expect("a number");
+        let mut line = Line::new(number, identity());
         let start = StreamStart {
             ssrc: 99,
             sequence: 65_534,
             timestamp: u32::MAX - 500,
         };
-        line.connect(Stream::new(now, format(law), start));
+        line.connect(now, Stream::new(now, format(law, direction), start));
         let mut call = Call {
             now,
             line,
             steps: Vec::new(),
             sent: Vec::new(),
+            reports: Vec::new(),
             start: now,
         };
         call.poll();
@@ -119,8 +135,12 @@ impl Call {
             self.steps.push((at, step));
         }
         let mut packet = [0; MAX_PACKET];
-        while let Some(length) = self.line.poll_transmit(self.now, &mut packet) {
-            self.sent.push((at, packet[..length].to_vec()));
+        while let Some((kind, length)) = self.line.poll_transmit(self.now, &mut packet) {
+            let packets = match kind {
+                PacketKind::Rtp => &mut self.sent,
+                PacketKind::Rtcp => &mut self.reports,
+            };
+            packets.push((at, packet[..length].to_vec()));
         }
     }
 
@@ -157,7 +177,7 @@ impl Call {
     fn sent_pcm(&self) -> Vec<i16> {
         let mut all = Vec::new();
         for (_, bytes) in &self.sent {
-            let packet = Packet::read(bytes).expect("RTP");
+            let packet = read(bytes);
             let law = if packet.payload_type == 8 {
                 Law::A
             } else {
@@ -260,7 +280,7 @@ fn packets_leave_every_20_ms_numbered_without_a_gap() {
     assert_eq!(call.sent.len(), 50);
     let mut expected = (65_534u16, u32::MAX - 500);
     for (i, (at, bytes)) in call.sent.iter().enumerate() {
-        let packet = Packet::read(bytes).expect("RTP");
+        let packet = read(bytes);
         assert_eq!(*at, Duration::from_millis(20 * i as u64));
         assert_eq!((packet.sequence, packet.timestamp), expected);
         assert_eq!(
@@ -315,7 +335,7 @@ fn echo_sends_back_every_packet_at_once_in_its_own_numbering() {
         call.receive(packet);
     }
     let numbers = |bytes: &Vec<u8>| {
-        let packet = Packet::read(bytes).expect("RTP");
+        let packet = read(bytes);
         (packet.sequence, packet.timestamp)
     };
     let (first_in, first_out) = (numbers(&packets[0]), numbers(&call.sent[0].1));
@@ -331,7 +351,7 @@ fn echo_sends_back_every_packet_at_once_in_its_own_numbering() {
             numbers(packet).1.wrapping_sub(first_in.1),
             numbers(sent).1.wrapping_sub(first_out.1)
         );
-        let (packet, sent) = (Packet::read(packet).unwrap(), Packet::read(sent).unwrap());
+        let (packet, sent) = (read(packet), read(sent));
         assert_eq!(packet.payload, sent.payload);
         assert_eq!(sent.ssrc, 99);
     }
@@ -358,8 +378,8 @@ fn echo_goes_on_without_a_jump_when_the_source_changes() {
     let numbers: Vec<_> = call
         .sent
         .iter()
-        .map(|(_, bytes)| Packet::read(bytes).map(|packet| (packet.sequence, packet.timestamp)))
-        .map(Option::unwrap)
+        .map(|(_, bytes)| read(bytes))
+        .map(|packet| (packet.sequence, packet.timestamp))
         .collect();
     for pair in numbers.windows(2) {
         assert_eq!(pair[1].0, pair[0].0.wrapping_add(1));
@@ -377,12 +397,9 @@ fn echo_sends_digits_back_as_digits() {
     }
     assert_eq!(call.sent.len(), key.len());
     for (packet, (_, sent)) in key.iter().zip(&call.sent) {
-        let (packet, sent) = (Packet::read(packet).unwrap(), Packet::read(sent).unwrap());
+        let (packet, sent) = (read(packet), read(sent));
         assert_eq!((sent.payload_type, sent.payload), (EVENT, packet.payload));
-        assert_eq!(
-            sent.timestamp,
-            Packet::read(&call.sent[0].1).unwrap().timestamp
-        );
+        assert_eq!(sent.timestamp, read(&call.sent[0].1).timestamp);
     }
 }
 
@@ -394,7 +411,7 @@ fn echo_understands_the_other_law_and_answers_in_the_agreed_one() {
     tone::Sine::test_tone().fill(&mut pcm);
     let packet = caller.audio(&pcm);
     call.receive(&packet);
-    let sent = Packet::read(&call.sent[0].1).expect("RTP");
+    let sent = read(&call.sent[0].1);
     assert_eq!(sent.payload_type, 8);
     assert!((tone::level(&call.sent_pcm()) + 16.0).abs() < 0.5);
 }
@@ -523,21 +540,119 @@ fn hostile_packets_are_dropped() {
     assert!(call.sent.is_empty(), "more padding than payload");
 }
 
+/// A caller with RTCP, 40 ms away and back, for as long as it takes.
+fn converse(call: &mut Call, duration: Duration) -> Participant {
+    let config = ParticipantConfig {
+        ssrc: 7,
+        clock_rate: 8000,
+        cname: "caller".to_owned(),
+        seed: 5,
+        ntp_start: 0,
+        report_interval: seconds(5),
+    };
+    let mut them = Participant::new(call.now, config);
+    let mut caller = Caller::new();
+    let (mut heard, mut reported) = (call.sent.len(), call.reports.len());
+    for _ in 0..duration.as_millis() / 20 {
+        let packet = caller.audio(&[0; 160]);
+        them.sent(call.now, &packet);
+        let mut report = [0; MAX_PACKET];
+        let report_length = them.poll_transmit(call.now, &mut report);
+        call.run(Duration::from_millis(20));
+        call.receive(&packet);
+        if let Some(length) = report_length {
+            call.line.handle_rtcp(call.now, &report[..length]);
+        }
+        for (at, packet) in &call.sent[heard..] {
+            let arrival = call.start + *at + Duration::from_millis(20);
+            them.received(arrival, &read(packet), true);
+        }
+        heard = call.sent.len();
+        for (at, report) in &call.reports[reported..] {
+            let arrival = call.start + *at + Duration::from_millis(20);
+            them.handle_rtcp(arrival, report).expect("RTCP");
+        }
+        reported = call.reports.len();
+    }
+    them
+}
+
 #[test]
-fn headers_with_sources_extension_and_padding_are_understood() {
-    let mut bytes = vec![0xb1, 0x80, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
-    bytes.extend([0, 0, 0, 9]);
-    bytes.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]);
-    bytes.extend([0x11, 0x22, 0, 0, 3]);
-    assert_eq!(
-        Packet::read(&bytes),
-        Some(Packet {
-            marker: true,
-            payload_type: 0,
-            sequence: 1,
-            timestamp: 2,
-            ssrc: 3,
-            payload: &[0x11, 0x22],
-        })
-    );
+fn both_ends_learn_the_round_trip_within_10_seconds() {
+    for number in ["tone", "echo", "dtmf"] {
+        let mut call = Call::new(number);
+        let them = converse(&mut call, seconds(11));
+        let round_trip = them.report().round_trip_ms.expect("measured");
+        assert!((round_trip - 40.0).abs() < 1.0, "{number}: {round_trip}");
+        let ours = call.line.report().expect("reports");
+        let round_trip = ours.round_trip_ms.expect("measured");
+        assert!((round_trip - 40.0).abs() < 1.0, "{number}: {round_trip}");
+        assert_eq!((ours.lost, ours.packets_in), (0, 550), "{number}");
+    }
+}
+
+#[test]
+fn reports_begin_with_the_sound_and_end_with_a_goodbye() {
+    let mut call = Call::new("late");
+    call.run(Duration::from_millis(9_999));
+    assert!(call.reports.is_empty(), "it only rings");
+    call.run(seconds(50));
+    assert!((7..=14).contains(&call.reports.len()));
+    let first = call.reports[0].0;
+    assert!(first > seconds(10) && first <= Duration::from_millis(12_500));
+    for (at, report) in &call.reports {
+        // A sender report for 99, then more (RFC 3550 §6.4.1).
+        assert_eq!((report[0] >> 6, report[1]), (2, 200), "{at:?}");
+        assert_eq!(report[4..8], 99u32.to_be_bytes(), "{at:?}");
+        assert!(report.windows(5).any(|octets| octets == b"\x01\x03lab"));
+    }
+    call.run(seconds(100));
+    let (at, last) = call.reports.last().expect("a goodbye");
+    assert_eq!(*at, seconds(70));
+    // One source leaves: 99 (RFC 3550 §6.6).
+    assert_eq!(last[last.len() - 8..], [0x81, 203, 0, 1, 0, 0, 0, 99]);
+    assert_eq!(call.line.poll_timeout(), None);
+}
+
+#[test]
+fn a_call_without_sound_has_no_reports() {
+    for number in ["busy", "noanswer"] {
+        let mut call = Call::new(number);
+        call.run(seconds(60));
+        call.line.end(call.now);
+        call.poll();
+        assert!(call.reports.is_empty(), "{number}");
+    }
+}
+
+#[test]
+fn hostile_reports_are_dropped() {
+    let mut call = Call::new("tone");
+    converse(&mut call, seconds(11));
+    let (_, report) = call.reports.last().expect("a report").clone();
+    for length in 0..report.len() {
+        call.line.handle_rtcp(call.now, &report[..length]);
+        call.line
+            .handle_rtcp(call.now, &[0xff; 64][..length.min(64)]);
+    }
+    assert!(call.line.report().expect("reports").bad_packets > 0);
+    assert_eq!(call.steps, [(Duration::ZERO, Step::Answer)]);
+}
+
+#[test]
+fn a_caller_that_holds_us_from_the_start_hears_nothing() {
+    for number in ["tone", "echo", "dtmf"] {
+        for (direction, heard) in [("sendonly", false), ("inactive", false), ("recvonly", true)] {
+            let mut call = Call::with_offer(number, "0", direction);
+            converse(&mut call, seconds(5));
+            assert_eq!(!call.sent.is_empty(), heard, "{number} {direction}");
+            assert!(!call.reports.is_empty(), "RTCP goes on (RFC 3264 §5.1)");
+            // The time of a call that is held goes on too.
+            call.run(SILENCE);
+            assert!(
+                call.steps
+                    .contains(&(seconds(65), Step::HangUp(End::Silence)))
+            );
+        }
+    }
 }
