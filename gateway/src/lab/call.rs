@@ -383,7 +383,7 @@ fn stream_start() -> StreamStart {
 }
 
 /// An even port for RTP and the one above it for RTCP.
-async fn bind_pair(address: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
+pub(super) async fn bind_pair(address: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
     for _ in 0..PORT_TRIES {
         let first = UdpSocket::bind((address, 0)).await?;
         let port = first.local_addr()?.port();

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::LabPhone;
+use super::call::bind_pair;
 use crate::sip_driver::{self, Leg, LegEvent, SipHandle};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -23,6 +24,7 @@ struct Caller {
     leg: Leg,
     events: mpsc::Receiver<LegEvent>,
     rtp: UdpSocket,
+    rtcp: UdpSocket,
     options: OfferOptions,
 }
 
@@ -31,7 +33,7 @@ impl Caller {
         let (sip, _) = sip_driver::spawn(ANY, None, |config| config)
             .await
             .expect("a caller");
-        let rtp = UdpSocket::bind(ANY).await.expect("a socket");
+        let (rtp, rtcp) = bind_pair(ANY.ip()).await.expect("sockets");
         let port = rtp.local_addr().expect("bound").port();
         let options = OfferOptions::new(Ipv4Addr::LOCALHOST.into(), port);
         let body = if offer {
@@ -55,6 +57,7 @@ impl Caller {
             leg,
             events,
             rtp,
+            rtcp,
             options,
         }
     }
@@ -259,13 +262,14 @@ async fn an_offer_without_a_codec_in_common_is_refused() {
             ring_timeout: LONG,
         };
         let (leg, events) = sip.invite(invite).await;
-        let rtp = UdpSocket::bind(ANY).await.expect("a socket");
+        let (rtp, rtcp) = bind_pair(ANY.ip()).await.expect("sockets");
         let options = OfferOptions::new(Ipv4Addr::LOCALHOST.into(), 4000);
         let mut caller = Caller {
             sip: sip.clone(),
             leg,
             events,
             rtp,
+            rtcp,
             options,
         };
         assert_eq!(status(caller.event().await), 488, "{body}");
@@ -293,6 +297,11 @@ async fn a_phone_that_is_stopped_ends_its_calls_and_is_gone() {
         "{ended:?}"
     );
     assert_eq!(status(ringing.event().await), 480);
+    // The last report is a goodbye, at the port above that of RTP (RFC 3550 §6.6, §11).
+    let mut report = [0; MAX_PACKET];
+    let received = timeout(LONG, talking.rtcp.recv(&mut report)).await;
+    let length = received.expect("in time").expect("a report");
+    assert_eq!(report[length - 8..length - 4], [0x81, 203, 0, 1]);
     assert!(stopped.await.expect("no panic"), "no call is left");
     let free = async {
         while UdpSocket::bind(address).await.is_err() {
