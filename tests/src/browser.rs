@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -93,8 +93,12 @@ impl Driver {
             waiting,
             next: AtomicU64::new(1),
         };
-        let microphone = output().join(format!("microphone-{}.wav", driver.child.id()));
-        write_wav(&microphone, &sine(MICROPHONE_HZ, 0.25, 48_000, 2), 48_000);
+        static MICROPHONE: OnceLock<PathBuf> = OnceLock::new();
+        let microphone = MICROPHONE.get_or_init(|| {
+            let file = output().join("microphone.wav");
+            write_wav(&file, &sine(MICROPHONE_HZ, 0.25, 48_000, 2), 48_000);
+            file
+        });
         driver.request("launch", json!({ "fake_audio_file": microphone }), PATIENCE);
         driver
     }
@@ -130,7 +134,6 @@ impl Drop for Driver {
     fn drop(&mut self) {
         lock(&self.stdin).take();
         let _ = wait_for_exit(&mut self.child, Duration::from_secs(5));
-        let _ = std::fs::remove_file(output().join(format!("microphone-{}.wav", self.child.id())));
     }
 }
 

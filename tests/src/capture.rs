@@ -20,7 +20,7 @@ impl Capture {
     pub fn start(scene: &Scene, ports: &[u16], range: RangeInclusive<u16>) -> Option<Self> {
         let ports: Vec<String> = ports.iter().map(|port| format!("port {port}")).collect();
         let filter = format!(
-            "{} or udp portrange {}-{}",
+            "icmp or {} or udp portrange {}-{}",
             ports.join(" or "),
             range.start(),
             range.end()

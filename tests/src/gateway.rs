@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Once, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -165,17 +165,34 @@ impl Drop for Gateway {
 /// The program, built beside this test.
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("the test knows where it is");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests are built in target/<profile>/deps");
-    let program = folder.join("switchhook");
+    let folder = test.parent().and_then(Path::parent);
+    let program = folder
+        .expect("tests are built in target/<profile>/deps")
+        .join("switchhook");
     assert!(
         program.is_file(),
         "{} is missing: run `cargo build` first",
         program.display()
     );
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| warn_of_newer_sources(&program));
     program
+}
+
+/// `cargo test` alone does not build the program anew: says so where that counts.
+fn warn_of_newer_sources(program: &Path) {
+    let modified = |file: &Path| file.metadata().and_then(|file| file.modified()).ok();
+    let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let newer = sources
+        .split_whitespace()
+        .skip(1)
+        .find(|source| modified(Path::new(source)) > modified(program));
+    if let Some(source) = newer {
+        eprintln!(
+            "{} is older than {source}: run `cargo build` first",
+            program.display()
+        );
+    }
 }
 
 fn toml(records: &Path, rtp: u16, settings: &[(&str, &str)]) -> String {

@@ -88,23 +88,20 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A port of 127.0.0.1 that is free by UDP and TCP now.
+/// A port of 127.0.0.1 that is free by UDP and TCP now, and that the system gives to nobody who
+/// asks for any.
 ///
 /// # Panics
 /// There is none.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let Ok(tcp) = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)) else {
-            continue;
-        };
-        let Ok(address) = tcp.local_addr() else {
-            continue;
-        };
-        if UdpSocket::bind(address).is_ok() {
-            return address.port();
-        }
-    }
-    panic!("no free port on 127.0.0.1");
+    let free = |port: &u16| {
+        let address = (Ipv4Addr::LOCALHOST, *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    (0..100)
+        .map(|_| port_range(2))
+        .find(free)
+        .expect("a free port on 127.0.0.1")
 }
 
 /// The first of `count` ports below the range that the system gives out, no two calls' the same.
