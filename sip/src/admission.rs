@@ -12,6 +12,9 @@ use crate::{
     uri::Scheme,
 };
 
+/// Bytes of an Unsupported header. A request may name thousands of tags; its refusal is not to be longer than it is.
+const UNSUPPORTED: usize = 512;
+
 /// The methods an element serves.
 #[derive(Debug, Clone, Copy)]
 pub enum Methods {
@@ -251,9 +254,27 @@ fn check_extensions(request: &Request, supported: &Supported) -> Result<(), Reje
     if required.is_empty() {
         return Ok(());
     }
-    let unsupported = required.join(", ");
+    let unsupported = listed(&required);
     let cause = Cause::Extension(unsupported.clone());
-    Err(Rejection::new(StatusCode::BAD_EXTENSION, cause).with("Unsupported", unsupported))
+    let rejection = Rejection::new(StatusCode::BAD_EXTENSION, cause);
+    Err(match unsupported.is_empty() {
+        true => rejection,
+        false => rejection.with("Unsupported", unsupported),
+    })
+}
+
+/// Of the first 64 tags, each once, as many as fit in [`UNSUPPORTED`] bytes.
+fn listed(tags: &[&str]) -> String {
+    let mut listed: Vec<&str> = Vec::new();
+    let mut length = 0;
+    for tag in tags.iter().take(64) {
+        let more = length + tag.len() + 2;
+        if more <= UNSUPPORTED && !listed.iter().any(|one| one.eq_ignore_ascii_case(tag)) {
+            listed.push(tag);
+            length = more;
+        }
+    }
+    listed.join(", ")
 }
 
 /// §8.2.3.

@@ -1,6 +1,7 @@
 //! SIP, SIPS and tel URIs, and any other kept opaque (RFC 3261 §19.1, RFC 3966).
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Write},
     net::IpAddr,
     str::FromStr,
@@ -178,35 +179,44 @@ fn same_text(a: Option<&str>, b: Option<&str>) -> bool {
     }
 }
 
-fn same_without_case(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || chars::unescape(a).eq_ignore_ascii_case(&chars::unescape(b))
-}
-
 /// A parameter in both must match; one in only one of them is ignored, except user, ttl, method, maddr and transport.
 fn same_params(a: &Params, b: &Params) -> bool {
     let decisive = ["user", "ttl", "method", "maddr", "transport"];
-    let covers = |a: &Params, b: &Params| {
-        a.iter().all(|(name, value)| {
-            if !b.contains(name) {
-                return !decisive.iter().any(|one| one.eq_ignore_ascii_case(name));
-            }
-            match (value, b.get(name)) {
-                (Some(a), Some(b)) => same_without_case(a, b),
-                (None, None) => true,
-                _ => false,
-            }
+    let (a, b) = (params_by_name(a), params_by_name(b));
+    let covers = |a: &ParamsByName, b: &ParamsByName| {
+        a.iter().all(|(name, value)| match b.get(name) {
+            Some(other) => other == value,
+            None => !decisive.iter().any(|one| one.as_bytes() == name),
         })
     };
-    covers(a, b) && covers(b, a)
+    covers(&a, &b) && covers(&b, &a)
 }
 
-/// Header components are never ignored.
+/// Names and values without escapes, in lower case.
+type ParamsByName = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Of two of one name the first counts, as in [`Params::get`].
+fn params_by_name(params: &Params) -> ParamsByName {
+    let plain = |text: &str| chars::unescape(text).to_ascii_lowercase();
+    let mut found = BTreeMap::new();
+    for (name, value) in params.iter() {
+        found.entry(plain(name)).or_insert_with(|| value.map(plain));
+    }
+    found
+}
+
+/// Header components are never ignored; their order is.
 fn same_headers(a: &[(String, String)], b: &[(String, String)]) -> bool {
-    let has = |list: &[(String, String)], (name, value): &(String, String)| {
-        list.iter()
-            .any(|(n, v)| same_without_case(n, name) && same_text(Some(v), Some(value)))
+    let sorted = |list: &[(String, String)]| {
+        let plain = list.iter().map(|(name, value)| {
+            let name = chars::unescape(name).to_ascii_lowercase();
+            (name, chars::unescape(value))
+        });
+        let mut plain: Vec<_> = plain.collect();
+        plain.sort_unstable();
+        plain
     };
-    a.len() == b.len() && a.iter().all(|one| has(b, one)) && b.iter().all(|one| has(a, one))
+    a.len() == b.len() && sorted(a) == sorted(b)
 }
 
 impl fmt::Display for Uri {

@@ -40,6 +40,23 @@ fn what_is_required_and_missing_is_listed() {
     assert!(admit(&request("INVITE", "Supported: a\r\n")).is_ok());
 }
 
+/// Found by fuzzing: a list spelled out with spaces made the refusal longer than the request.
+#[test]
+fn of_a_great_many_that_are_required_some_are_listed() {
+    let many = format!("Require: {}\r\n", vec!["a"; 100].join(",")).repeat(200);
+    let long = format!("Require: {}\r\n", "x".repeat(8000));
+    for more in [many, long.repeat(5)] {
+        let request = request("OPTIONS", &more);
+        let rejection = admit(&request).expect_err("it must be refused");
+        assert_eq!(rejection.status.code(), 420);
+        let bytes = rejection.respond(&request).to_bytes();
+        assert!(bytes.len() < 1300, "{}", bytes.len());
+        assert!(parse_datagram(&bytes).is_ok());
+    }
+    let twice = Some("Unsupported: a, b".to_owned());
+    assert_eq!(refused("INVITE", "Require: a,b,A\r\n"), (420, twice));
+}
+
 #[test]
 fn an_ack_and_a_cancel_are_not_refused_for_what_they_require() {
     for method in ["ACK", "CANCEL"] {

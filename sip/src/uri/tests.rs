@@ -125,3 +125,36 @@ fn a_user_is_escaped_when_printed_and_comes_back() {
         Some("+49301")
     );
 }
+
+/// Found by fuzzing: each parameter was looked for among all of the other's.
+#[test]
+fn uris_as_long_as_a_line_are_compared_quickly() {
+    let list = |between: &str, count: usize, value: &str| -> String {
+        let names = (0..count).map(|number| format!("{between}{number:x}{value}"));
+        names.collect()
+    };
+    let (params, headers) = (list(";", 6000, ""), list("&", 6000, "=1"));
+    let started = std::time::Instant::now();
+    let a = uri(&format!("sip:a@b{params}"));
+    assert_eq!(a, a.clone());
+    let a = uri(&format!("sip:a@b?z=1{headers}"));
+    assert_eq!(a, a.clone());
+    assert_ne!(a, uri(&format!("sip:a@b?z=2{headers}")));
+    assert!(
+        started.elapsed().as_millis() < 500,
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn of_a_parameter_that_is_there_twice_the_first_counts() {
+    assert_eq!(uri("sip:a@b;x=1;x=2"), uri("sip:a@b;X=1"));
+    assert_ne!(uri("sip:a@b;x=1;x=2"), uri("sip:a@b;x=2"));
+}
+
+#[test]
+fn headers_are_compared_in_any_order_but_each_one() {
+    assert_eq!(uri("sip:a@b?x=1&y=2"), uri("sip:a@b?Y=%32&x=1"));
+    assert_ne!(uri("sip:a@b?x=1&x=1&y=2"), uri("sip:a@b?x=1&y=2&y=2"));
+}
