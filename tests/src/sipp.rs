@@ -6,7 +6,9 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::rtp::RtpPhone;
-use crate::scene::{Scene, free_port, is_bound, terminate, tool, wait_for_exit, wait_until};
+use crate::scene::{
+    Scene, free_port, is_bound, port_range, terminate, tool, wait_for_exit, wait_until,
+};
 
 /// A running SIPp, for one call.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ impl Sipp {
     /// Its `uas` scenario: answers, and returns the RTP that it gets when `echo`.
     #[track_caller]
     pub fn uas(scene: &Scene, echo: bool) -> Self {
-        let media = free_port().to_string();
+        let media = media_port().to_string();
         let mut options = vec!["-sn", "uas", "-mp", &media];
         if echo {
             options.push("-rtp_echo");
@@ -54,7 +56,7 @@ impl Sipp {
                 "uas",
                 "-rtp_echo",
                 "-mp",
-                &free_port().to_string(),
+                &media_port().to_string(),
                 "-t",
                 "t1",
             ],
@@ -145,6 +147,11 @@ impl Sipp {
     pub fn messages(&self) -> String {
         std::fs::read_to_string(&self.messages).unwrap_or_default()
     }
+}
+
+/// SIPp binds the media port that it is given, and the second one after it for video.
+fn media_port() -> u16 {
+    port_range(4)
 }
 
 impl Drop for Sipp {
