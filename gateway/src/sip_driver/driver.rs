@@ -76,7 +76,7 @@ impl Driver {
             };
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.receive(received, &mut datagram),
-                () = undelivered::noticed(&self.udp) => self.handle_undelivered(),
+                () = undelivered::noticed(&self.udp, deadline.is_some()) => self.handle_undelivered(),
                 message = self.from_connections.recv() => if let Some(message) = message {
                     self.handle_connection(message);
                 },

@@ -26,11 +26,15 @@ mod linux {
     use std::io::IoSliceMut;
     use std::net::{SocketAddrV4, SocketAddrV6};
     use std::os::fd::AsRawFd;
+    use std::time::Duration;
 
     use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
     use tokio::io::Interest;
 
     use super::{SocketAddr, UdpSocket, io};
+
+    /// How often the queue is looked at.
+    const LOOK: Duration = Duration::from_millis(100);
 
     /// Turns the error queue on.
     pub(in super::super) fn ask_for(udp: &UdpSocket) -> io::Result<()> {
@@ -41,26 +45,33 @@ mod linux {
         Ok(())
     }
 
-    /// Done when there is something in the queue.
-    pub(in super::super) async fn noticed(udp: &UdpSocket) {
-        if udp.ready(Interest::ERROR).await.is_err() {
+    /// Done when there may be something in the queue. While calls are being set up (`busy`) it is
+    /// looked at now and then too: readiness for errors has been seen to come late.
+    pub(in super::super) async fn noticed(udp: &UdpSocket, busy: bool) {
+        let ready = udp.ready(Interest::ERROR);
+        if busy {
+            let _ = tokio::time::timeout(LOOK, ready).await;
+        } else if ready.await.is_err() {
             std::future::pending().await
         }
     }
 
     /// Whom the next undelivered datagram was meant for.
     pub(in super::super) fn next(udp: &UdpSocket) -> Option<SocketAddr> {
-        udp.try_io(Interest::ERROR, || {
-            // The datagram itself is of no interest; its address is.
+        // The datagram itself is of no interest; its address is.
+        let look = || {
             let mut start = [0; 64];
             let mut parts = [IoSliceMut::new(&mut start)];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let message = recvmsg::<SockaddrStorage>(udp.as_raw_fd(), &mut parts, None, flags)?;
-            Ok(message.address)
-        })
-        .ok()
-        .flatten()
-        .and_then(|address| {
+            io::Result::Ok(message.address)
+        };
+        let mut found = look();
+        if found.is_err() {
+            // Empty: this clears the readiness, unless something comes at this moment.
+            found = udp.try_io(Interest::ERROR, look);
+        }
+        found.ok().flatten().and_then(|address| {
             let v4 = address
                 .as_sockaddr_in()
                 .map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
@@ -82,7 +93,7 @@ mod other {
         Ok(())
     }
 
-    pub(in super::super) async fn noticed(_: &UdpSocket) {
+    pub(in super::super) async fn noticed(_: &UdpSocket, _: bool) {
         std::future::pending().await
     }
 
@@ -108,7 +119,9 @@ mod tests {
         };
         udp.send_to(b"anybody there?", closed).await.unwrap();
         let patience = Duration::from_secs(5);
-        tokio::time::timeout(patience, noticed(&udp)).await.unwrap();
+        tokio::time::timeout(patience, noticed(&udp, false))
+            .await
+            .unwrap();
         let error = udp.try_send_to(b"hello", listener.local_addr().unwrap());
         assert!(error.is_err_and(|error| is_of_an_earlier_one(&error)));
         udp.try_send_to(b"hello", listener.local_addr().unwrap())
