@@ -56,23 +56,37 @@ pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
             continue;
         };
         let router = router.clone();
+        let closing = closing.clone();
         tokio::spawn(async move {
-            serve_connection(stream, remote, router).await;
+            serve_connection(stream, remote, router, closing).await;
             drop(permit);
         });
     }
 }
 
-async fn serve_connection(stream: TcpStream, remote: SocketAddr, router: Router) {
+async fn serve_connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    router: Router,
+    mut closing: tokio::sync::watch::Receiver<bool>,
+) {
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router.layer(Extension(Remote(remote))));
-    let served = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        // A connection that only waits for its next request ends now, not when that is overdue.
+        () = closed(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%remote, %error, "an HTTP connection ended");
     }
