@@ -184,6 +184,8 @@ enum State {
 struct Calling {
     trunk: Box<TrunkOffer>,
     ring_deadline: Instant,
+    /// Anything at all came back.
+    heard: bool,
     ringing: bool,
     /// The early media joined last (RFC 3960).
     early: Option<TrunkMedia>,
@@ -263,7 +265,13 @@ impl Machine {
                 CauseCode::Internal.because("the media worker did not answer"),
                 EndedBy::Gateway,
             ),
-            State::Calling(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
+            State::Calling(calling) => {
+                let code = match calling.heard {
+                    true => CauseCode::NoAnswer,
+                    false => CauseCode::Unreachable,
+                };
+                self.end(now, code.cause(), EndedBy::Gateway);
+            }
             State::Talking { .. } => self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway),
         }
     }
@@ -418,6 +426,7 @@ impl Machine {
                 behind_nat,
             }),
             ring_deadline: now + self.environment.ring_timeout,
+            heard: false,
             ringing: false,
             early: None,
         });

@@ -51,6 +51,7 @@ impl Machine {
         let State::Calling(calling) = &mut self.state else {
             return;
         };
+        calling.heard = true;
         if status == 180 && !calling.ringing {
             calling.ringing = true;
             self.story.ringing.get_or_insert(now);

@@ -314,6 +314,13 @@ fn nobody_answers_until_the_ring_timeout() {
 }
 
 #[test]
+fn a_trunk_that_gave_no_sign_of_life_until_the_ring_timeout_is_unreachable() {
+    let mut story = Story::calling();
+    assert_eq!(story.time_passes(), Duration::from_secs(60));
+    assert_eq!(story.cause(), CauseCode::Unreachable);
+}
+
+#[test]
 fn a_trunk_that_gives_no_sign_of_life_is_unreachable() {
     for failure in [
         Failure::Timeout,
