@@ -32,13 +32,13 @@ struct Arguments {
     /// Answer the calls here, by SIP over UDP: the gateway runs with --trunk sip:ADDRESS
     #[arg(long, value_name = "ADDRESS")]
     answer: Option<SocketAddr>,
-    /// The gateway's [opus] bitrate, for the codec's own cost
+    /// The gateway's `[opus]` bitrate, for the codec's own cost
     #[arg(long, default_value_t = 32_000)]
     bitrate: u32,
-    /// The gateway's [opus] complexity, for the codec's own cost
+    /// The gateway's `[opus]` complexity, for the codec's own cost
     #[arg(long, default_value_t = 0)]
     complexity: u8,
-    /// The gateway's [opus] fec, for the codec's own cost
+    /// The gateway's `[opus]` fec, for the codec's own cost
     #[arg(long)]
     fec: bool,
 }
