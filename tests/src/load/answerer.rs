@@ -14,27 +14,43 @@ pub type Invites = Arc<Mutex<HashMap<String, Instant>>>;
 
 /// Begins to answer calls at `listen`, by UDP. It ends with the program.
 ///
+/// It has a thread of its own, so that an INVITE need not wait until a browser here has done its cryptography.
+///
 /// # Errors
 /// The address cannot be bound.
-pub async fn spawn(listen: SocketAddr, seed: [u8; 32]) -> std::io::Result<Invites> {
-    let socket = UdpSocket::bind(listen).await?;
+pub fn spawn(listen: SocketAddr, seed: [u8; 32]) -> std::io::Result<Invites> {
+    let socket = bind(listen)?;
     let local = socket.local_addr()?;
-    let media = UdpSocket::bind((local.ip(), 0)).await?;
-    let media_address = media.local_addr()?;
-    let invites = Invites::default();
+    let media = bind(SocketAddr::new(local.ip(), 0))?;
     let config = EndpointConfig {
         user_agent: "switchhook-load".into(),
         ..EndpointConfig::new(local, seed)
     };
+    let invites = Invites::default();
+    let shared = Arc::clone(&invites);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let sockets = {
+        let _entered = runtime.enter();
+        (UdpSocket::from_std(socket)?, UdpSocket::from_std(media)?)
+    };
     let answerer = Answerer {
         endpoint: Endpoint::new(config),
-        socket,
-        media: media_address,
-        invites: Arc::clone(&invites),
+        media: sockets.1.local_addr()?,
+        socket: sockets.0,
+        invites: shared,
     };
-    tokio::spawn(answerer.run());
-    tokio::spawn(echo(media));
+    std::thread::spawn(move || {
+        runtime.block_on(async { tokio::join!(answerer.run(), echo(sockets.1)) });
+    });
     Ok(invites)
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Sends each packet back where it came from, as a stream of its own.

@@ -68,7 +68,7 @@ pub async fn run(options: Options) -> Result<Report, String> {
     let invites = match options.answer {
         Some(listen) => {
             let seed = peer::Fingerprint::of(&shared.certificate.certificate).0;
-            let spawned = answerer::spawn(listen, seed).await;
+            let spawned = answerer::spawn(listen, seed);
             Some(spawned.map_err(|error| format!("{listen}: {error}"))?)
         }
         None => None,
