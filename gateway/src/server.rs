@@ -88,6 +88,12 @@ impl Server {
             .context("[records] file")?;
         let workers =
             Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
+        if settings.trunk.is_some() && !settings.http.listen.ip().is_loopback() {
+            tracing::warn!(
+                listen = %settings.http.listen,
+                "there is no sign-in yet: whoever reaches this page can call through the trunk"
+            );
+        }
         let bound = Bound {
             http: listener.local_addr()?,
             sip: sip.local_addr(),

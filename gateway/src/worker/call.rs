@@ -259,6 +259,8 @@ impl MediaCall {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, browsers: &BrowserSockets) {
         assert!(!self.sabotaged, "sabotaged");
+        // Its task may have gone without a word; nobody else would close this call.
+        self.abandoned |= self.events.is_closed();
         self.peer.handle_timeout(now);
         self.bridge.handle_timeout(now);
         if let Some(event) = self.undelivered.take() {

@@ -259,10 +259,9 @@ fn a_phone_that_falls_silent_after_the_answer_is_reported_once() {
 
 #[test]
 fn a_call_that_nobody_owns_any_more_is_closed() {
-    let workers = workers(21400..=21499, Duration::from_millis(100));
+    let workers = workers(21400..=21499, PATIENCE);
     let worker = workers.least_loaded();
     let mut call = Call::open(&worker, 1);
-    call.send(MediaCommand::Answered(call.id));
     call.events.close();
     let deadline = Instant::now() + PATIENCE;
     while worker.calls.load(Ordering::Relaxed) > 0 {
