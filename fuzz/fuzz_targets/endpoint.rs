@@ -278,6 +278,8 @@ impl Phone {
                 }
                 Ok(Message::Response(response)) => {
                     if let Ok(to) = response.headers.to() {
+                        let tagged = to.tag().is_some() || response.status == StatusCode::TRYING;
+                        assert!(tagged, "{}", String::from_utf8_lossy(&bytes));
                         self.tag = to.tag().map(str::to_owned);
                     }
                 }
