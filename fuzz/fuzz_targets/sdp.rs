@@ -113,7 +113,7 @@ fn same_shape(answer: &str, offer: &str) {
     assert_eq!(ours.medias.len(), lines.len(), "{answer}");
     for (media, line) in ours.medias.iter().zip(lines) {
         assert!(
-            line["m=".len()..].trim_start().starts_with(&media.media),
+            line["m=".len()..].starts_with(&media.media),
             "{line}\n{answer}"
         );
     }
