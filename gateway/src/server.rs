@@ -61,6 +61,7 @@ impl Server {
     /// # Errors
     /// Something cannot be bound or opened; the message says what, and which setting names it.
     pub async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        raise_descriptor_limit();
         let identity =
             Arc::new(Identity::generate().context("no certificate for DTLS could be made")?);
         let listener = TcpListener::bind(settings.http.listen)
@@ -256,6 +257,21 @@ impl Bound {
         }
     }
 }
+
+/// Every call takes two descriptors and every browser one: the usual soft limit of 1024 is soon
+/// reached, and the hard one is there to be used.
+#[cfg(target_os = "linux")]
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn raise_descriptor_limit() {}
 
 fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSettings {
     let media = &settings.media;

@@ -299,15 +299,6 @@ impl Machine {
         }
     }
 
-    /// What the call is called: by the browser, its session, and the number it dialled.
-    pub fn names(&self) -> (CallName, String, String) {
-        (
-            self.name.clone(),
-            self.story.session.clone(),
-            self.story.to.clone(),
-        )
-    }
-
     /// Whether the call is over and its record is out.
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)

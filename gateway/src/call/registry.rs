@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc};
 
 use super::CallId;
 use super::cause::{Cause, CauseCode};
-use super::machine::{Environment, Input, Machine, Setup};
+use super::machine::{Environment, Input, Setup};
 use super::record::{CallRecord, Recorder};
 use super::task::CallTask;
 use crate::signaling::message::{PlaceCall, ServerMessage};
@@ -86,8 +86,7 @@ impl Registry {
             wall: SystemTime::now(),
             seed: rand::random(),
         };
-        let machine = Machine::new(Instant::now(), Arc::clone(&self.environment), setup);
-        CallTask::new(Arc::clone(self), id, machine, worker, inputs, outbox).spawn();
+        CallTask::spawn(Arc::clone(self), setup, worker, inputs, outbox);
         Some(input)
     }
 

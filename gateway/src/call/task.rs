@@ -11,9 +11,8 @@ use sip::endpoint::{Flow, Invite, Transport};
 use sip::{Host, Uri};
 use tokio::sync::mpsc;
 
-use super::CallId;
 use super::cause::CauseCode;
-use super::machine::{Action, Dial, Input, Machine};
+use super::machine::{Action, Dial, Input, Machine, Setup};
 use super::record::CallRecord;
 use super::registry::Registry;
 use crate::signaling::message::ServerMessage;
@@ -31,7 +30,6 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>;
 
 pub(super) struct CallTask {
     registry: Arc<Registry>,
-    id: CallId,
     machine: Machine,
     worker: WorkerHandle,
     inputs: mpsc::Receiver<Input>,
@@ -43,44 +41,49 @@ pub(super) struct CallTask {
 }
 
 impl CallTask {
-    pub(super) fn new(
+    /// Begins a call and runs it to its end; should anything of it panic, from the reading of its
+    /// offer on, both legs and the record are still seen to.
+    pub(super) fn spawn(
         registry: Arc<Registry>,
-        id: CallId,
-        machine: Machine,
+        setup: Setup,
         worker: WorkerHandle,
         inputs: mpsc::Receiver<Input>,
         outbox: mpsc::Sender<ServerMessage>,
-    ) -> Self {
-        let media = mpsc::channel(EVENT_QUEUE);
-        Self {
-            registry,
-            id,
-            machine,
-            worker,
-            inputs,
-            outbox,
-            media,
-            leg: Arc::default(),
-            leg_events: None,
-            dialing: None,
-        }
-    }
-
-    /// Runs the call; should its task panic, both legs and the record are still seen to.
-    pub(super) fn spawn(self) {
-        let registry = Arc::clone(&self.registry);
-        let (id, worker, leg) = (self.id, self.worker.clone(), Arc::clone(&self.leg));
-        let (outbox, started) = (self.outbox.clone(), SystemTime::now());
-        let (name, session, to) = self.machine.names();
+    ) {
+        let (id, started) = (setup.id, SystemTime::now());
+        let (name, session, to) = (setup.name.clone(), setup.session.clone(), setup.to.clone());
+        let leg = Arc::<OnceLock<Leg>>::default();
+        let task = (
+            Arc::clone(&registry),
+            worker.clone(),
+            outbox.clone(),
+            Arc::clone(&leg),
+        );
+        let running = async move {
+            let (registry, worker, outbox, leg) = task;
+            let environment = Arc::clone(&registry.environment);
+            let task = Self {
+                machine: Machine::new(Instant::now(), environment, setup),
+                registry,
+                worker,
+                inputs,
+                outbox,
+                media: mpsc::channel(EVENT_QUEUE),
+                leg,
+                leg_events: None,
+                dialing: None,
+            };
+            task.run().await;
+        };
         tokio::spawn(async move {
-            if tokio::spawn(self.run()).await.is_err() {
+            if tokio::spawn(running).await.is_err() {
                 let cause = CauseCode::Internal.cause();
                 let _ = outbox.try_send(ServerMessage::Hangup {
                     call: name,
                     cause: cause.clone(),
                 });
                 let _ = worker.send(MediaCommand::Close(id));
-                if let Some(leg) = leg.get() {
+                if let Some(leg) = OnceLock::get(&leg) {
                     registry.sip.bye(*leg, cause.code.reason()).await;
                 }
                 registry

@@ -9,6 +9,9 @@ use serde_json::Value;
 /// How many entries one call may leave; a longer story is cut, and says so.
 const MAX_ENTRIES: usize = 256;
 
+/// How much SDP one call may leave, in bytes; of later ones only the step is kept.
+const MAX_SDPS: usize = 64 * 1024;
+
 /// How much of one SDP is kept, in bytes.
 const MAX_SDP: usize = 8 * 1024;
 
@@ -48,6 +51,7 @@ pub struct Timeline {
     call: String,
     start: Instant,
     entries: Vec<Entry>,
+    sdp_bytes: usize,
 }
 
 impl Timeline {
@@ -57,6 +61,7 @@ impl Timeline {
             call,
             start,
             entries: Vec::new(),
+            sdp_bytes: 0,
         }
     }
 
@@ -78,8 +83,11 @@ impl Timeline {
         sdp: &str,
         notes: &[sdp::Note],
     ) {
-        let data = serde_json::json!({ "sdp": redact(sdp), "notes": notes });
-        self.push(now, Topic::Sdp, text.into(), Some(data));
+        let shown = redact(sdp);
+        self.sdp_bytes += shown.len();
+        let data = (self.sdp_bytes <= MAX_SDPS)
+            .then(|| serde_json::json!({ "sdp": shown, "notes": notes }));
+        self.push(now, Topic::Sdp, text.into(), data);
     }
 
     /// Notes what was ignored, repaired or chosen while a session description was read.
@@ -160,6 +168,16 @@ mod tests {
             redact("v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=crypto:1 AES inline:key\r\n");
         assert!(shown.contains("a=ice-ufrag:abcd") && shown.contains("a=ice-pwd:(redacted)"));
         assert!(!shown.contains("secret") && !shown.contains("inline:key"));
+    }
+
+    #[test]
+    fn a_browser_that_offers_without_end_leaves_a_bounded_trace() {
+        let start = Instant::now();
+        let mut timeline = Timeline::new("c".into(), start);
+        let sdp = "a=x\n".repeat(16 * 1024);
+        (0..100).for_each(|_| timeline.note_sdp(start, "an offer", &sdp, &[]));
+        let bytes = serde_json::to_string(timeline.entries()).unwrap().len();
+        assert!(bytes < 2 * MAX_SDPS, "{bytes}");
     }
 
     #[test]

@@ -22,6 +22,13 @@ use super::session;
 /// How long a request's head may take: a connection that dribbles is closed.
 const HEAD: Duration = Duration::from_secs(5);
 
+/// How long a connection may carry plain requests, whether the client reads the answers or not.
+/// A WebSocket has left it by then, and has deadlines of its own.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long an answer may still take when the gateway goes down.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 /// The largest WebSocket message, fragments together.
 const MAX_MESSAGE: usize = 256 * 1024;
 
@@ -32,7 +39,7 @@ const SPARE_CONNECTIONS: usize = 256;
 #[derive(Clone, Copy, Debug)]
 struct Remote(SocketAddr);
 
-/// Serves HTTP until `closing` turns true and every connection has ended.
+/// Serves HTTP until the gateway goes down; connections then end by themselves, and soon.
 pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
     let mut closing = signaling.closing.clone();
     let room = Arc::new(tokio::sync::Semaphore::new(
@@ -80,14 +87,15 @@ async fn serve_connection(
         .with_upgrades();
     tokio::pin!(connection);
     let served = tokio::select! {
-        served = connection.as_mut() => served,
+        served = connection.as_mut() => Some(served),
+        () = tokio::time::sleep(LIFETIME) => None,
         // A connection that only waits for its next request ends now, not when that is overdue.
         () = closed(&mut closing) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::time::timeout(LAST_ANSWER, connection).await.ok()
         }
     };
-    if let Err(error) = served {
+    if let Some(Err(error)) = served {
         tracing::debug!(%remote, %error, "an HTTP connection ended");
     }
 }

@@ -218,9 +218,11 @@ async fn read(
         };
         let was_within = framer.is_within_message();
         framer.push(&buffer[..len]);
+        let mut completed = false;
         loop {
             match framer.next() {
                 Ok(Some(message)) => {
+                    completed = true;
                     if reports
                         .send(FromConnection::Message(remote, Box::new(message)))
                         .await
@@ -248,7 +250,7 @@ async fn read(
         }
         if !framer.is_within_message() {
             deadline = Instant::now() + deadlines.idle;
-        } else if !was_within {
+        } else if completed || !was_within {
             deadline = Instant::now() + deadlines.message;
         }
     }

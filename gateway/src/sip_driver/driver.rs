@@ -25,6 +25,9 @@ const DATAGRAM: usize = 65_535;
 /// Datagrams taken in one go before commands and timers get their turn.
 const BATCH: usize = 32;
 
+/// How long no connection is accepted after one could not be: UDP goes on meanwhile.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
 pub(super) struct Driver {
     endpoint: Endpoint,
     udp: UdpSocket,
@@ -37,6 +40,8 @@ pub(super) struct Driver {
     sessions: HashMap<Leg, Session>,
     legs: HashMap<Session, (Leg, mpsc::Sender<LegEvent>)>,
     drained: Option<oneshot::Sender<()>>,
+    /// When the next connection is accepted, after one could not be.
+    accept_again: Option<Instant>,
 }
 
 impl Driver {
@@ -61,6 +66,7 @@ impl Driver {
             sessions: HashMap::new(),
             legs: HashMap::new(),
             drained: None,
+            accept_again: None,
         }
     }
 
@@ -74,20 +80,28 @@ impl Driver {
                     None => std::future::pending().await,
                 }
             };
+            let accept_again = self.accept_again;
+            let pause = async {
+                match accept_again {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 received = self.udp.recv_from(&mut datagram) => self.receive(received, &mut datagram),
                 () = undelivered::noticed(&self.udp, deadline.is_some()) => self.handle_undelivered(),
                 message = self.from_connections.recv() => if let Some(message) = message {
                     self.handle_connection(message);
                 },
-                accepted = self.tcp.accept() => match accepted {
+                accepted = self.tcp.accept(), if self.accept_again.is_none() => match accepted {
                     Ok((stream, remote)) => self.connections.accept(stream, remote),
                     Err(error) => {
                         // Out of file descriptors: let running connections end before the next try.
-                        tracing::warn!(%error, "a SIP connection could not be accepted");
-                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        tracing::warn!(%error, "SIP connections cannot be accepted");
+                        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
                     }
                 },
+                () = pause => self.accept_again = None,
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
                     None => return,

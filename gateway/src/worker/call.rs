@@ -55,7 +55,10 @@ pub(super) struct MediaCall {
     silence: Duration,
     strangers: u64,
     events: mpsc::Sender<MediaEvent>,
-    undelivered: Option<MediaEvent>,
+    /// The end that found no room, and when it is offered again.
+    undelivered: Option<(Instant, MediaEvent)>,
+    /// When the telephone's last RTCP came: one that sends no audio, in a pause or on hold, lives.
+    reported: Option<Instant>,
     abandoned: bool,
     pub(super) sabotaged: bool,
     out: Box<[u8; OUT]>,
@@ -121,6 +124,7 @@ impl MediaCall {
             strangers: 0,
             events,
             undelivered: None,
+            reported: None,
             abandoned: false,
             sabotaged: false,
             out: Box::new([0; OUT]),
@@ -161,7 +165,8 @@ impl MediaCall {
                 self.bridge.handle_rtp(now, Leg::Trunk, packet)
             }
             demux::Kind::Rtcp if trunk.rtp.target() == from => {
-                self.bridge.handle_rtcp(now, Leg::Trunk, packet)
+                self.reported = Some(now);
+                self.bridge.handle_rtcp(now, Leg::Trunk, packet);
             }
             _ => self.strangers += 1,
         }
@@ -180,6 +185,7 @@ impl MediaCall {
             return;
         };
         if demux::classify(packet) == demux::Kind::Rtcp && latch.accepts(now, from) {
+            self.reported = Some(now);
             self.bridge.handle_rtcp(now, Leg::Trunk, packet);
         } else {
             self.strangers += 1;
@@ -210,6 +216,12 @@ impl MediaCall {
 
     pub(super) fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
+        if let Some(trunk) = &mut self.trunk {
+            trunk.rtp.reopen(now);
+            if let Some(rtcp) = &mut trunk.rtcp {
+                rtcp.reopen(now);
+            }
+        }
     }
 
     pub(super) fn send_digit(
@@ -243,9 +255,9 @@ impl MediaCall {
     }
 
     /// When [`MediaCall::handle_timeout`] wants to be called.
-    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let silent = self.silent_at();
-        let retry = self.undelivered.is_some().then(|| now + RETRY);
+        let retry = self.undelivered.as_ref().map(|(at, _)| *at);
         [
             self.peer.poll_timeout(),
             self.bridge.poll_timeout(),
@@ -263,13 +275,13 @@ impl MediaCall {
         self.abandoned |= self.events.is_closed();
         self.peer.handle_timeout(now);
         self.bridge.handle_timeout(now);
-        if let Some(event) = self.undelivered.take() {
-            self.tell(event);
+        if let Some((_, event)) = self.undelivered.take_if(|(at, _)| *at <= now) {
+            self.tell(now, event);
         }
         if self.silent_at().is_some_and(|at| at <= now) {
             // Said once: the call's task will close us.
             self.answered = None;
-            self.tell(MediaEvent::Silent(self.silence));
+            self.tell(now, MediaEvent::Silent(self.silence));
         }
         self.flush(now, browsers);
     }
@@ -297,14 +309,15 @@ impl MediaCall {
     }
 
     /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
-    pub(super) fn tell(&mut self, event: MediaEvent) {
+    pub(super) fn tell(&mut self, now: Instant, event: MediaEvent) {
         match self.events.try_send(event) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => self.abandoned = true,
             Err(TrySendError::Full(event)) => match event {
-                MediaEvent::PeerFailed(_) | MediaEvent::ConsentLost | MediaEvent::Silent(_) => {
-                    self.undelivered = Some(event)
-                }
+                MediaEvent::PeerFailed(_)
+                | MediaEvent::ConsentLost
+                | MediaEvent::PeerClosed
+                | MediaEvent::Silent(_) => self.undelivered = Some((now + RETRY, event)),
                 lost => tracing::warn!(call = %self.id, ?lost, "the call's task is behind"),
             },
         }
@@ -316,10 +329,8 @@ impl MediaCall {
 
     fn silent_at(&self) -> Option<Instant> {
         let answered = self.answered?;
-        let heard = self
-            .bridge
-            .last_packet(Leg::Trunk)
-            .map_or(answered, |heard| heard.max(answered));
+        let heard = self.bridge.last_packet(Leg::Trunk).max(self.reported);
+        let heard = heard.map_or(answered, |heard| heard.max(answered));
         Some(heard + self.silence)
     }
 
@@ -334,14 +345,17 @@ impl MediaCall {
         while let Some(event) = self.peer.poll_event() {
             match event {
                 PeerEvent::PathSelected(path) | PeerEvent::PathChanged(path) => {
-                    self.tell(MediaEvent::PathSelected(path.remote));
+                    self.tell(now, MediaEvent::PathSelected(path.remote));
                 }
-                PeerEvent::Connected { profile } => self.tell(MediaEvent::Connected {
-                    profile: profile.to_string(),
-                }),
-                PeerEvent::Failed(failure) => self.tell(MediaEvent::PeerFailed(failure)),
-                PeerEvent::ConsentLost => self.tell(MediaEvent::ConsentLost),
-                PeerEvent::Closed => self.tell(MediaEvent::PeerClosed),
+                PeerEvent::Connected { profile } => self.tell(
+                    now,
+                    MediaEvent::Connected {
+                        profile: profile.to_string(),
+                    },
+                ),
+                PeerEvent::Failed(failure) => self.tell(now, MediaEvent::PeerFailed(failure)),
+                PeerEvent::ConsentLost => self.tell(now, MediaEvent::ConsentLost),
+                PeerEvent::Closed => self.tell(now, MediaEvent::PeerClosed),
             }
         }
         while let Some(event) = self.bridge.poll_event() {
@@ -350,11 +364,11 @@ impl MediaCall {
                     from: Leg::Trunk,
                     digit,
                     duration,
-                } => self.tell(MediaEvent::Dtmf(digit, duration)),
+                } => self.tell(now, MediaEvent::Dtmf(digit, duration)),
                 BridgeEvent::Dtmf {
                     from: Leg::Browser, ..
                 } => {}
-                BridgeEvent::FirstPacket { from } => self.tell(MediaEvent::FirstPacket(from)),
+                BridgeEvent::FirstPacket { from } => self.tell(now, MediaEvent::FirstPacket(from)),
             }
         }
     }

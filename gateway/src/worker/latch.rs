@@ -37,6 +37,14 @@ impl Latch {
         }
     }
 
+    /// Opens the window anew, for a stream that has not been heard yet: a telephone may be silent
+    /// until it answers.
+    pub(super) fn reopen(&mut self, now: Instant) {
+        if self.state == State::Announced {
+            self.opened = now;
+        }
+    }
+
     /// Whether a packet from there belongs to the stream; the first one that does locks it.
     pub(super) fn accepts(&mut self, now: Instant, from: SocketAddr) -> bool {
         match self.state {
@@ -93,6 +101,16 @@ mod tests {
         let after = now + WINDOW + Duration::from_millis(1);
         assert!(!late.accepts(after, address("192.0.2.1:5000")));
         assert!(late.accepts(after, address(ANNOUNCED)));
+    }
+
+    #[test]
+    fn a_phone_that_is_silent_until_it_answers_may_still_choose_its_port() {
+        let now = Instant::now();
+        let mut latch = Latch::new(now, address(ANNOUNCED), false);
+        latch.reopen(now + WINDOW * 2);
+        assert!(latch.accepts(now + WINDOW * 3, address("192.0.2.1:5000")));
+        latch.reopen(now + WINDOW * 4);
+        assert!(!latch.accepts(now + WINDOW * 4, address("192.0.2.1:5001")));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl PortPool {
         self.free.pop_front()
     }
 
+    /// Puts back a pair that was not used at all: it is the next to be taken.
+    pub(super) fn put_back(&mut self, port: u16) {
+        self.free.push_front(port);
+    }
+
     /// Gives a pair back, to rest.
     pub(super) fn give_back(&mut self, now: Instant, port: u16) {
         self.resting.push_back((now, port));
@@ -64,6 +69,15 @@ mod tests {
         pool.give_back(start, 20002);
         assert_eq!(pool.take(start + rest - Duration::from_millis(1)), None);
         assert_eq!(pool.take(start + rest), Some(20002));
+    }
+
+    #[test]
+    fn a_port_that_was_not_used_needs_no_rest() {
+        let start = Instant::now();
+        let mut pool = PortPool::new(20000, 2, Duration::from_secs(30));
+        let port = pool.take(start).unwrap();
+        pool.put_back(port);
+        assert_eq!(pool.take(start), Some(port));
     }
 
     #[test]

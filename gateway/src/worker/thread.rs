@@ -233,14 +233,14 @@ impl WorkerThread {
             let due = self
                 .calls
                 .get(slot)
-                .and_then(|call| call.poll_timeout(now))
+                .and_then(|call| call.poll_timeout())
                 .is_some_and(|at| at <= now);
             if due {
                 self.with_call(now, slot, |call, browsers| {
                     call.handle_timeout(now, browsers)
                 });
             } else {
-                self.calls.reschedule(now, slot);
+                self.calls.reschedule(slot);
             }
         }
     }
@@ -326,7 +326,7 @@ impl WorkerThread {
         );
         let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
         self.with_call(now, slot, |call, _| {
-            call.tell(MediaEvent::Opened { rtp, rtcp })
+            call.tell(now, MediaEvent::Opened { rtp, rtcp })
         });
     }
 
@@ -341,8 +341,13 @@ impl WorkerThread {
             match bind(port).and_then(|rtp| Ok((rtp, bind(port + 1)?))) {
                 Ok((rtp, rtcp)) => return Ok(TrunkSockets { rtp, rtcp, port }),
                 Err(error) => {
-                    self.ports.give_back(now, port);
                     last = OpenError::Socket(format!("{}:{port}: {error}", self.rtp_address));
+                    if !matches!(error.kind(), ErrorKind::AddrInUse) {
+                        // No port is at fault (no descriptors, say): the next would fare no better.
+                        self.ports.put_back(port);
+                        break;
+                    }
+                    self.ports.give_back(now, port);
                 }
             }
         }
@@ -394,7 +399,7 @@ impl WorkerThread {
         } else if call.is_abandoned() {
             self.close(now, slot);
         } else {
-            self.calls.reschedule(now, slot);
+            self.calls.reschedule(slot);
         }
     }
 
@@ -436,8 +441,8 @@ impl Calls {
         self.slots.get(slot).and_then(Option::as_deref)
     }
 
-    fn reschedule(&mut self, now: Instant, slot: usize) {
-        let deadline = self.get(slot).and_then(|call| call.poll_timeout(now));
+    fn reschedule(&mut self, slot: usize) {
+        let deadline = self.get(slot).and_then(|call| call.poll_timeout());
         self.schedule.set(slot, deadline);
     }
 
