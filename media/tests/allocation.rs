@@ -61,7 +61,11 @@ fn allocations(browser: Codec, trunk: Codec) -> (u64, u64) {
 }
 
 fn packets(codec: Codec) -> Vec<Vec<u8>> {
-    let mut encoder = codecs::opus::Encoder::new(Default::default()).expect("an encoder");
+    let mut encoder = codecs::opus::Encoder::new(codecs::opus::EncoderSettings {
+        expected_loss: 10,
+        ..Default::default()
+    })
+    .expect("an encoder");
     let mut tone = codecs::tone::Sine::test_tone();
     let payload_type = RtpFormat::usual(codec).payload_type_in;
     let packet = |index: u32| {

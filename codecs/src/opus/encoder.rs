@@ -21,14 +21,15 @@ pub struct EncoderSettings {
 }
 
 impl Default for EncoderSettings {
-    /// 32 kbit/s at complexity 0: hears like 24 kbit/s at 5 for less than half of the cycles.
+    /// 32 kbit/s at complexity 0: hears like 24 kbit/s at 5 for less than half of the cycles. FEC is allowed, and
+    /// spent once loss is expected.
     fn default() -> Self {
         Self {
             bitrate: 32_000,
             complexity: 0,
             fec: true,
             dtx: false,
-            expected_loss: 10,
+            expected_loss: 0,
         }
     }
 }
@@ -69,6 +70,20 @@ impl Encoder {
     pub fn set_expected_loss(&mut self, percent: u8) -> Result<(), Error> {
         self.library
             .set_packet_loss(percent.min(100))
+            .map_err(|code| Error::from_library(code, 0))
+    }
+
+    /// Another complexity, 0 (cheapest) to 10 (capped), from the next frame on.
+    pub fn set_complexity(&mut self, complexity: u8) -> Result<(), Error> {
+        self.library
+            .set_complexity(complexity.min(10))
+            .map_err(|code| Error::from_library(code, 0))
+    }
+
+    /// Another target in bit/s, 6000 to 510000, from the next frame on.
+    pub fn set_bitrate(&mut self, bitrate: u32) -> Result<(), Error> {
+        self.library
+            .set_bitrate(Bitrate::Value(bitrate))
             .map_err(|code| Error::from_library(code, 0))
     }
 }

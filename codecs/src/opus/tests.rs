@@ -78,6 +78,7 @@ fn the_bit_rate_is_a_ceiling_that_is_used() {
         let settings = EncoderSettings {
             bitrate,
             fec: false,
+            expected_loss: 10,
             ..EncoderSettings::default()
         };
         let octets: usize = encode(settings, &voice(80_000), 160)
@@ -91,7 +92,11 @@ fn the_bit_rate_is_a_ceiling_that_is_used() {
 
 #[test]
 fn a_lost_packet_comes_back_from_the_next_one_and_better_than_by_concealment() {
-    let packets = encode(EncoderSettings::default(), &voice(16_000), 160);
+    let settings = EncoderSettings {
+        expected_loss: 10,
+        ..EncoderSettings::default()
+    };
+    let packets = encode(settings, &voice(16_000), 160);
     let whole = decode(&packets);
     let (mut recovered, mut concealed, mut count) = (0.0, 0.0, 0.0);
     for lost in (20..90).step_by(7) {

@@ -187,6 +187,28 @@ impl Bridge {
         self.browser.out.set_sending(sending);
     }
 
+    /// The complexity that Opus is encoded with from now on, 0 (cheapest) to 10: more while there is time to spare.
+    pub fn set_opus_complexity(&mut self, complexity: u8) {
+        self.config.opus.complexity = complexity.min(10);
+        for pipe in [&mut self.to_trunk, &mut self.to_browser]
+            .into_iter()
+            .flatten()
+        {
+            pipe.set_complexity(self.config.opus.complexity);
+        }
+    }
+
+    /// The target that Opus is encoded for from now on, in bit/s (6000 to 510000).
+    pub fn set_opus_bitrate(&mut self, bitrate: u32) {
+        self.config.opus.bitrate = bitrate.clamp(6_000, 510_000);
+        for pipe in [&mut self.to_trunk, &mut self.to_browser]
+            .into_iter()
+            .flatten()
+        {
+            pipe.set_bitrate(self.config.opus.bitrate);
+        }
+    }
+
     /// Ends the media: RTCP goodbyes leave, then nothing more does.
     pub fn close(&mut self, now: Instant) {
         self.closed = true;

@@ -137,6 +137,20 @@ impl Pipe {
         }
     }
 
+    /// The complexity that Opus is encoded with.
+    pub(crate) fn set_complexity(&mut self, complexity: u8) {
+        if let Chain::Transcode(chain) = &mut self.chain {
+            chain.set_complexity(complexity);
+        }
+    }
+
+    /// The target that Opus is encoded for, in bit/s.
+    pub(crate) fn set_bitrate(&mut self, bitrate: u32) {
+        if let Chain::Transcode(chain) = &mut self.chain {
+            chain.set_bitrate(bitrate);
+        }
+    }
+
     /// How much of a gap is filled: all of a short loss; of a long one what the packet itself brings; none of a pause.
     fn concealable(&self, gap: u64, frame: &Frame<'_>, samples: usize) -> usize {
         if frame.lost == 0 || matches!(self.chain, Chain::ForwardOpus(_)) {

@@ -86,6 +86,19 @@ impl Transcode {
         }
     }
 
+    pub(super) fn set_complexity(&mut self, complexity: u8) {
+        if let Encode::Opus(encoder) = &mut self.encode {
+            // Capped to what libopus takes; if it does not, the old one does.
+            let _ = encoder.set_complexity(complexity);
+        }
+    }
+
+    pub(super) fn set_bitrate(&mut self, bitrate: u32) {
+        if let Encode::Opus(encoder) = &mut self.encode {
+            let _ = encoder.set_bitrate(bitrate);
+        }
+    }
+
     fn write(&mut self, pass: &mut Pass, mut pcm: &[i16], out: &mut Outgoing) {
         while !pcm.is_empty() {
             let (now, later) = pcm.split_at(pcm.len().min(self.size - self.filled));

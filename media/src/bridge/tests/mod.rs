@@ -187,7 +187,11 @@ impl Phone {
             swells: false,
             time: 0,
             tone: Sine::new(440.0, -16.0),
-            encoder: Encoder::new(EncoderSettings::default()).expect("an encoder"),
+            encoder: Encoder::new(EncoderSettings {
+                expected_loss: 10,
+                ..EncoderSettings::default()
+            })
+            .expect("an encoder"),
         }
     }
 

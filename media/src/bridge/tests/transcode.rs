@@ -302,6 +302,29 @@ fn a_browser_on_g711_may_send_either_law() {
 }
 
 #[test]
+fn opus_takes_another_complexity_and_bit_rate_in_the_middle_of_a_call() {
+    let octets = |bitrate: u32| {
+        let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+        let mut phone = Phone::new(Codec::Pcmu, 20);
+        phone.swells = true;
+        for index in 0..100 {
+            if index == 50 {
+                call.bridge.set_opus_complexity(200);
+                call.bridge.set_opus_bitrate(bitrate);
+            }
+            call.rtp(Leg::Trunk, &phone.next());
+            call.run_ms(20);
+        }
+        let sent = call.audio_to(Leg::Browser);
+        assert_eq!(sent.len(), 100);
+        let octets = sent[60..].iter().map(|sent| sent.payload.len());
+        octets.sum::<usize>()
+    };
+    let (low, high) = (octets(6_000), octets(32_000));
+    assert!(low * 2 < high, "{low} {high}");
+}
+
+#[test]
 fn a_bridge_moves_to_the_thread_of_its_worker() {
     fn moves<T: Send + 'static>(_: T) {}
     moves(Call::usual(Codec::Opus, Codec::Pcmu).bridge);
