@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::bridge::{BridgeEvent, Events};
-use crate::dtmf::{receive, receive::Heard, send};
+use crate::dtmf::{receive, receive::AudioPacket, receive::Heard, send};
 use crate::format::{Leg, RtpFormat};
 use crate::outgoing::Outgoing;
 use crate::pipe::Pipe;
@@ -32,7 +32,13 @@ impl Path<'_> {
         if Some(frame.payload_type) == format.telephone_event_in {
             for heard in self
                 .keys_in
-                .handle(now, frame.timestamp, frame.marker, frame.payload)
+                .handle(
+                    now,
+                    frame.timestamp,
+                    frame.marker,
+                    frame.lost,
+                    frame.payload,
+                )
                 .into_iter()
                 .flatten()
             {
@@ -47,6 +53,7 @@ impl Path<'_> {
             self.events
                 .push(BridgeEvent::FirstPacket { from: self.from });
         }
+        self.keys_in.audio(now, AudioPacket::of(frame, codec));
         let muted = self.keys_out.is_sounding();
         if let Some(pipe) = &mut self.pipe {
             pipe.play(now, frame, codec, muted, self.out);

@@ -1,5 +1,6 @@
 //! Keys pressed during a call: telephone-events (RFC 4733), received, relayed and sent, each digit once.
 
+mod estimate;
 pub(crate) mod payload;
 pub(crate) mod receive;
 pub(crate) mod send;

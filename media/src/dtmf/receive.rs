@@ -2,7 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Digit, Ticks, payload::EventPayload};
+use super::{
+    Digit, Ticks,
+    estimate::{After, Style},
+    payload::EventPayload,
+};
+use crate::format::Codec;
+use crate::reorder::Frame;
 
 /// An event whose timestamp is this much behind the last one is a straggler (1 s at 48 kHz, 6 s at 8 kHz).
 const STRAGGLER: u32 = 48_000;
@@ -28,12 +34,42 @@ pub(crate) enum Heard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Volume(pub(crate) u8);
 
+/// A packet of audio among the events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AudioPacket {
+    /// Packets missing right before it.
+    pub(crate) lost: u64,
+    pub(crate) timestamp: u32,
+    /// Its length, in units of its clock.
+    pub(crate) units: u32,
+    /// Hz.
+    pub(crate) clock_rate: u32,
+}
+
+impl AudioPacket {
+    /// The packet of a frame of a codec.
+    pub(crate) fn of(frame: &Frame<'_>, codec: Codec) -> Self {
+        let samples = match codec {
+            Codec::Opus => codecs::opus::packet_samples(frame.payload).unwrap_or(160) as u32,
+            Codec::Pcmu | Codec::Pcma => frame.payload.len() as u32,
+        };
+        Self {
+            lost: frame.lost,
+            timestamp: frame.timestamp,
+            units: samples.wrapping_mul(codec.units_per_sample()),
+            clock_rate: codec.clock_rate(),
+        }
+    }
+}
+
 /// Receives one leg's events.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     clock_rate: u32,
     timeout: Duration,
     state: State,
+    /// What was learned of the sender's ways.
+    style: Style,
 }
 
 #[derive(Debug)]
@@ -53,6 +89,8 @@ struct Active {
     before: u64,
     segment: u16,
     updated: Instant,
+    /// What came after the last report.
+    after: After,
 }
 
 impl Receiver {
@@ -62,16 +100,18 @@ impl Receiver {
             clock_rate: clock_rate.max(1),
             timeout,
             state: State::Idle { last: None },
+            style: Style::new(clock_rate.max(1)),
         }
     }
 
-    /// Takes an event's packet, in the order of sequence numbers. What it says is at most an end and a beginning
-    /// (and, when all but the end of a digit was lost, that end).
+    /// Takes an event's packet, in the order of sequence numbers, `lost` of which are missing right before it. What it
+    /// says is at most an end and a beginning (and, when all but the end of a digit was lost, that end).
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         timestamp: u32,
         marker: bool,
+        lost: u64,
         payload: &[u8],
     ) -> [Option<Heard>; 3] {
         let Some(report) = EventPayload::read(payload) else {
@@ -84,7 +124,7 @@ impl Receiver {
         match &mut self.state {
             State::Active(active) if active.timestamp == timestamp => {
                 return if active.digit == digit {
-                    self.update(now, report)
+                    self.update(now, lost, report)
                 } else {
                     [None; 3]
                 };
@@ -93,10 +133,14 @@ impl Receiver {
                 active.before += u64::from(timestamp.wrapping_sub(active.timestamp));
                 active.timestamp = timestamp;
                 active.segment = 0;
-                return self.update(now, report);
+                return self.update(now, lost, report);
             }
             State::Active(active) if is_straggler(timestamp, active.timestamp) => return [None; 3],
-            State::Active(_) => ended = self.end(false),
+            State::Active(active) => {
+                let next = (timestamp.wrapping_sub(active.timestamp), report.duration);
+                active.after.event(lost, next, &self.style);
+                ended = self.end(false);
+            }
             State::Idle { last: Some(last) }
                 if *last == timestamp || is_straggler(timestamp, *last) =>
             {
@@ -110,6 +154,7 @@ impl Receiver {
             before: 0,
             segment: report.duration,
             updated: now,
+            after: After::default(),
         });
         let held = self.ticks(u64::from(report.duration));
         let began = Some(Heard::Began(digit, held, Volume(report.volume)));
@@ -117,10 +162,36 @@ impl Receiver {
         [ended, began, over]
     }
 
+    /// Notes a packet of audio, in the order of sequence numbers. While a key is down it tells whether reports are
+    /// missing.
+    pub(crate) fn audio(&mut self, now: Instant, packet: AudioPacket) {
+        let Self {
+            state,
+            style,
+            clock_rate,
+            ..
+        } = self;
+        if let State::Active(active) = state {
+            let ahead = (packet.clock_rate == *clock_rate)
+                .then(|| packet.timestamp.wrapping_sub(active.timestamp));
+            active.after.audio(now, packet, ahead, style);
+        }
+        style.audio(packet);
+    }
+
     /// When the event that is going on is given up.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Active(active) => Some(active.updated + self.timeout),
+            State::Active(active) => {
+                let silent = active.updated + self.timeout;
+                // Where audio makes room for events, its return is their end.
+                Some(
+                    active
+                        .after
+                        .over(&self.style)
+                        .map_or(silent, |over| over.min(silent)),
+                )
+            }
             State::Idle { .. } => None,
         }
     }
@@ -141,10 +212,15 @@ impl Receiver {
         ended
     }
 
-    fn update(&mut self, now: Instant, report: EventPayload) -> [Option<Heard>; 3] {
+    fn update(&mut self, now: Instant, lost: u64, report: EventPayload) -> [Option<Heard>; 3] {
         let State::Active(active) = &mut self.state else {
             return [None; 3];
         };
+        if !report.end {
+            let step = report.duration.saturating_sub(active.segment);
+            self.style.update(lost, step, &active.after);
+        }
+        active.after = After::default();
         active.segment = active.segment.max(report.duration);
         active.updated = now;
         let held = active.before + u64::from(active.segment);
@@ -156,16 +232,18 @@ impl Receiver {
         [heard, None, None]
     }
 
-    /// Ends the event; whether its sender `told` so, or its length is only what was heard of it.
+    /// Ends the event; whether its sender `told` so, or its length is worked out of what was heard.
     fn end(&mut self, told: bool) -> Option<Heard> {
         let State::Active(active) = &self.state else {
             return None;
         };
-        let held = self.ticks(active.before + u64::from(active.segment));
+        let heard = active.before + u64::from(active.segment);
         let held = if told {
-            held
+            self.style.told(heard);
+            self.ticks(heard)
         } else {
-            held.max(Ticks::from_duration(SHORTEST))
+            let held = active.after.estimate(heard, active.before, &self.style);
+            self.ticks(held).max(Ticks::from_duration(SHORTEST))
         };
         let ended = Heard::Ended(active.digit, held);
         self.state = State::Idle {

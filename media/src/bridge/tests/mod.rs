@@ -2,6 +2,7 @@
 
 mod dtmf;
 mod hostile;
+mod keys;
 mod loss;
 mod rtcp;
 mod transcode;
