@@ -53,4 +53,12 @@ impl Offerer<'_> {
         ]
         .join("\r\n")
     }
+
+    /// The same without Opus.
+    pub fn offer_g711(&self) -> String {
+        let offer = self.offer().replace(" 111 0 8 110 126\r\n", " 0 8 126\r\n");
+        let opus = |line: &&str| !line.contains(":111 ") && !line.contains(":110 ");
+        let lines: Vec<_> = offer.split("\r\n").filter(opus).collect();
+        lines.join("\r\n")
+    }
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use codecs::opus::EncoderSettings;
 use gateway::server::Server;
 use gateway::settings::{Settings, Trunk};
-use switchhook_tests::load::{self, Options};
+use switchhook_tests::load::{self, Codec, Options};
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -48,6 +48,7 @@ async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
         seconds: 1.0,
         pid: Some(std::process::id()),
         answer: Some(telephone),
+        codec: Codec::Opus,
         opus: EncoderSettings::default(),
     };
     let report = load::run(options.clone()).await.expect("a report");
@@ -61,7 +62,7 @@ async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
         report.overall().is_some_and(|cost| !cost.is_zero()),
         "{report}"
     );
-    assert!(report.codec.total().as_micros() > 100, "{report}");
+    assert!(report.floor.total().as_micros() > 100, "{report}");
 
     let lab = Options {
         to: "echo".into(),
@@ -71,6 +72,17 @@ async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
     };
     let report = load::run(lab).await.expect("a report");
     assert_eq!(report.failed(), 0, "{report}");
+
+    let relayed = Options {
+        to: "echo".into(),
+        calls: 1,
+        answer: None,
+        codec: Codec::Pcmu,
+        ..options.clone()
+    };
+    let report = load::run(relayed).await.expect("a report");
+    assert_eq!(report.failed(), 0, "{report}");
+    assert!(report.floor.encode.as_micros() < 50, "{report}");
 
     let nowhere = Options {
         to: "busy".into(),

@@ -5,12 +5,14 @@
 
 mod decoder;
 mod encoder;
+mod fullband;
 mod packet;
 #[cfg(test)]
 mod tests;
 
 pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderSettings};
+pub use fullband::FullbandEncoder;
 pub use packet::{has_fec, packet_samples};
 
 /// The longest audio one Opus packet may hold (RFC 6716 §3.2.5: 120 ms), in samples at 8 kHz.

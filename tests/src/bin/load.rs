@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use codecs::opus::EncoderSettings;
-use switchhook_tests::load::{self, Options};
+use switchhook_tests::load::{self, Codec, Options};
 
 /// Places calls against a running gateway, and prints how they went and what they cost it.
 #[derive(Debug, Parser)]
@@ -32,15 +32,27 @@ struct Arguments {
     /// Answer the calls here, by SIP over UDP: the gateway runs with --trunk sip:ADDRESS
     #[arg(long, value_name = "ADDRESS")]
     answer: Option<SocketAddr>,
-    /// The gateway's `[opus]` bitrate, for the codec's own cost
+    /// What the browsers speak
+    #[arg(long, value_enum, default_value_t = Speech::Opus)]
+    codec: Speech,
+    /// They send Opus at 48 kHz, as if nobody had told them what a telephone can use
+    #[arg(long)]
+    fullband: bool,
+    /// The gateway's `[opus]` bitrate, for the floor
     #[arg(long, default_value_t = 32_000)]
     bitrate: u32,
-    /// The gateway's `[opus]` complexity, for the codec's own cost
+    /// The gateway's `[opus]` complexity, for the floor
     #[arg(long, default_value_t = 0)]
     complexity: u8,
-    /// The gateway's `[opus]` fec, for the codec's own cost
+    /// The gateway's `[opus]` fec, for the floor
     #[arg(long)]
     fec: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Speech {
+    Opus,
+    Pcmu,
 }
 
 #[tokio::main]
@@ -61,6 +73,11 @@ async fn main() -> ExitCode {
         seconds: arguments.seconds,
         pid: arguments.pid,
         answer: arguments.answer,
+        codec: match (arguments.codec, arguments.fullband) {
+            (Speech::Opus, false) => Codec::Opus,
+            (Speech::Opus, true) => Codec::Fullband,
+            (Speech::Pcmu, _) => Codec::Pcmu,
+        },
         opus: EncoderSettings {
             bitrate: arguments.bitrate,
             complexity: arguments.complexity,

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::media::Media;
+use super::sound::Sound;
 use crate::offer::Offerer;
 
 /// How long a call may take until both can talk.
@@ -28,8 +29,8 @@ pub struct Shared {
     pub url: String,
     /// How long each call lasts once it is accepted.
     pub talk: Duration,
-    /// What each says: Opus packets of 20 ms.
-    pub speech: Vec<Vec<u8>>,
+    /// What each says.
+    pub sound: Sound,
     /// The certificate of all browsers: a key pair each would be the load's cost and not the gateway's.
     pub certificate: testing::DtlsCertificate,
     /// How many are accepted and not over.
@@ -127,7 +128,11 @@ impl<'a> Call<'a> {
         let place = PlaceCall {
             call: self.name.clone(),
             to,
-            sdp: offerer.offer(),
+            sdp: if self.shared.sound.transcoded {
+                offerer.offer()
+            } else {
+                offerer.offer_g711()
+            },
         };
         let offered = Instant::now();
         figures.offered = Some(offered);
@@ -149,7 +154,7 @@ impl<'a> Call<'a> {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
                     if let Some(media) = &mut self.media {
-                        media.handle_timeout(Instant::now(), &self.shared.speech, figures)?;
+                        media.handle_timeout(Instant::now(), &self.shared.sound, figures)?;
                     }
                 }
             }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Options;
 use super::call::Figures;
-use super::cost::{CodecCost, Usage};
+use super::cost::Usage;
+use super::floor::Floor;
 
 /// One look at the gateway's process.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +33,8 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// After the last.
     pub after: Option<Usage>,
-    /// The codec's own cost.
-    pub codec: CodecCost,
+    /// What the primitives of a call take.
+    pub floor: Floor,
 }
 
 impl Report {
@@ -114,19 +115,21 @@ impl Report {
     }
 
     fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let codec = self.codec.total();
+        let floor = self.floor.total();
         writeln!(
             f,
-            "codec alone: {} CPU-ms per call-second (Opus decoded {}, encoded {})",
-            ms(codec),
-            ms(self.codec.decode),
-            ms(self.codec.encode)
+            "floor: {} CPU-ms per call-second (decoding {}, encoding {}, SRTP {}, UDP {})",
+            ms(floor),
+            ms(self.floor.decode),
+            ms(self.floor.encode),
+            ms(self.floor.srtp),
+            ms(self.floor.udp)
         )?;
-        let ratio = |cost: Duration| cost.as_secs_f64() / codec.as_secs_f64().max(1e-9);
+        let ratio = |cost: Duration| cost.as_secs_f64() / floor.as_secs_f64().max(1e-9);
         if let Some((most, steady)) = self.steady() {
             writeln!(
                 f,
-                "gateway, {most} calls up: {} CPU-ms per call-second, {:.2} x the codec",
+                "gateway, {most} calls up: {} CPU-ms per call-second, {:.2} x the floor",
                 ms(steady),
                 ratio(steady)
             )?;
@@ -134,7 +137,7 @@ impl Report {
         if let Some(overall) = self.overall() {
             writeln!(
                 f,
-                "gateway, set-up and end included: {} CPU-ms per call-second, {:.2} x the codec",
+                "gateway, set-up and end included: {} CPU-ms per call-second, {:.2} x the floor",
                 ms(overall),
                 ratio(overall)
             )?;
@@ -214,11 +217,14 @@ mod tests {
     use codecs::opus::EncoderSettings;
 
     use super::*;
+    use crate::load::Codec;
 
     fn report(samples: Vec<Sample>) -> Report {
-        let codec = CodecCost {
+        let floor = Floor {
             decode: Duration::from_micros(400),
-            encode: Duration::from_micros(1100),
+            encode: Duration::from_micros(1000),
+            srtp: Duration::from_micros(40),
+            udp: Duration::from_micros(60),
         };
         Report {
             options: Options {
@@ -229,6 +235,7 @@ mod tests {
                 seconds: 10.0,
                 pid: Some(1),
                 answer: None,
+                codec: Codec::Opus,
                 opus: EncoderSettings::default(),
             },
             outcomes: vec![
@@ -239,7 +246,7 @@ mod tests {
             before: samples.first().map(|sample| sample.usage),
             after: samples.last().map(|sample| sample.usage),
             samples,
-            codec,
+            floor,
         }
     }
 
@@ -272,7 +279,7 @@ mod tests {
         assert_eq!(report.overall(), Some(Duration::from_micros(17_600)));
         let text = report.to_string();
         assert!(
-            text.contains("2 calls up: 4.00 CPU-ms per call-second, 2.67 x the codec"),
+            text.contains("2 calls up: 4.00 CPU-ms per call-second, 2.67 x the floor"),
             "{text}"
         );
         assert!(

@@ -11,13 +11,13 @@ use peer::testing::{self, Browser, Check};
 use tokio::net::UdpSocket;
 
 use super::call::{Figures, Shared};
+use super::sound::Sound;
 
 /// The time between checks: while there is no path yet, and then to renew consent (RFC 7675 §5.1).
 const CHECK_AGAIN: Duration = Duration::from_millis(50);
 const CONSENT: Duration = Duration::from_secs(5);
 
 const PACKET: Duration = Duration::from_millis(20);
-const OPUS: u8 = 111;
 
 /// See the module's documentation.
 pub(super) struct Media {
@@ -111,7 +111,7 @@ impl Media {
     pub(super) fn handle_timeout(
         &mut self,
         now: Instant,
-        speech: &[Vec<u8>],
+        sound: &Sound,
         figures: &mut Figures,
     ) -> Result<(), String> {
         if self.next_check <= now {
@@ -126,7 +126,7 @@ impl Media {
         // What a busy machine was late for goes at once: a load that sends less is no load.
         while let Some(due) = self.next_packet.filter(|at| *at <= now) {
             self.next_packet = Some(due + PACKET);
-            self.send_audio(speech)?;
+            self.send_audio(sound)?;
             self.began.get_or_insert(now);
             figures.sent += 1;
         }
@@ -198,13 +198,13 @@ impl Media {
         Ok(())
     }
 
-    fn send_audio(&mut self, speech: &[Vec<u8>]) -> Result<(), String> {
+    fn send_audio(&mut self, sound: &Sound) -> Result<(), String> {
         let Some((sender, _, _)) = &mut self.browser.keys else {
             return Ok(());
         };
-        let payload = &speech[usize::from(self.sequence) % speech.len()];
+        let payload = &sound.packets[usize::from(self.sequence) % sound.packets.len()];
         let mut packet = Vec::with_capacity(12 + payload.len() + MAX_OVERHEAD);
-        packet.extend([0x80, OPUS | u8::from(self.sequence == 0) << 7]);
+        packet.extend([0x80, sound.payload_type | u8::from(self.sequence == 0) << 7]);
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(self.timestamp.to_be_bytes());
         packet.extend(self.ssrc.to_be_bytes());
@@ -215,7 +215,7 @@ impl Media {
             .protect_rtp(&mut packet, len)
             .map_err(|error| error.to_string())?;
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(960);
+        self.timestamp = self.timestamp.wrapping_add(sound.units);
         self.send(&packet[..len]);
         Ok(())
     }

@@ -8,7 +8,9 @@ pub mod answerer;
 pub mod call;
 pub mod cost;
 pub mod figures;
+pub mod floor;
 mod media;
+pub mod sound;
 pub mod speech;
 
 use std::net::SocketAddr;
@@ -21,14 +23,25 @@ use tokio::sync::oneshot;
 
 use self::answerer::Invites;
 use self::call::{Figures, Shared};
-use self::cost::{CodecCost, Usage};
+use self::cost::Usage;
 use self::figures::{Report, Sample};
+use self::floor::Floor;
+use self::sound::Sound;
 
 /// Time between two looks at the gateway's process.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How much each call has to say before it repeats itself.
-const SPEECH_SECONDS: usize = 12;
+/// What the browsers can speak, and do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// Opus, and only what a telephone can use of it, as they are asked to.
+    #[default]
+    Opus,
+    /// Opus, all of it.
+    Fullband,
+    /// G.711 alone: the gateway relays it.
+    Pcmu,
+}
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -47,6 +60,8 @@ pub struct Options {
     pub pid: Option<u32>,
     /// Where this program answers calls itself.
     pub answer: Option<SocketAddr>,
+    /// What the browsers speak.
+    pub codec: Codec,
     /// How the gateway encodes.
     pub opus: EncoderSettings,
 }
@@ -56,12 +71,16 @@ pub struct Options {
 /// # Errors
 /// The load itself could not be set up. Calls that fail are in the report.
 pub async fn run(options: Options) -> Result<Report, String> {
-    let pcm = speech::speech(SPEECH_SECONDS * codecs::SAMPLE_RATE as usize);
-    let speech = cost::encode(&pcm).map_err(|error| error.to_string())?;
+    let sound = match options.codec {
+        Codec::Opus => Sound::opus(),
+        Codec::Fullband => Sound::fullband(),
+        Codec::Pcmu => Ok(Sound::pcmu()),
+    };
+    let sound = sound.map_err(|error| error.to_string())?;
     let shared = Arc::new(Shared {
         url: options.url.clone(),
         talk: Duration::from_secs_f64(options.seconds),
-        speech: speech.clone(),
+        sound: sound.clone(),
         certificate: peer::testing::certificate(),
         talking: AtomicUsize::new(0),
     });
@@ -80,17 +99,17 @@ pub async fn run(options: Options) -> Result<Report, String> {
         // In the middle of the load, so that both are measured on the same busy machine.
         let begin =
             Duration::from_secs_f64(options.calls as f64 / options.rate + options.seconds * 0.4);
-        let settings = options.opus;
+        let (calls, opus) = (options.calls, options.opus);
         tokio::spawn(async move {
             tokio::time::sleep(begin).await;
-            tokio::task::spawn_blocking(move || CodecCost::measure(&speech, settings)).await
+            tokio::task::spawn_blocking(move || Floor::measure(&sound, calls, opus)).await
         })
     };
     let outcomes = place_all(&options, &shared).await;
     drop(stop);
     let samples = looks.await.map_err(|error| error.to_string())?;
-    let codec = match measuring.await {
-        Ok(Ok(cost)) => cost.map_err(|error| error.to_string())?,
+    let floor = match measuring.await {
+        Ok(Ok(floor)) => floor?,
         Ok(Err(error)) | Err(error) => return Err(error.to_string()),
     };
     // The last call's end is the gateway's work too.
@@ -104,7 +123,7 @@ pub async fn run(options: Options) -> Result<Report, String> {
         before,
         samples,
         after,
-        codec,
+        floor,
     })
 }
 

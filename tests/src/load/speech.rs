@@ -3,8 +3,6 @@
 
 use std::f64::consts::TAU;
 
-use codecs::SAMPLE_RATE;
-
 /// The first three formants of some vowels, in Hz.
 const VOWELS: [[f64; 3]; 5] = [
     [730.0, 1090.0, 2440.0],
@@ -14,28 +12,29 @@ const VOWELS: [[f64; 3]; 5] = [
     [570.0, 840.0, 2410.0],
 ];
 
-/// A syllable, in samples; the last part of it is a hiss.
-const SYLLABLE: usize = 1440;
-const HISS: usize = 360;
+/// A syllable, in ms; the last part of it is a hiss.
+const SYLLABLE: usize = 180;
+const HISS: usize = 45;
 
-/// How many syllables go before a pause of as many samples.
+/// How many syllables go before a pause of as many ms.
 const PHRASE: usize = 8;
-const PAUSE: usize = 3200;
+const PAUSE: usize = 400;
 
 /// The loudest sample.
 const PEAK: f64 = 12_000.0;
 
-/// So many samples of it at 8 kHz; always the same.
-pub fn speech(samples: usize) -> Vec<i16> {
-    let mut voice = Voice::default();
-    let mut pcm = Vec::with_capacity(samples + PAUSE);
+/// So many seconds of it at so many Hz; always the same.
+pub fn speech(seconds: usize, rate: u32) -> Vec<i16> {
+    let samples = seconds * rate as usize;
+    let mut voice = Voice::new(rate);
+    let mut pcm = Vec::with_capacity(samples);
     for syllable in 0.. {
         if pcm.len() >= samples {
             break;
         }
         voice.say(syllable, &mut pcm);
         if syllable % PHRASE == PHRASE - 1 {
-            let breath = (0..PAUSE).map(|_| voice.noise() * 0.002);
+            let breath = (0..PAUSE * rate as usize / 1000).map(|_| voice.noise() * 0.002);
             pcm.extend(breath.collect::<Vec<_>>());
         }
     }
@@ -49,32 +48,34 @@ pub fn speech(samples: usize) -> Vec<i16> {
 }
 
 struct Voice {
+    rate: f64,
     phase: f64,
     random: u32,
     filters: [Resonator; 3],
 }
 
-impl Default for Voice {
-    fn default() -> Self {
+impl Voice {
+    fn new(rate: u32) -> Self {
         Self {
+            rate: f64::from(rate),
             phase: 0.0,
             random: 1,
             filters: Default::default(),
         }
     }
-}
 
-impl Voice {
     fn say(&mut self, syllable: usize, pcm: &mut Vec<f64>) {
         let vowel = VOWELS[syllable * 3 % VOWELS.len()];
         for (filter, formant) in self.filters.iter_mut().zip(vowel) {
-            filter.tune(formant);
+            filter.tune(formant, self.rate);
         }
         let pitch = 100.0 + (syllable * 7 % 11) as f64 * 5.0;
-        for at in 0..SYLLABLE {
-            let through = at as f64 / SYLLABLE as f64;
+        let samples = |ms: usize| ms * self.rate as usize / 1000;
+        let (syllable, voiced) = (samples(SYLLABLE), samples(SYLLABLE - HISS));
+        for at in 0..syllable {
+            let through = at as f64 / syllable as f64;
             let loudness = (through * TAU / 2.0).sin();
-            let source = if at < SYLLABLE - HISS {
+            let source = if at < voiced {
                 self.pulse(pitch * (1.1 - 0.2 * through))
             } else {
                 self.noise() * 0.3
@@ -90,7 +91,7 @@ impl Voice {
 
     /// The glottis: one pulse a period.
     fn pulse(&mut self, pitch: f64) -> f64 {
-        self.phase += pitch / f64::from(SAMPLE_RATE);
+        self.phase += pitch / self.rate;
         if self.phase < 1.0 {
             return self.noise() * 0.02;
         }
@@ -114,10 +115,10 @@ struct Resonator {
 }
 
 impl Resonator {
-    fn tune(&mut self, formant: f64) {
+    fn tune(&mut self, formant: f64, rate: f64) {
         let bandwidth = 80.0;
-        let r = (-TAU / 2.0 * bandwidth / f64::from(SAMPLE_RATE)).exp();
-        let angle = TAU * formant / f64::from(SAMPLE_RATE);
+        let r = (-TAU / 2.0 * bandwidth / rate).exp();
+        let angle = TAU * formant / rate;
         self.a = [2.0 * r * angle.cos(), -r * r];
     }
 
