@@ -1,11 +1,14 @@
 //! Tones of the telephone network: levels in dBm0, the sine of a test number, DTMF made and recognised.
 
+mod detect;
 mod dtmf;
 mod goertzel;
+mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use dtmf::{DTMF_KEYS, DtmfDetector, DtmfTone};
+pub use detect::{DtmfDetector, DtmfHeard};
+pub use dtmf::{DTMF_KEYS, DtmfTone};
 pub use goertzel::power_at;
 
 use std::f64::consts::TAU;

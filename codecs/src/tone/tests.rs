@@ -39,8 +39,13 @@ fn speech(seed: u64, seconds: usize) -> Vec<i16> {
 fn heard(pcm: &[i16], block: usize) -> String {
     let mut detector = DtmfDetector::new();
     let mut keys = String::new();
-    pcm.chunks(block)
-        .for_each(|block| detector.hear(block, |key| keys.push(key)));
+    pcm.chunks(block).for_each(|block| {
+        detector.hear(block, |heard| {
+            if let DtmfHeard::Began { key, .. } = heard {
+                keys.push(key);
+            }
+        })
+    });
     keys
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use codecs::tone::{DtmfDetector, DtmfTone};
+use codecs::tone::{DtmfDetector, DtmfHeard, DtmfTone};
 
 /// The pause that ends what the caller enters.
 const PAUSE: Duration = Duration::from_millis(1500);
@@ -64,7 +64,11 @@ impl Keys {
             return;
         }
         let mut pressed = None;
-        self.detector.hear(pcm, |key| pressed = Some(key));
+        self.detector.hear(pcm, |heard| {
+            if let DtmfHeard::Began { key, .. } = heard {
+                pressed = Some(key);
+            }
+        });
         if let Some(key) = pressed {
             self.enter(now, key);
         }

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use codecs::g711::{self, Law};
-use codecs::tone::{self, DtmfDetector, DtmfTone, power_at};
+use codecs::tone::{self, DtmfDetector, DtmfHeard, DtmfTone, power_at};
 use media::rtp::{self, Header, MAX_PACKET, Packet};
 use media::{PacketKind, Participant, ParticipantConfig, StreamStart};
 use sdp::trunk::{self, OfferOptions};
@@ -199,7 +199,11 @@ fn seconds(count: u64) -> Duration {
 
 fn keys_in(pcm: &[i16]) -> String {
     let mut keys = String::new();
-    DtmfDetector::new().hear(pcm, |key| keys.push(key));
+    DtmfDetector::new().hear(pcm, |heard| {
+        if let DtmfHeard::Began { key, .. } = heard {
+            keys.push(key);
+        }
+    });
     keys
 }
 
