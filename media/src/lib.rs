@@ -27,7 +27,7 @@ mod timeline;
 
 pub use bridge::{Bridge, BridgeEvent, PacketKind, Transmit};
 pub use config::{BridgeConfig, Limits};
-pub use dtmf::{Digit, DtmfQueueFull, NotADigit};
+pub use dtmf::{Digit, DtmfQueueFull, DtmfWay, NotADigit};
 pub use format::{Codec, Leg, RtpFormat, StreamStart};
 pub use impairment::{BadImpairment, Impairment, ImpairmentReport, ImpairmentSettings};
 pub use participant::{Participant, ParticipantConfig};

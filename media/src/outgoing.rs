@@ -34,6 +34,8 @@ pub(crate) struct Outgoing {
     played: Option<Instant>,
     /// Samples that an event moved the stream on by, before the audio's own pause told of them.
     ahead: u64,
+    /// While tones of ours take the audio's place: how much more of them there was than of it, in samples.
+    tones: Option<i64>,
     marker: bool,
     format: Option<RtpFormat>,
     sending: bool,
@@ -57,6 +59,7 @@ impl Outgoing {
             timestamp: start.timestamp,
             played: None,
             ahead: 0,
+            tones: None,
             marker: true,
             format: None,
             sending: true,
@@ -112,9 +115,38 @@ impl Outgoing {
         self.advance(now, audio.samples as u64);
     }
 
+    /// Tones of ours take the place of their audio from now on: the stream's time is kept by them.
+    pub(crate) fn begin_tones(&mut self, now: Instant) {
+        if self.tones.is_none() {
+            self.begin_event(now);
+            self.tones = Some(i64::try_from(std::mem::take(&mut self.ahead)).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// So much of them was sent.
+    pub(crate) fn tones(&mut self, samples: u64) {
+        if let Some(balance) = &mut self.tones {
+            *balance = balance.saturating_add_unsigned(samples);
+        }
+    }
+
+    /// Their audio goes on. Time that passed for it and was not filled is a pause; time that was filled is not to pass
+    /// again.
+    pub(crate) fn end_tones(&mut self, now: Instant) {
+        match self.tones.take() {
+            Some(balance) if balance < 0 => self.skip(now, balance.unsigned_abs()),
+            Some(balance) => self.ahead = balance.unsigned_abs(),
+            None => {}
+        }
+    }
+
     /// Leaves out a pause; the packet after it begins a talkspurt (RFC 3551 §4.1).
     pub(crate) fn skip(&mut self, now: Instant, samples: u64) {
         if samples == 0 {
+            return;
+        }
+        if let Some(balance) = &mut self.tones {
+            *balance -= i64::try_from(samples).unwrap_or(i64::MAX);
             return;
         }
         let already = samples.min(self.ahead);

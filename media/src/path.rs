@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::bridge::{BridgeEvent, Events};
-use crate::dtmf::{receive, receive::AudioPacket, receive::Heard, send};
+use crate::dtmf::{ear::Ear, receive, receive::AudioPacket, receive::Heard, send};
 use crate::format::{Leg, RtpFormat};
 use crate::outgoing::Outgoing;
 use crate::pipe::Pipe;
@@ -18,6 +18,7 @@ pub(crate) struct Path<'a> {
     pub(crate) from: Leg,
     pub(crate) format: Option<RtpFormat>,
     pub(crate) keys_in: &'a mut receive::Receiver,
+    pub(crate) ear: Option<&'a mut Ear>,
     pub(crate) heard: &'a mut bool,
     pub(crate) pipe: Option<&'a mut Pipe>,
     pub(crate) keys_out: &'a mut send::Sender,
@@ -54,7 +55,14 @@ impl Path<'_> {
                 .push(BridgeEvent::FirstPacket { from: self.from });
         }
         self.keys_in.audio(now, AudioPacket::of(frame, codec));
-        let muted = self.keys_out.is_sounding();
+        let mut muted = false;
+        if let Some(ear) = self.ear.take() {
+            ear.hear(now, frame, codec, |heard| self.relay(now, heard));
+            // A key that was heard goes on as an event or a message, and not as audio too.
+            muted = ear.hears_key();
+            self.ear = Some(ear);
+        }
+        muted |= self.keys_out.is_sounding();
         if let Some(pipe) = &mut self.pipe {
             pipe.play(now, frame, codec, muted, self.out);
         }
@@ -69,12 +77,20 @@ impl Path<'_> {
         if let Some(ended) = self.keys_in.restart() {
             self.relay(now, ended);
         }
+        if let Some(ear) = self.ear.take() {
+            ear.restart(|heard| self.relay(now, heard));
+            self.ear = Some(ear);
+        }
     }
 
     /// Ends an event whose sender is silent.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if let Some(ended) = self.keys_in.handle_timeout(now) {
             self.relay(now, ended);
+        }
+        if let Some(ear) = self.ear.take() {
+            ear.handle_timeout(now, |heard| self.relay(now, heard));
+            self.ear = Some(ear);
         }
     }
 
@@ -93,6 +109,7 @@ impl Path<'_> {
                 });
             }
         }
-        self.keys_out.handle_timeout(now, self.out);
+        self.keys_out
+            .handle_timeout(now, self.pipe.as_deref_mut(), self.out);
     }
 }

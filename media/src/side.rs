@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::BridgeConfig;
-use crate::dtmf::{receive, send};
+use crate::dtmf::{DtmfWay, ear::Ear, receive, send};
 use crate::format::{Codec, RtpFormat, StreamStart};
 use crate::outgoing::Outgoing;
 use crate::pipe::Figures;
@@ -18,6 +18,8 @@ pub(crate) struct Side {
     pub(crate) format: Option<RtpFormat>,
     pub(crate) receiver: Receiver,
     pub(crate) keys_in: receive::Receiver,
+    /// Listens for keys in the audio, where they come so.
+    pub(crate) ear: Option<Box<Ear>>,
     pub(crate) keys_out: send::Sender,
     pub(crate) out: Outgoing,
     pub(crate) reporter: Reporter,
@@ -32,11 +34,24 @@ impl Side {
             format: None,
             receiver: Receiver::new(now, limits.reorder_wait),
             keys_in: receive::Receiver::new(8000, limits.event_timeout),
+            ear: None,
             keys_out: send::Sender::new(limits.interdigit),
             out: Outgoing::new(start),
             reporter: Reporter::new(now, limits.report_interval, config.ntp_start, seed),
             heard: false,
             event_timeout: limits.event_timeout,
+        }
+    }
+
+    /// Says how keys cross on this leg.
+    pub(crate) fn set_dtmf(&mut self, now: Instant, way: DtmfWay) {
+        self.keys_out.set_way(now, way, &mut self.out);
+        match way {
+            DtmfWay::Tones => {
+                let timeout = self.event_timeout;
+                self.ear.get_or_insert_with(|| Box::new(Ear::new(timeout)));
+            }
+            DtmfWay::Events | DtmfWay::Signalling => self.ear = None,
         }
     }
 
@@ -64,6 +79,7 @@ impl Side {
         let deadlines = [
             self.receiver.poll_timeout(),
             self.keys_in.poll_timeout(),
+            self.ear.as_ref().and_then(|ear| ear.poll_timeout()),
             self.keys_out.poll_timeout(),
             self.out.poll_timeout(),
             reports,

@@ -12,7 +12,7 @@ use crate::receiver::Accepted;
 use crate::reorder::Frame;
 use crate::rtp;
 use crate::side::Side;
-use crate::{BridgeConfig, BridgeReport, Digit, DtmfQueueFull, Leg, RtpFormat};
+use crate::{BridgeConfig, BridgeReport, Digit, DtmfQueueFull, DtmfWay, Leg, RtpFormat};
 
 /// Events that may wait to be fetched.
 const EVENTS: usize = 64;
@@ -171,10 +171,19 @@ impl Bridge {
         digit: Digit,
         duration: Duration,
     ) -> Result<(), DtmfQueueFull> {
-        let side = self.side_mut(to);
+        let (side, pipe) = match to {
+            Leg::Browser => (&mut self.browser, &mut self.to_browser),
+            Leg::Trunk => (&mut self.trunk, &mut self.to_trunk),
+        };
         side.keys_out.press(digit, duration)?;
-        side.keys_out.handle_timeout(now, &mut side.out);
+        side.keys_out
+            .handle_timeout(now, pipe.as_mut(), &mut side.out);
         Ok(())
+    }
+
+    /// How keys cross on the telephone's leg; at first as telephone-events. Allocates.
+    pub fn set_trunk_dtmf(&mut self, now: Instant, way: DtmfWay) {
+        self.trunk.set_dtmf(now, way);
     }
 
     /// Whether packets go to the trunk (direction attributes, hold). Its stream's time goes on meanwhile.
@@ -270,8 +279,12 @@ impl Bridge {
             self.take_waiting(now, leg);
             self.path(leg).1.handle_timeout(now);
         }
-        for side in [&mut self.browser, &mut self.trunk] {
-            side.keys_out.handle_timeout(now, &mut side.out);
+        for (side, pipe) in [
+            (&mut self.browser, &mut self.to_browser),
+            (&mut self.trunk, &mut self.to_trunk),
+        ] {
+            side.keys_out
+                .handle_timeout(now, pipe.as_mut(), &mut side.out);
         }
     }
 
@@ -338,6 +351,7 @@ impl Bridge {
             from,
             format: side.format,
             keys_in: &mut side.keys_in,
+            ear: side.ear.as_deref_mut(),
             heard: &mut side.heard,
             pipe: pipe.as_mut(),
             keys_out: &mut other.keys_out,

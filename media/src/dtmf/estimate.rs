@@ -39,6 +39,8 @@ pub(super) struct Style {
     clock_rate: u32,
     /// The last length that was told to its end, and how often in a row it was the same: machines press all keys alike.
     told: Option<(u64, u32)>,
+    /// How many in a row were told that end with a report's interval.
+    whole: u32,
     /// The timestamp that the next audio should have, and the length of a packet of it.
     expected: Option<(u32, u32)>,
 }
@@ -50,6 +52,7 @@ impl Style {
             interval: u64::from(clock_rate) / 50,
             clock_rate,
             told: None,
+            whole: 0,
             expected: None,
         }
     }
@@ -66,6 +69,10 @@ impl Style {
             Some((before, times)) if before == held => Some((held, times.saturating_add(1))),
             _ => Some((held, 1)),
         };
+        self.whole = match held.is_multiple_of(self.interval) {
+            true => self.whole.saturating_add(1),
+            false => 0,
+        };
     }
 
     /// The length that all keys have, as far as is known.
@@ -77,8 +84,7 @@ impl Style {
 
     /// Whether keys end with a report's interval, as where they are counted in packets.
     fn is_whole(&self) -> bool {
-        self.told
-            .is_none_or(|(held, _)| held.is_multiple_of(self.interval))
+        self.told.is_none() || self.whole > 1
     }
 
     /// A report came that is no end, `step` units after the one before it.

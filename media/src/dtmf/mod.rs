@@ -1,7 +1,9 @@
 //! Keys pressed during a call: telephone-events (RFC 4733), received, relayed and sent, each digit once.
 
+pub(crate) mod ear;
 mod estimate;
 pub(crate) mod payload;
+mod play;
 pub(crate) mod receive;
 pub(crate) mod send;
 
@@ -47,6 +49,19 @@ impl fmt::Debug for Digit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digit(_)")
     }
+}
+
+/// How keys cross on the telephone's leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DtmfWay {
+    /// As telephone-events (RFC 4733), where they were agreed.
+    #[default]
+    Events,
+    /// As tones in the audio (ITU-T Q.23): ours are played, theirs are heard, and not passed on as audio.
+    Tones,
+    /// Beside the media: the browser's are told as [`BridgeEvent::Dtmf`](crate::BridgeEvent::Dtmf), and somebody else
+    /// sends them.
+    Signalling,
 }
 
 /// The character is none of `0`-`9`, `*`, `#`, `A`-`D`.

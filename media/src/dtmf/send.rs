@@ -1,11 +1,14 @@
 //! Digits sent as telephone-events (RFC 4733 §2.5.1): a packet every interval while the key is down, three at its
-//! end, a pause before the next key.
+//! end, a pause before the next key. Or as tones, see [`super::play`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Digit, DtmfQueueFull, Ticks, payload::EventPayload, receive::Volume};
+use super::{
+    Digit, DtmfQueueFull, DtmfWay, Ticks, payload::EventPayload, play::Playing, receive::Volume,
+};
 use crate::outgoing::Outgoing;
+use crate::pipe::Pipe;
 
 /// Digits that may wait for their turn.
 const QUEUE: usize = 32;
@@ -15,10 +18,14 @@ const ENDS: u8 = 3;
 const VOLUME: Volume = Volume(10);
 /// The longest a segment can be (RFC 4733 §2.5.1.3).
 const MAX_SEGMENT: u64 = 0xffff;
+/// A tone cannot be taken back: it begins when the key is up, or has been down for this long. So much later, at most,
+/// is known that it was let go, whatever is lost.
+const LEAD: Duration = Duration::from_millis(260);
 
 /// Sends one leg's events.
 #[derive(Debug)]
 pub(crate) struct Sender {
+    way: DtmfWay,
     interdigit: Duration,
     /// Waiting keys, the next one first.
     queue: VecDeque<Press>,
@@ -27,13 +34,13 @@ pub(crate) struct Sender {
 
 /// A key press.
 #[derive(Debug, Clone, Copy)]
-struct Press {
-    digit: Digit,
+pub(super) struct Press {
+    pub(super) digit: Digit,
     volume: Volume,
     /// How long it lasts, or, while it is open, has lasted.
-    held: Ticks,
+    pub(super) held: Ticks,
     /// It is relayed, and the key is still down over there.
-    open: bool,
+    pub(super) open: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +57,8 @@ enum State {
     Pausing {
         until: Instant,
     },
+    /// The key sounds in the audio, and the pause behind it.
+    Playing(Playing),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +81,7 @@ impl Sender {
     /// A sender that leaves `interdigit` between two digits.
     pub(crate) fn new(interdigit: Duration) -> Self {
         Self {
+            way: DtmfWay::Events,
             interdigit,
             queue: VecDeque::with_capacity(QUEUE),
             state: State::Idle,
@@ -80,7 +90,17 @@ impl Sender {
 
     /// Whether audio makes room for an event.
     pub(crate) fn is_sounding(&self) -> bool {
-        matches!(self.state, State::Sounding(_))
+        matches!(self.state, State::Sounding(_) | State::Playing(_))
+    }
+
+    /// Sends keys in another way from now on. What waits or sounds is dropped when the way changes.
+    pub(crate) fn set_way(&mut self, now: Instant, way: DtmfWay, out: &mut Outgoing) {
+        if way != self.way {
+            out.end_tones(now);
+            self.way = way;
+            self.queue.clear();
+            self.state = State::Idle;
+        }
     }
 
     /// Queues a digit of a known duration.
@@ -130,12 +150,21 @@ impl Sender {
             State::Sounding(tone) => Some(tone.next_packet()),
             State::Ending { tone, .. } => Some(tone.next),
             State::Pausing { until } => Some(*until),
+            State::Playing(playing) => Some(playing.next),
         }
     }
 
     /// Sends what is due. A packet at most for each interval that has passed; after a long absence it does not
     /// make up for what nobody waited for.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Outgoing) {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        pipe: Option<&mut Pipe>,
+        out: &mut Outgoing,
+    ) {
+        if self.way == DtmfWay::Tones {
+            return self.play(now, pipe, out);
+        }
         // A digit's packets are at most a few in one call: its start, or its end and a pause.
         for _ in 0..QUEUE {
             let due = self.poll_timeout().is_some_and(|due| due <= now);
@@ -167,12 +196,43 @@ impl Sender {
                     *left -= 1;
                     tone.send_end(now, out);
                 }
-                State::Pausing { .. } => self.state = State::Idle,
+                State::Pausing { .. } | State::Playing(_) => self.state = State::Idle,
+            }
+        }
+    }
+
+    /// Plays what is due.
+    fn play(&mut self, now: Instant, pipe: Option<&mut Pipe>, out: &mut Outgoing) {
+        let Some(pipe) = pipe else {
+            return self.queue.clear();
+        };
+        let lead = Ticks::from_duration(LEAD);
+        for _ in 0..QUEUE {
+            match &mut self.state {
+                State::Playing(playing) if playing.next > now => return,
+                State::Playing(playing) => {
+                    if playing.play(now, pipe, out) {
+                        self.state = State::Idle;
+                    }
+                }
+                _ => {
+                    let ready = |press: &Press| !press.open || press.held >= lead;
+                    if !self.queue.front().is_some_and(ready) {
+                        return;
+                    }
+                    let press = self.queue.pop_front();
+                    let playing =
+                        press.and_then(|press| Playing::begin(now, press, self.interdigit, out));
+                    self.state = playing.map_or(State::Idle, State::Playing);
+                }
             }
         }
     }
 
     fn enqueue(&mut self, press: Press) -> Result<(), DtmfQueueFull> {
+        if self.way == DtmfWay::Signalling {
+            return Ok(());
+        }
         if self.queue.len() == QUEUE {
             return Err(DtmfQueueFull);
         }
@@ -181,10 +241,10 @@ impl Sender {
     }
 
     fn open_press(&mut self) -> Option<&mut Press> {
-        if let State::Sounding(tone) = &mut self.state
-            && tone.press.open
-        {
-            return Some(&mut tone.press);
+        match &mut self.state {
+            State::Sounding(tone) if tone.press.open => return Some(&mut tone.press),
+            State::Playing(playing) if playing.press.open => return Some(&mut playing.press),
+            _ => {}
         }
         self.queue.iter_mut().find(|press| press.open)
     }

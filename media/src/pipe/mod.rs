@@ -130,6 +130,22 @@ impl Pipe {
         self.timeline.lay(now, frame.timestamp, samples as u64);
     }
 
+    /// Sends audio of our own, as long as a packet, in place of theirs.
+    pub(crate) fn sound(&mut self, now: Instant, pcm: &[i16], out: &mut Outgoing) {
+        let pass = Pass {
+            now,
+            codec: Codec::Pcmu,
+            burst: pcm.len(),
+            first: true,
+        };
+        match &mut self.chain {
+            Chain::Transcode(chain) => chain.sound(pass, pcm, out),
+            Chain::CopyG711(chain) => chain.sound(pass, pcm, out),
+            // There is no encoder.
+            Chain::ForwardOpus(_) => {}
+        }
+    }
+
     /// The loss that Opus should prepare for, in percent.
     pub(crate) fn set_expected_loss(&mut self, percent: u8) {
         if let Chain::Transcode(chain) = &mut self.chain {

@@ -69,6 +69,14 @@ impl CopyG711 {
         }
     }
 
+    /// Audio of our own.
+    pub(super) fn sound(&mut self, mut pass: Pass, pcm: &[i16], out: &mut Outgoing) {
+        let mut octets = [0; MAX_CONCEALED];
+        let octets = &mut octets[..pcm.len().min(MAX_CONCEALED)];
+        g711::encode_into(self.law, pcm, octets);
+        self.write(&mut pass, octets, out);
+    }
+
     pub(super) fn pause(&mut self, mut pass: Pass, samples: u64, out: &mut Outgoing) {
         let mut rest = samples;
         if self.filled > 0 && rest > 0 {

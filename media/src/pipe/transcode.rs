@@ -67,6 +67,11 @@ impl Transcode {
         }
     }
 
+    /// Audio of our own.
+    pub(super) fn sound(&mut self, mut pass: Pass, pcm: &[i16], out: &mut Outgoing) {
+        self.write(&mut pass, pcm, out);
+    }
+
     /// Time without audio. A packet that is not full yet is filled up with silence; the rest is a gap of ours.
     pub(super) fn pause(&mut self, mut pass: Pass, samples: u64, out: &mut Outgoing) {
         let mut rest = samples;

@@ -5,6 +5,7 @@ mod hostile;
 mod keys;
 mod loss;
 mod rtcp;
+mod tones;
 mod transcode;
 
 use std::time::{Duration, Instant};
