@@ -53,12 +53,13 @@ impl BridgeConfig {
 /// The bounds of a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a gap in the sequence numbers is waited for before it counts as loss. It ends sooner when two
-    /// packets from behind the gap have come.
-    pub reorder_wait: Duration,
-    /// The most audio that is made up for one gap; a longer one is a pause in our stream.
+    /// The most that packets are delayed to make up for jitter. One that the schedule reaches only after losses or
+    /// late packets.
+    pub delay: Duration,
+    /// The most audio that is made up in a row; a longer loss is a pause in our stream.
     pub concealment: Duration,
-    /// How long a telephone-event lasts without a word from its sender.
+    /// How long a telephone-event lasts without a word from its sender. A packet is on its way through the
+    /// playout for 20 ms of it after a loss.
     pub event_timeout: Duration,
     /// The pause between two digits we send.
     pub interdigit: Duration,
@@ -69,9 +70,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            reorder_wait: Duration::from_millis(40),
+            delay: Duration::from_millis(80),
             concealment: Duration::from_millis(100),
-            event_timeout: Duration::from_millis(200),
+            event_timeout: Duration::from_millis(220),
             interdigit: Duration::from_millis(60),
             report_interval: Duration::from_secs(5),
         }

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use codecs::g711::Law;
+use codecs::opus;
+
+/// Comfort noise's static payload type (RFC 3389 §4), for clocks of 8 kHz.
+const COMFORT_NOISE: u8 = 13;
 
 /// The side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +56,17 @@ impl Codec {
         }
     }
 
+    /// The samples at 8 kHz in a payload, if it is audio of a length that we take.
+    pub(crate) fn samples_of(self, payload: &[u8]) -> Option<usize> {
+        let samples = match self {
+            Codec::Opus => opus::packet_samples(payload)?,
+            Codec::Pcmu | Codec::Pcma => payload.len(),
+        };
+        (1..=opus::MAX_PACKET_SAMPLES)
+            .contains(&samples)
+            .then_some(samples)
+    }
+
     /// RTP clock units in one sample at 8 kHz.
     pub(crate) fn units_per_sample(self) -> u32 {
         self.clock_rate() / codecs::SAMPLE_RATE
@@ -73,6 +88,9 @@ pub struct RtpFormat {
     pub telephone_event_out: Option<u8>,
     /// The clock of telephone-events in Hz, both ways.
     pub telephone_event_clock_rate: u32,
+    /// The payload type of comfort noise both ways (RFC 3389), where it was agreed on. What comes under the static
+    /// type 13 is understood without.
+    pub comfort_noise: Option<u8>,
     /// The audio in each packet we send: 10 to 60 ms, in whole tens. What Opus has no frame for (30, 50 ms) is
     /// sent to an Opus side in the next shorter one.
     pub ptime: Duration,
@@ -93,6 +111,7 @@ impl RtpFormat {
             telephone_event_in: Some(event),
             telephone_event_out: Some(event),
             telephone_event_clock_rate: event_rate,
+            comfort_noise: None,
             ptime: Duration::from_millis(20),
         }
     }
@@ -106,6 +125,11 @@ impl RtpFormat {
             (_, tens) => tens,
         };
         tens * 80
+    }
+
+    /// Whether a payload type they sent is comfort noise.
+    pub(crate) fn is_comfort_noise(&self, payload_type: u8) -> bool {
+        Some(payload_type) == self.comfort_noise || payload_type == COMFORT_NOISE
     }
 
     /// The codec of a payload type they sent, if it is audio we understand.

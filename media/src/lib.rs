@@ -6,6 +6,7 @@
 //! What makes its own RTP (a telephone, a load caller) has [`rtp`] to read and write it and a [`Participant`] for its
 //! RTCP.
 
+mod arrivals;
 mod bridge;
 mod config;
 mod dtmf;
@@ -15,9 +16,9 @@ mod outgoing;
 mod participant;
 mod path;
 mod pipe;
+mod playout;
 mod queue;
 mod receiver;
-mod reorder;
 mod report;
 mod rtcp;
 pub mod rtp;

@@ -11,6 +11,10 @@ use crate::timeline::samples_in;
 /// Behind this much unplayed time an event may start without moving the stream on, in samples (60 ms).
 const SLACK: u64 = 480;
 
+/// More than this is not sent ahead: only who claims more time than passes gets there. The longest Opus packet is
+/// 120 ms.
+const BACKLOG: Duration = Duration::from_millis(200);
+
 /// Audio for one packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Audio<'a> {
@@ -101,8 +105,12 @@ impl Outgoing {
         let Some(format) = self.format else { return };
         // Its own pause, if there was one, has been told of by now.
         self.ahead = 0;
-        if self.sending {
-            let due = self.due(now, &audio);
+        let due = self.due(now, &audio);
+        if due > now + BACKLOG {
+            self.overrun += 1;
+            self.marker = true;
+        } else if self.sending {
+            self.late = due > now;
             let marker = std::mem::take(&mut self.marker);
             self.push(
                 due,
@@ -219,23 +227,19 @@ impl Outgoing {
         self.queue.due()
     }
 
-    /// A packet of ours that holds no less than one of theirs leaves at once, unless the one before
-    /// it is late itself. Where several come of one of theirs, or of a gap that was closed, they
-    /// follow each other at the pace of their audio, or twice that to catch up.
-    fn due(&mut self, now: Instant, audio: &Audio<'_>) -> Instant {
+    /// A packet of ours that holds no less than one of theirs leaves at once, unless the one before it is late itself.
+    /// Where several come of one of theirs, they follow each other at the pace of their audio. What is late catches up
+    /// by a twentieth of that.
+    fn due(&self, now: Instant, audio: &Audio<'_>) -> Instant {
         let at_once = audio.first && audio.burst <= audio.samples;
         let pace = Duration::from_micros(audio.samples as u64 * 125);
-        let burst = Duration::from_micros(audio.burst as u64 * 125);
-        let due = match self.last_due {
+        match self.last_due {
             Some(last) if self.late || !at_once => {
-                let waiting = last.saturating_duration_since(now) + pace;
-                let catching_up = at_once || waiting > burst;
-                (last + if catching_up { pace / 2 } else { pace }).max(now)
+                let pace = if audio.first { pace - pace / 20 } else { pace };
+                (last + pace).max(now)
             }
             _ => now,
-        };
-        self.late = due > now;
-        due
+        }
     }
 
     fn push(

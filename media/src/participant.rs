@@ -5,15 +5,14 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use crate::config::Limits;
+use crate::playout::Content;
 use crate::receiver::{Accepted, Receiver};
 use crate::report::LegReport;
 use crate::rtcp::Sent;
 use crate::rtcp::read::Malformed;
 use crate::rtcp::reporter::Reporter;
 use crate::rtp::{self, Packet};
-
-/// Packets are put in order for the figures alone: nothing waits for them.
-const REORDER_WAIT: Duration = Duration::from_millis(40);
 
 /// What a participant is made with.
 #[derive(Debug, Clone)]
@@ -50,7 +49,7 @@ impl Participant {
     pub fn new(now: Instant, config: ParticipantConfig) -> Self {
         Self {
             reporter: Reporter::new(now, config.report_interval, config.ntp_start, config.seed),
-            receiver: Receiver::new(now, REORDER_WAIT),
+            receiver: Receiver::new(now, &Limits::default()),
             packets: 0,
             octets: 0,
             timestamp: None,
@@ -77,8 +76,12 @@ impl Participant {
     /// timestamp of its beginning (RFC 4733 §2.2.1).
     pub fn received(&mut self, now: Instant, packet: &Packet<'_>, is_audio: bool) {
         let clock_rate = is_audio.then_some(self.config.clock_rate);
-        if self.receiver.accept(now, packet, clock_rate) != Accepted::Drop {
-            while self.receiver.pop(now).is_some() {}
+        // They are put in order for the figures alone.
+        let accepted = self
+            .receiver
+            .accept(now, packet, clock_rate, Content::Other);
+        if accepted != Accepted::Drop {
+            while self.receiver.turn(now).is_some() {}
         }
     }
 

@@ -7,10 +7,7 @@ use crate::dtmf::{ear::Ear, receive, receive::AudioPacket, receive::Heard, send}
 use crate::format::{Leg, RtpFormat};
 use crate::outgoing::Outgoing;
 use crate::pipe::Pipe;
-use crate::reorder::Frame;
-
-/// Comfort noise (RFC 3389): a pause, with a hint at how it sounds.
-const COMFORT_NOISE: u8 = 13;
+use crate::playout::{Frame, Turn};
 
 /// What a packet meets on its way.
 #[derive(Debug)]
@@ -27,6 +24,30 @@ pub(crate) struct Path<'a> {
 }
 
 impl Path<'_> {
+    /// Plays what is due; says whether it was a bad packet (1) or not (0).
+    pub(crate) fn play(&mut self, now: Instant, turn: Turn<'_>) -> u64 {
+        let hears_key = self.ear.as_ref().is_some_and(|ear| ear.hears_key());
+        let muted = hears_key || self.keys_out.is_sounding();
+        match turn {
+            Turn::Packet(frame) => return self.take(now, &frame),
+            Turn::Lost {
+                gap,
+                samples,
+                successor,
+            } => {
+                if let Some(pipe) = &mut self.pipe {
+                    pipe.make_up(now, gap, samples, successor, muted, self.out);
+                }
+            }
+            Turn::Quiet { samples } => {
+                if let Some(pipe) = &mut self.pipe {
+                    pipe.quiet(now, samples, muted, self.out);
+                }
+            }
+        }
+        0
+    }
+
     /// Takes the next packet; says whether it was bad (1) or not (0).
     pub(crate) fn take(&mut self, now: Instant, frame: &Frame<'_>) -> u64 {
         let Some(format) = self.format else { return 1 };
@@ -48,7 +69,7 @@ impl Path<'_> {
             return 0;
         }
         let Some(codec) = format.codec_of(frame.payload_type) else {
-            return u64::from(frame.payload_type != COMFORT_NOISE);
+            return u64::from(!format.is_comfort_noise(frame.payload_type));
         };
         if !std::mem::replace(self.heard, true) {
             self.events
@@ -71,9 +92,6 @@ impl Path<'_> {
 
     /// Another source begins.
     pub(crate) fn restart(&mut self, now: Instant) {
-        if let Some(pipe) = &mut self.pipe {
-            pipe.restart();
-        }
         if let Some(ended) = self.keys_in.restart() {
             self.relay(now, ended);
         }

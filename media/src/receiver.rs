@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::reorder::{Frame, Offer, Reorder};
+use crate::config::Limits;
+use crate::pipe::MAX_CONCEALED;
+use crate::playout::{Content, Offer, Playout, Style, Turn};
 use crate::rtp::Packet;
 use crate::sequence::{Arrival, Jitter, Tracker};
 
@@ -17,7 +19,9 @@ pub(crate) struct Receiver {
     source: Option<Source>,
     /// The last packet of another source.
     candidate: Option<(u32, u16)>,
-    reorder: Reorder,
+    playout: Playout,
+    /// RTP clock units of their audio in a sample at 8 kHz.
+    units: u32,
     /// Lost by the sources before this one.
     lost_before: u64,
     pub(crate) figures: Figures,
@@ -47,25 +51,34 @@ pub(crate) struct Figures {
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// It is to be played, then whatever [`Receiver::pop`] has.
+    /// It is to be played, then whatever [`Receiver::turn`] has.
     Play {
-        /// It begins a new source: timestamps before it say nothing about its own.
+        /// It begins a new source.
+        restarted: bool,
+        /// The packets that are missing before it.
+        lost: u64,
+        /// The samples of their pause before it.
+        gap: u64,
+    },
+    /// It waits; [`Receiver::turn`] may have something.
+    Wait {
+        /// It begins a new source.
         restarted: bool,
     },
-    /// It waits; [`Receiver::pop`] may have something.
-    Wait,
     /// It is dropped.
     Drop,
 }
 
 impl Receiver {
     /// A receiver that has heard nothing.
-    pub(crate) fn new(now: Instant, reorder_wait: Duration) -> Self {
+    pub(crate) fn new(now: Instant, limits: &Limits) -> Self {
+        let concealment = (limits.concealment.as_millis() as u64 * 8).min(MAX_CONCEALED as u64);
         Self {
             epoch: now,
             source: None,
             candidate: None,
-            reorder: Reorder::new(reorder_wait),
+            playout: Playout::new(concealment, limits.delay),
+            units: 1,
             lost_before: 0,
             figures: Figures::default(),
         }
@@ -77,13 +90,14 @@ impl Receiver {
         now: Instant,
         packet: &Packet<'_>,
         clock_rate: Option<u32>,
+        content: Content,
     ) -> Accepted {
         let Some(source) = self
             .source
             .as_mut()
             .filter(|source| source.ssrc == packet.ssrc)
         else {
-            return self.consider(now, packet);
+            return self.consider(now, packet, content);
         };
         self.candidate = None;
         let arrival = source.tracker.record(packet.sequence);
@@ -110,31 +124,29 @@ impl Receiver {
             Arrival::Restart(first) => {
                 source.jitter.restart();
                 self.figures.source_changes += 1;
-                return self.start(first);
+                return self.start(now, first, packet, content);
             }
             Arrival::Duplicate | Arrival::Jump => {
                 self.figures.duplicates += 1;
                 return Accepted::Drop;
             }
         };
-        match self.reorder.offer(now, sequence, packet) {
-            Offer::Now => Accepted::Play { restarted: false },
-            Offer::Held => Accepted::Wait,
-            Offer::Late => {
-                self.figures.late += 1;
-                Accepted::Drop
-            }
-        }
+        self.offer(now, sequence, packet, content, false)
     }
 
-    /// The next packet whose turn it is.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<Frame<'_>> {
-        self.reorder.pop(now)
+    /// What is to be played now.
+    pub(crate) fn turn(&mut self, now: Instant) -> Option<Turn<'_>> {
+        self.playout.turn(now)
     }
 
-    /// When a gap is given up.
+    /// When there is something to be played.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.reorder.deadline()
+        self.playout.poll_timeout()
+    }
+
+    /// Plays in another style from now on.
+    pub(crate) fn set_style(&mut self, style: Style) {
+        self.playout.set_style(style);
     }
 
     /// The source that is followed, once there is one.
@@ -163,15 +175,17 @@ impl Receiver {
             .map_or(0, |source| source.jitter.units())
     }
 
-    /// The codec's clock changed.
-    pub(crate) fn restart_jitter(&mut self) {
+    /// Their audio's clock has `units` in a sample at 8 kHz from now on.
+    pub(crate) fn set_clock(&mut self, units: u32) {
+        self.units = units;
+        self.playout.set_clock(units);
         if let Some(source) = &mut self.source {
             source.jitter = Jitter::default();
         }
     }
 
     /// A packet of a source that is not followed.
-    fn consider(&mut self, now: Instant, packet: &Packet<'_>) -> Accepted {
+    fn consider(&mut self, now: Instant, packet: &Packet<'_>, content: Content) -> Accepted {
         let follows = self.candidate == Some((packet.ssrc, packet.sequence.wrapping_sub(1)));
         let quiet = match &self.source {
             None => true,
@@ -195,11 +209,39 @@ impl Receiver {
         });
         self.figures.packets += 1;
         self.figures.octets += packet.payload.len() as u64;
-        self.start(first)
+        self.start(now, first, packet, content)
     }
 
-    fn start(&mut self, first: u64) -> Accepted {
-        self.reorder.restart(first + 1);
-        Accepted::Play { restarted: true }
+    fn start(
+        &mut self,
+        now: Instant,
+        first: u64,
+        packet: &Packet<'_>,
+        content: Content,
+    ) -> Accepted {
+        self.playout.restart(first, self.units);
+        self.offer(now, first, packet, content, true)
+    }
+
+    fn offer(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        packet: &Packet<'_>,
+        content: Content,
+        restarted: bool,
+    ) -> Accepted {
+        match self.playout.offer(now, sequence, packet, content) {
+            Offer::Now { lost, gap } => Accepted::Play {
+                restarted,
+                lost,
+                gap,
+            },
+            Offer::Held => Accepted::Wait { restarted },
+            Offer::Late => {
+                self.figures.late += 1;
+                Accepted::Drop
+            }
+        }
     }
 }

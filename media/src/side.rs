@@ -32,7 +32,7 @@ impl Side {
         let limits = &config.limits;
         Self {
             format: None,
-            receiver: Receiver::new(now, limits.reorder_wait),
+            receiver: Receiver::new(now, limits),
             keys_in: receive::Receiver::new(8000, limits.event_timeout),
             ear: None,
             keys_out: send::Sender::new(limits.interdigit),
@@ -65,8 +65,8 @@ impl Side {
             self.keys_in =
                 receive::Receiver::new(format.telephone_event_clock_rate, self.event_timeout);
         }
-        if before.is_some_and(|before| before.codec.clock_rate() != format.codec.clock_rate()) {
-            self.receiver.restart_jitter();
+        if before.is_none_or(|before| before.codec.clock_rate() != format.codec.clock_rate()) {
+            self.receiver.set_clock(format.codec.units_per_sample());
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Timeline {
     units: u32,
     /// The timestamp that follows the last audio.
     expected: Option<u32>,
-    /// When the last audio came, and how many samples it had.
+    /// When the last audio was played, and how many samples it had.
     last: Option<(Instant, u64)>,
 }
 
@@ -33,6 +33,19 @@ impl Timeline {
     pub(crate) fn restart(&mut self, units: u32) {
         self.units = units;
         self.expected = None;
+    }
+
+    /// The timestamp that follows the last audio.
+    pub(crate) fn expected(&self) -> Option<u32> {
+        self.expected
+    }
+
+    /// How many samples before the end of what was played a timestamp is; none when it is not behind it.
+    pub(crate) fn behind(&self, timestamp: u32) -> u64 {
+        let behind = |expected: u32| i64::from(expected.wrapping_sub(timestamp) as i32);
+        self.expected
+            .map_or(0, |expected| behind(expected).max(0) as u64)
+            / u64::from(self.units)
     }
 
     /// The samples between the last audio and this packet's: lost or never sent.
@@ -59,6 +72,14 @@ impl Timeline {
     /// A packet's audio was laid.
     pub(crate) fn lay(&mut self, now: Instant, timestamp: u32, samples: u64) {
         self.expected = Some(timestamp.wrapping_add(samples as u32 * self.units));
+        self.last = Some((now, samples));
+    }
+
+    /// Audio of ours was laid where theirs is missing.
+    pub(crate) fn fill(&mut self, now: Instant, samples: u64) {
+        if let Some(expected) = &mut self.expected {
+            *expected = expected.wrapping_add(samples as u32 * self.units);
+        }
         self.last = Some((now, samples));
     }
 }

@@ -96,7 +96,7 @@ fn no_packet_of_a_call_allocates() {
         for trunk in codecs {
             let (count, sent) = allocations(browser, trunk);
             assert_eq!(count, 0, "{browser:?} to {trunk:?}");
-            assert!(sent > 350, "{sent}");
+            assert!(sent > 340, "{sent}");
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn rtp_format(agreed: &Negotiated) -> RtpFormat {
         telephone_event_in: agreed.telephone_event_in,
         telephone_event_out: agreed.telephone_event_out,
         telephone_event_clock_rate: agreed.telephone_event_clock_rate,
+        comfort_noise: None,
         ptime: Duration::from_millis(u64::from(agreed.ptime_ms)),
     }
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::path::Path;
 use crate::pipe::{Figures, Pipe};
+use crate::playout::{Content, Frame, Turn};
 use crate::receiver::Accepted;
-use crate::reorder::Frame;
 use crate::rtp;
 use crate::side::Side;
-use crate::{BridgeConfig, BridgeReport, Digit, DtmfQueueFull, DtmfWay, Leg, RtpFormat};
+use crate::{BridgeConfig, BridgeReport, Codec, Digit, DtmfQueueFull, DtmfWay, Leg, RtpFormat};
 
 /// Events that may wait to be fetched.
 const EVENTS: usize = 64;
@@ -125,19 +125,18 @@ impl Bridge {
         let audio = side
             .format
             .and_then(|format| format.codec_of(packet.payload_type));
-        let accepted = side
-            .receiver
-            .accept(now, &packet, audio.map(|codec| codec.clock_rate()));
-        match accepted {
-            Accepted::Drop => return,
-            Accepted::Wait => {}
-            Accepted::Play { restarted } => {
-                let (receiver, mut path) = self.path(from);
-                if restarted {
-                    path.restart(now);
-                }
-                receiver.figures.bad += path.take(now, &Frame::of(&packet, 0));
-            }
+        let content = content(side.format, audio, &packet);
+        let clock_rate = audio.map(|codec| codec.clock_rate());
+        let accepted = side.receiver.accept(now, &packet, clock_rate, content);
+        let (Accepted::Play { restarted, .. } | Accepted::Wait { restarted }) = accepted else {
+            return;
+        };
+        let (receiver, mut path) = self.path(from);
+        if restarted {
+            path.restart(now);
+        }
+        if let Accepted::Play { lost, gap, .. } = accepted {
+            receiver.figures.bad += path.play(now, Turn::Packet(Frame::of(&packet, lost, gap)));
         }
         self.take_waiting(now, from);
     }
@@ -316,10 +315,9 @@ impl Bridge {
         let (Some(browser), Some(trunk)) = (self.browser.format, self.trunk.format) else {
             return;
         };
-        let concealment = self.config.limits.concealment;
         let lay = |pipe: &mut Option<Pipe>, from: &RtpFormat, to: &RtpFormat| {
             // It fails only for want of memory; then the pipe of before, or silence, is the best there is.
-            let Ok(new) = Pipe::new(from, to, self.config.opus, concealment) else {
+            let Ok(new) = Pipe::new(from, to, self.config.opus) else {
                 return;
             };
             match pipe {
@@ -329,14 +327,22 @@ impl Bridge {
         };
         lay(&mut self.to_trunk, &browser, &trunk);
         lay(&mut self.to_browser, &trunk, &browser);
+        for (pipe, side) in [
+            (&self.to_trunk, &mut self.browser),
+            (&self.to_browser, &mut self.trunk),
+        ] {
+            if let Some(pipe) = pipe {
+                side.receiver.set_style(pipe.style());
+            }
+        }
     }
 
     /// Takes the packets whose turn has come.
     fn take_waiting(&mut self, now: Instant, from: Leg) {
         let (receiver, mut path) = self.path(from);
         let mut bad = 0;
-        while let Some(frame) = receiver.pop(now) {
-            bad += path.take(now, &frame);
+        while let Some(turn) = receiver.turn(now) {
+            bad += path.play(now, turn);
         }
         receiver.figures.bad += bad;
     }
@@ -373,6 +379,21 @@ impl Bridge {
             Leg::Browser => &mut self.browser,
             Leg::Trunk => &mut self.trunk,
         }
+    }
+}
+
+/// What a packet holds, as its leg's format has it.
+fn content(format: Option<RtpFormat>, codec: Option<Codec>, packet: &rtp::Packet<'_>) -> Content {
+    match codec.map(|codec| (codec, codec.samples_of(packet.payload))) {
+        Some((Codec::Opus, Some(samples))) if packet.payload.len() <= 2 => Content::Dtx { samples },
+        Some((codec, Some(samples))) => Content::Audio {
+            samples,
+            opus: codec == Codec::Opus,
+        },
+        None if format.is_some_and(|format| format.is_comfort_noise(packet.payload_type)) => {
+            Content::ComfortNoise
+        }
+        Some((_, None)) | None => Content::Other,
     }
 }
 

@@ -7,7 +7,7 @@ use codecs::tone::{DtmfDetector, DtmfHeard};
 
 use super::{Digit, Ticks, receive::Heard, receive::Volume};
 use crate::format::Codec;
-use crate::reorder::Frame;
+use crate::playout::Frame;
 
 /// The longest packet that is listened to, in samples: 120 ms.
 const MAX_SAMPLES: usize = 960;

@@ -8,7 +8,7 @@ use super::{
     payload::EventPayload,
 };
 use crate::format::Codec;
-use crate::reorder::Frame;
+use crate::playout::Frame;
 
 /// An event whose timestamp is this much behind the last one is a straggler (1 s at 48 kHz, 6 s at 8 kHz).
 const STRAGGLER: u32 = 48_000;

@@ -21,21 +21,27 @@ impl Decode {
         })
     }
 
-    /// Makes up `pcm`, the audio that was lost right before `packet`.
-    pub(super) fn fill(&mut self, packet: &[u8], pcm: &mut [i16], figures: &mut Figures) {
+    /// Makes up `pcm`, audio that was lost, right before `successor` if that is here.
+    pub(super) fn fill(
+        &mut self,
+        successor: Option<&[u8]>,
+        pcm: &mut [i16],
+        figures: &mut Figures,
+    ) {
         debug_assert!(pcm.len() <= MAX_CONCEALED);
-        let filled = match self {
-            Decode::Opus(decoder) => decoder.decode_fec(packet, pcm).is_ok(),
-            Decode::G711(concealer) => {
-                concealer.conceal(pcm);
-                true
-            }
+        figures.concealed += pcm.len() as u64;
+        let decoder = match self {
+            Decode::Opus(decoder) => decoder,
+            Decode::G711(concealer) => return concealer.conceal(pcm),
         };
-        if !filled {
+        let filled = match successor {
+            Some(packet) => decoder.decode_fec(packet, pcm),
+            None => decoder.conceal(pcm.len(), pcm),
+        };
+        if filled.is_err() {
             pcm.fill(0);
         }
-        figures.concealed += pcm.len() as u64;
-        if matches!(self, Decode::Opus(_)) && opus::has_fec(packet) {
+        if let Some(packet) = successor.filter(|packet| opus::has_fec(packet)) {
             let covered = opus::packet_samples(packet).unwrap_or(0);
             figures.recovered += pcm.len().min(covered) as u64;
         }

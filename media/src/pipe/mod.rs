@@ -1,7 +1,7 @@
 //! One direction of a call: their packets in, ours out.
 //!
 //! ```text
-//! Frame ─▶ timeline: lost? paused? ─▶ decode (FEC, conceal) ─▶ frames of our ptime ─▶ encode ─▶ Outgoing
+//! Turn: packet, loss, pause ─▶ decode (FEC, conceal) ─▶ frames of our ptime ─▶ encode ─▶ Outgoing
 //! ```
 //! With the same family of codec on both sides the middle is shorter: see [`passthrough`].
 
@@ -10,26 +10,22 @@ mod encode;
 mod passthrough;
 mod transcode;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use codecs::opus::{self, EncoderSettings};
 
 use crate::format::{Codec, RtpFormat};
 use crate::outgoing::Outgoing;
-use crate::reorder::Frame;
-use crate::timeline::Timeline;
+use crate::playout::{Frame, Style};
 use passthrough::{CopyG711, ForwardOpus};
 use transcode::Transcode;
 
-/// The most samples that one gap may be filled with.
+/// The most samples that are made up in a row.
 pub(crate) const MAX_CONCEALED: usize = opus::MAX_PACKET_SAMPLES;
 
 /// One direction.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    timeline: Timeline,
-    /// The most that is made up for one gap, in samples.
-    concealment: u64,
     chain: Chain,
     pub(crate) figures: Figures,
 }
@@ -59,7 +55,6 @@ impl Pipe {
         from: &RtpFormat,
         to: &RtpFormat,
         settings: EncoderSettings,
-        concealment: Duration,
     ) -> Result<Self, opus::Error> {
         let chain = match (from.codec.law(), to.codec.law()) {
             (Some(_), Some(law)) => {
@@ -68,27 +63,24 @@ impl Pipe {
             (None, None) => Chain::ForwardOpus(ForwardOpus),
             _ => Chain::Transcode(Box::new(Transcode::new(from.codec, to, settings)?)),
         };
-        let concealment = (concealment.as_millis() as u64 * 8).min(MAX_CONCEALED as u64);
-        let timeline = Timeline::new(from.codec.units_per_sample());
         Ok(Self {
-            timeline,
-            concealment,
             chain,
             figures: Figures::default(),
         })
     }
 
-    /// Takes the place of a pipe whose formats have changed: time and figures go on.
+    /// Takes the place of a pipe whose formats have changed: the figures go on.
     pub(crate) fn replace(&mut self, mut new: Pipe) {
-        std::mem::swap(&mut new.timeline, &mut self.timeline);
-        new.timeline.restart(self.timeline_units());
         new.figures = self.figures;
         *self = new;
     }
 
-    /// Another source goes on where the last one was.
-    pub(crate) fn restart(&mut self) {
-        self.timeline.restart(self.timeline_units());
+    /// How its input is to be played.
+    pub(crate) fn style(&self) -> Style {
+        match self.chain {
+            Chain::ForwardOpus(_) => Style::Forward,
+            Chain::Transcode(_) | Chain::CopyG711(_) => Style::Conceal { fill: true },
+        }
     }
 
     /// Plays a packet of audio. While `muted` (an event is being sent) its time passes unheard.
@@ -100,44 +92,54 @@ impl Pipe {
         muted: bool,
         out: &mut Outgoing,
     ) {
-        let gap = self.timeline.gap(now, frame.timestamp, frame.marker);
-        let Some(samples) = self.chain.samples_of(frame, codec) else {
+        let samples = codec.samples_of(frame.payload);
+        let Some(samples) = samples.filter(|_| self.chain.takes(codec)) else {
             self.figures.undecodable += 1;
             return;
         };
-        let concealed = if muted {
-            0
-        } else {
-            self.concealable(gap, frame, samples)
-        };
-        let pass = Pass {
-            now,
-            codec,
-            burst: samples,
-            first: true,
-        };
-        self.chain.pause(pass, gap - concealed as u64, out);
+        let pass = Pass::new(now, samples);
+        self.chain.pause(pass, frame.gap, out);
         let figures = &mut self.figures;
         match &mut self.chain {
-            Chain::Transcode(chain) => {
-                chain.play(pass, frame.payload, concealed, muted, out, figures)
-            }
-            Chain::CopyG711(chain) => {
-                chain.play(pass, frame.payload, concealed, muted, out, figures)
-            }
-            Chain::ForwardOpus(chain) => chain.play(pass, frame, samples, muted, out),
+            Chain::Transcode(chain) => chain.play(pass, codec, frame.payload, muted, out, figures),
+            Chain::CopyG711(chain) => chain.play(pass, codec, frame.payload, muted, out),
+            Chain::ForwardOpus(chain) => chain.play(pass, frame, muted, out),
         }
-        self.timeline.lay(now, frame.timestamp, samples as u64);
+    }
+
+    /// Makes up `samples` that were lost, after a pause of `gap` samples. The packet behind them may hold them again.
+    pub(crate) fn make_up(
+        &mut self,
+        now: Instant,
+        gap: u64,
+        samples: usize,
+        successor: Option<&[u8]>,
+        muted: bool,
+        out: &mut Outgoing,
+    ) {
+        let samples = samples.min(MAX_CONCEALED);
+        let pass = Pass::new(now, samples);
+        self.chain.pause(pass, gap, out);
+        let figures = &mut self.figures;
+        if muted {
+            return self.chain.pause(pass, samples as u64, out);
+        }
+        match &mut self.chain {
+            Chain::Transcode(chain) => chain.make_up(pass, successor, out, figures),
+            Chain::CopyG711(chain) => chain.make_up(pass, out, figures),
+            Chain::ForwardOpus(_) => out.skip(now, samples as u64),
+        }
+    }
+
+    /// Plays `samples` of a pause that the sender told of.
+    pub(crate) fn quiet(&mut self, now: Instant, samples: usize, _muted: bool, out: &mut Outgoing) {
+        self.chain
+            .pause(Pass::new(now, samples), samples as u64, out);
     }
 
     /// Sends audio of our own, as long as a packet, in place of theirs.
     pub(crate) fn sound(&mut self, now: Instant, pcm: &[i16], out: &mut Outgoing) {
-        let pass = Pass {
-            now,
-            codec: Codec::Pcmu,
-            burst: pcm.len(),
-            first: true,
-        };
+        let pass = Pass::new(now, pcm.len());
         match &mut self.chain {
             Chain::Transcode(chain) => chain.sound(pass, pcm, out),
             Chain::CopyG711(chain) => chain.sound(pass, pcm, out),
@@ -166,56 +168,36 @@ impl Pipe {
             chain.set_bitrate(bitrate);
         }
     }
-
-    /// How much of a gap is filled: all of a short loss; of a long one what the packet itself brings; none of a pause.
-    fn concealable(&self, gap: u64, frame: &Frame<'_>, samples: usize) -> usize {
-        if frame.lost == 0 || matches!(self.chain, Chain::ForwardOpus(_)) {
-            return 0;
-        }
-        let fill = if gap <= self.concealment {
-            gap as usize
-        } else if matches!(self.chain, Chain::Transcode(_)) && opus::has_fec(frame.payload) {
-            samples.min(gap as usize)
-        } else {
-            0
-        };
-        fill / opus::GRANULE * opus::GRANULE
-    }
-
-    fn timeline_units(&self) -> u32 {
-        match &self.chain {
-            Chain::Transcode(chain) => chain.input().units_per_sample(),
-            Chain::CopyG711(_) => Codec::Pcmu.units_per_sample(),
-            Chain::ForwardOpus(_) => Codec::Opus.units_per_sample(),
-        }
-    }
 }
 
 /// What all packets made of one have in common.
 #[derive(Debug, Clone, Copy)]
 struct Pass {
     now: Instant,
-    /// The codec of the packet that came.
-    codec: Codec,
-    /// Its samples.
+    /// Its samples, or those made up for one.
     burst: usize,
     /// Nothing was sent because of it yet.
     first: bool,
 }
 
+impl Pass {
+    fn new(now: Instant, burst: usize) -> Self {
+        Self {
+            now,
+            burst,
+            first: true,
+        }
+    }
+}
+
 impl Chain {
-    /// The samples of a packet, or `None` if it is not audio that this chain reads.
-    fn samples_of(&self, frame: &Frame<'_>, codec: Codec) -> Option<usize> {
-        let samples = match codec {
-            Codec::Opus => opus::packet_samples(frame.payload)?,
-            Codec::Pcmu | Codec::Pcma => frame.payload.len(),
-        };
-        let takes = match self {
+    /// Whether it reads that codec.
+    fn takes(&self, codec: Codec) -> bool {
+        match self {
             Chain::Transcode(chain) => (chain.input() == Codec::Opus) == (codec == Codec::Opus),
             Chain::CopyG711(_) => codec != Codec::Opus,
             Chain::ForwardOpus(_) => codec == Codec::Opus,
-        };
-        (takes && (1..=opus::MAX_PACKET_SAMPLES).contains(&samples)).then_some(samples)
+        }
     }
 
     fn pause(&mut self, pass: Pass, samples: u64, out: &mut Outgoing) {

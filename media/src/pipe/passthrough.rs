@@ -4,8 +4,9 @@ use codecs::conceal::Concealer;
 use codecs::g711::{self, Law};
 
 use super::{Figures, MAX_CONCEALED, Pass};
+use crate::format::Codec;
 use crate::outgoing::{Audio, Outgoing};
-use crate::reorder::Frame;
+use crate::playout::Frame;
 
 /// The longest frame of ours: 60 ms.
 const MAX_FRAME: usize = 480;
@@ -35,24 +36,16 @@ impl CopyG711 {
     pub(super) fn play(
         &mut self,
         mut pass: Pass,
+        codec: Codec,
         payload: &[u8],
-        concealed: usize,
         muted: bool,
         out: &mut Outgoing,
-        figures: &mut Figures,
     ) {
-        let Some(law) = pass.codec.law() else {
+        let Some(law) = codec.law() else {
             return;
         };
         let mut pcm = [0; MAX_CONCEALED];
         let mut octets = [0; MAX_CONCEALED];
-        if concealed > 0 {
-            let lost = &mut pcm[..concealed];
-            self.concealer.conceal(lost);
-            g711::encode_into(self.law, lost, &mut octets);
-            figures.concealed += concealed as u64;
-            self.write(&mut pass, &octets[..concealed], out);
-        }
         let audio = &mut pcm[..payload.len().min(MAX_CONCEALED)];
         g711::decode_into(law, payload, audio);
         let changed = self.concealer.receive(audio);
@@ -74,6 +67,17 @@ impl CopyG711 {
         let mut octets = [0; MAX_CONCEALED];
         let octets = &mut octets[..pcm.len().min(MAX_CONCEALED)];
         g711::encode_into(self.law, pcm, octets);
+        self.write(&mut pass, octets, out);
+    }
+
+    /// Makes up audio that was lost.
+    pub(super) fn make_up(&mut self, mut pass: Pass, out: &mut Outgoing, figures: &mut Figures) {
+        let (mut pcm, mut octets) = ([0; MAX_CONCEALED], [0; MAX_CONCEALED]);
+        let lost = &mut pcm[..pass.burst];
+        self.concealer.conceal(lost);
+        figures.concealed += lost.len() as u64;
+        let octets = &mut octets[..lost.len()];
+        g711::encode_into(self.law, lost, octets);
         self.write(&mut pass, octets, out);
     }
 
@@ -127,14 +131,8 @@ fn send(pass: &mut Pass, octets: &[u8], out: &mut Outgoing) {
 pub(super) struct ForwardOpus;
 
 impl ForwardOpus {
-    pub(super) fn play(
-        &mut self,
-        pass: Pass,
-        frame: &Frame<'_>,
-        samples: usize,
-        muted: bool,
-        out: &mut Outgoing,
-    ) {
+    pub(super) fn play(&mut self, pass: Pass, frame: &Frame<'_>, muted: bool, out: &mut Outgoing) {
+        let samples = pass.burst;
         if muted {
             out.skip(pass.now, samples as u64);
         } else {

@@ -42,24 +42,19 @@ impl Transcode {
         self.input
     }
 
-    /// What was lost before the packet, then the packet.
+    /// A packet.
     pub(super) fn play(
         &mut self,
         mut pass: Pass,
+        codec: Codec,
         payload: &[u8],
-        concealed: usize,
         muted: bool,
         out: &mut Outgoing,
         figures: &mut Figures,
     ) {
         let mut pcm = [0; MAX_CONCEALED];
-        if concealed > 0 {
-            let lost = &mut pcm[..concealed];
-            self.decode.fill(payload, lost, figures);
-            self.write(&mut pass, lost, out);
-        }
         let audio = &mut pcm[..pass.burst];
-        self.decode.decode(pass.codec, payload, audio, figures);
+        self.decode.decode(codec, payload, audio, figures);
         if muted {
             self.pause(pass, audio.len() as u64, out);
         } else {
@@ -70,6 +65,20 @@ impl Transcode {
     /// Audio of our own.
     pub(super) fn sound(&mut self, mut pass: Pass, pcm: &[i16], out: &mut Outgoing) {
         self.write(&mut pass, pcm, out);
+    }
+
+    /// What was lost before a packet, which may hold it again.
+    pub(super) fn make_up(
+        &mut self,
+        mut pass: Pass,
+        successor: Option<&[u8]>,
+        out: &mut Outgoing,
+        figures: &mut Figures,
+    ) {
+        let mut pcm = [0; MAX_CONCEALED];
+        let lost = &mut pcm[..pass.burst];
+        self.decode.fill(successor, lost, figures);
+        self.write(&mut pass, lost, out);
     }
 
     /// Time without audio. A packet that is not full yet is filled up with silence; the rest is a gap of ours.

@@ -243,6 +243,7 @@ fn random_timestamps_are_played_in_real_time() {
 #[test]
 fn opus_of_120_ms_is_played_without_a_burst() {
     let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+    call.ptime[0] = Duration::from_millis(120);
     let mut phone = Phone::new(Codec::Opus, 120);
     for _ in 0..10 {
         call.rtp(Leg::Browser, &phone.next());

@@ -20,7 +20,8 @@ fn stream(mut call: Call, codec: Codec, arrives: impl Fn(usize) -> Vec<u64>) -> 
         call.run_to(Duration::from_millis(at));
         call.rtp(Leg::Browser, &packet);
     }
-    call.run_ms(200);
+    // Not so long that the end of the stream is taken for a loss.
+    call.run_ms(42);
     call
 }
 
@@ -71,37 +72,35 @@ fn one_lost_packet_is_made_up_and_a_packet_leaves_for_each_20_ms() {
 }
 
 #[test]
-fn what_waited_for_a_lost_packet_leaves_without_a_burst() {
+fn after_a_loss_the_stream_goes_on_one_packet_behind() {
     for (browser, trunk) in pairs() {
         let lost = |index| if index == LOST { vec![] } else { vec![0] };
         let call = stream(Call::usual(browser, trunk), browser, lost);
         let sent = call.audio_to(Leg::Trunk);
-        for pair in sent.windows(2) {
-            let step = pair[1].at - pair[0].at;
-            assert!(step >= Duration::from_millis(10), "{step:?}");
-            assert!(step <= Duration::from_millis(60), "{step:?}");
+        for (index, sent) in sent.iter().enumerate() {
+            let behind = if index < LOST { 0 } else { 20 };
+            let at = Duration::from_millis(index as u64 * 20 + behind);
+            assert!(sent.at.abs_diff(at) <= Duration::from_millis(1), "{index}");
         }
-        // Shown to be lost by the second packet behind it, 20 ms before the wait would have ended.
-        assert_eq!(sent[LOST].at, Duration::from_millis(LOST as u64 * 20 + 40));
-        // Soon nothing is late any more.
-        assert_eq!(
-            sent[LOST + 6].at,
-            Duration::from_millis(LOST as u64 * 20 + 120)
-        );
     }
 }
 
 #[test]
-fn a_late_packet_is_waited_for_and_nothing_is_made_up() {
+fn the_first_late_packet_is_lost_and_later_ones_are_waited_for() {
     for (browser, trunk) in pairs() {
-        let late = |index| if index == LOST { vec![35] } else { vec![0] };
+        let late = |index| if index % 7 == 6 { vec![35] } else { vec![0] };
         let call = stream(Call::usual(browser, trunk), browser, late);
         let sent = call.audio_to(Leg::Trunk);
-        assert_eq!(sent.len(), 50);
         assert_continuous(&sent, 160);
         let report = call.bridge.report().browser;
-        assert_eq!((report.lost, report.reordered, report.late), (0, 1, 0));
-        assert_eq!(report.concealed, Duration::ZERO);
+        assert_eq!((report.lost, report.reordered), (0, 7));
+        // It takes the stream to its schedule, which the next gap moves.
+        assert_eq!(report.late, 1);
+        assert_eq!(report.concealed, Duration::from_millis(20));
+        for pair in sent[20..].windows(2) {
+            let step = (pair[1].at - pair[0].at).as_micros();
+            assert!((18_000..22_000).contains(&step), "{step}");
+        }
     }
 }
 
@@ -117,35 +116,19 @@ fn a_packet_that_comes_after_its_place_was_filled_is_dropped() {
 }
 
 #[test]
-fn a_gap_is_waited_for_40_ms_at_most() {
-    let mut call = Call::usual(Codec::Pcmu, Codec::Pcmu);
-    let mut phone = Phone::new(Codec::Pcmu, 20);
-    call.rtp(Leg::Browser, &phone.next());
-    call.run_ms(40);
-    let _lost = phone.next();
-    call.rtp(Leg::Browser, &phone.next());
-    assert_eq!(call.audio_to(Leg::Trunk).len(), 1);
-    call.run_ms(39);
-    assert_eq!(call.audio_to(Leg::Trunk).len(), 1);
-    call.run_ms(1);
-    assert_eq!(call.audio_to(Leg::Trunk).len(), 2);
-    call.run_ms(20);
-    assert_eq!(call.audio_to(Leg::Trunk).len(), 3);
-}
-
-#[test]
 fn duplicates_are_played_once() {
     for (browser, trunk) in pairs() {
-        let call = stream(Call::usual(browser, trunk), browser, |_| vec![0, 3, 70]);
+        let twice = |index| if index < 45 { vec![0, 3, 70] } else { vec![0] };
+        let call = stream(Call::usual(browser, trunk), browser, twice);
         let sent = call.audio_to(Leg::Trunk);
         assert_eq!(sent.len(), 50);
         assert_continuous(&sent, 160);
-        assert_eq!(call.bridge.report().browser.duplicates, 100);
+        assert_eq!(call.bridge.report().browser.duplicates, 90);
     }
 }
 
 #[test]
-fn a_long_loss_is_a_pause_of_ours_but_for_what_fec_brings() {
+fn of_a_long_loss_100_ms_are_made_up_and_what_fec_brings_at_its_end() {
     for (browser, trunk) in pairs() {
         let lost = |index| {
             if (LOST - 5..LOST + 5).contains(&index) {
@@ -157,7 +140,7 @@ fn a_long_loss_is_a_pause_of_ours_but_for_what_fec_brings() {
         let call = stream(Call::usual(browser, trunk), browser, lost);
         let sent = call.audio_to(Leg::Trunk);
         let concealed = call.bridge.report().browser.concealed.as_millis() as usize / 20;
-        assert_eq!(concealed, usize::from(browser == Codec::Opus));
+        assert_eq!(concealed, 5 + usize::from(browser == Codec::Opus));
         assert_eq!(sent.len(), 40 + concealed);
         assert_continuous(&sent, 160);
         let units = trunk.units_per_sample();
@@ -220,6 +203,7 @@ fn any_network_leaves_our_streams_continuous_and_in_time() {
             );
         }
         assert!(sent.len() >= 40, "seed {seed}: {}", sent.len());
-        assert!(sent.len() <= 50, "seed {seed}: {}", sent.len());
+        // More only where the last ones come so late that the end was taken for a loss.
+        assert!(sent.len() <= 53, "seed {seed}: {}", sent.len());
     }
 }

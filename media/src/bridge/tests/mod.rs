@@ -49,6 +49,9 @@ pub(super) struct Call {
     pub(super) to_trunk: Vec<Sent>,
     pub(super) reports: Vec<(Leg, Duration, Vec<u8>)>,
     pub(super) events: Vec<BridgeEvent>,
+    /// How long each packet of the peers is, and when the last one of each leg came.
+    pub(super) ptime: [Duration; 2],
+    came: [Duration; 2],
 }
 
 impl Call {
@@ -69,6 +72,8 @@ impl Call {
             to_trunk: Vec::new(),
             reports: Vec::new(),
             events: Vec::new(),
+            ptime: [Duration::from_millis(20); 2],
+            came: [Duration::ZERO; 2],
         }
     }
 
@@ -107,6 +112,7 @@ impl Call {
 
     pub(super) fn rtp(&mut self, from: Leg, packet: &[u8]) {
         self.bridge.handle_rtp(self.instant(), from, packet);
+        self.came[from as usize] = self.now;
         self.collect();
     }
 
@@ -122,8 +128,11 @@ impl Call {
         }
     }
 
+    /// The audio sent, without what was made up when no more came.
     pub(super) fn audio_to(&self, to: Leg) -> Vec<Sent> {
-        let audio = |sent: &&Sent| [111, 0, 8].contains(&sent.payload_type);
+        let from = to.other() as usize;
+        let end = self.came[from] + 2 * self.ptime[from] + Duration::from_millis(2);
+        let audio = |sent: &&Sent| [111, 0, 8].contains(&sent.payload_type) && sent.at <= end;
         self.sent(to).iter().filter(audio).cloned().collect()
     }
 

@@ -49,9 +49,10 @@ fn events_become_tones(browser: Codec, trunk: Codec, manner: Manner, seed: u64) 
     play_lossy(&mut call, Leg::Browser, &packets);
     call.run_ms(2000);
     let sent = call.audio_to(Leg::Trunk);
-    assert_eq!(
-        sent.len(),
-        call.to_trunk.len(),
+    let trunk_type = RtpFormat::usual(trunk).payload_type_out;
+    let is_event = |sent: &Sent| sent.payload_type != trunk_type;
+    assert!(
+        !call.to_trunk.iter().any(is_event),
         "{what}: there are no events"
     );
     assert_continuous(&sent, 160);
@@ -216,6 +217,6 @@ fn keys_that_cross_by_signalling_are_told_and_neither_sent_nor_kept() {
     play_lossy(&mut call, Leg::Browser, &packets);
     call.run_ms(500);
     assert_pressed(&told(&call), &presses, |_| true, 0, "told");
-    assert_eq!(call.to_trunk.len(), call.audio_to(Leg::Trunk).len());
+    assert!(call.to_trunk.iter().all(|sent| sent.payload_type == 0));
     assert_eq!(keys_in(&hear(&call.audio_to(Leg::Trunk))), []);
 }
