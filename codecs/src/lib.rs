@@ -3,6 +3,7 @@
 //! Everything here is 8 kHz mono 16-bit linear audio: what a telephone carries. Opus is decoded to and encoded from
 //! 8 kHz inside libopus, so no resampler stands between the two worlds.
 
+pub mod comfort_noise;
 pub mod conceal;
 pub mod g711;
 pub mod opus;

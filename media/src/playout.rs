@@ -33,6 +33,8 @@ const REROUTED: u32 = 3;
 const REROUTED_FOR: Duration = Duration::from_millis(35);
 /// A stream catches up by this part of a packet's time in each packet.
 const EASE: u32 = 20;
+/// A pause, where nothing was played for so long.
+const PAUSE: Duration = Duration::from_millis(40);
 /// Samples in a packet of those who have not sent one yet.
 const USUAL: usize = 160;
 /// A pause that was told of is filled for this long after their last word: Opus in DTX has one each 400 ms, RFC 3389
@@ -280,8 +282,8 @@ impl Playout {
         let waiting = waiting.filter(|held| held.sequence < sequence).count();
         if ahead > waiting as u64 {
             self.missed(now);
-        } else if self.is_calm(now) && self.timeline.gap(now, packet.timestamp, false) >= 480 {
-            // A pause of theirs: nobody hears the schedule end.
+        } else if waiting == 0 && self.is_calm(now) && self.ends_pause(now, packet.timestamp) {
+            // Nobody hears the schedule end here.
             self.delay = Duration::ZERO;
         }
         if ahead == 0 && self.lowest().is_none() && self.is_due(now, content) {
@@ -660,6 +662,12 @@ impl Playout {
             samples,
             ours: true,
         };
+    }
+
+    /// Whether a packet comes after a pause of theirs.
+    fn ends_pause(&self, now: Instant, timestamp: u32) -> bool {
+        let silent = self.free_at().is_none_or(|free| now > free + PAUSE);
+        silent && self.timeline.gap(now, timestamp, false) >= 480
     }
 
     fn is_calm(&self, now: Instant) -> bool {

@@ -7,6 +7,7 @@ mod loss;
 mod rtcp;
 mod tones;
 mod transcode;
+mod wire;
 
 use std::time::{Duration, Instant};
 
