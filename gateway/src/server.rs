@@ -108,6 +108,7 @@ impl Server {
         let environment = Environment {
             routes,
             prefer: settings.media.prefer,
+            opus_bitrate: settings.opus.bitrate,
             ptime: settings.media.ptime,
             ring_timeout: settings.calls.ring_timeout,
             max_duration: settings.calls.max_duration,

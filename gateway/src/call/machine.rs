@@ -57,6 +57,8 @@ pub struct Environment {
     pub routes: Routes,
     /// Which codec a browser is answered with.
     pub prefer: sdp::Preference,
+    /// What its Opus encoder is asked to use, in bit/s.
+    pub opus_bitrate: u32,
     /// Packet time towards the telephone.
     pub ptime: Duration,
     /// How long it may ring.

@@ -453,6 +453,7 @@ fn environment() -> Environment {
             lab: None,
             trunk: Some(trunk),
         },
+        opus_bitrate: 32_000,
         prefer: sdp::Preference::Opus,
         ptime: Duration::from_millis(20),
         ring_timeout: RING_TIMEOUT,

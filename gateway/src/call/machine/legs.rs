@@ -107,6 +107,10 @@ impl BrowserLeg {
             session_version: self.session_version,
             ssrc: self.ssrc,
             cname: self.cname.clone(),
+            opus: sdp::browser::OpusOptions {
+                max_average_bitrate: Some(environment.opus_bitrate),
+                ..sdp::browser::OpusOptions::default()
+            },
             ..sdp::browser::AnswerOptions::default()
         };
         sdp::browser::answer(&self.offer, &options)

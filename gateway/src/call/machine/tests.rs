@@ -32,6 +32,7 @@ impl Story {
         };
         let environment = Environment {
             routes,
+            opus_bitrate: 32_000,
             prefer: sdp::Preference::Opus,
             ptime: Duration::from_millis(20),
             ring_timeout: Duration::from_secs(60),
@@ -577,4 +578,15 @@ fn secrets_stay_out_of_the_record() {
     story.phone_ends(SipEndedBy::Local);
     let record = serde_json::to_string(story.record()).unwrap();
     assert!(!record.contains(&pwd) && record.contains("a=ice-pwd:(redacted)"));
+}
+
+#[test]
+fn the_browser_is_asked_for_a_bit_rate_that_has_room_for_fec() {
+    let story = Story::calling();
+    let answer = story.browser.iter().find_map(|message| match message {
+        ServerMessage::Answer { sdp, .. } => Some(sdp.to_string()),
+        _ => None,
+    });
+    let answer = answer.expect("an answer");
+    assert!(answer.contains("maxaveragebitrate=32000"), "{answer}");
 }
