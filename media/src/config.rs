@@ -24,6 +24,9 @@ pub struct BridgeConfig {
     pub ntp_start: u64,
     /// How Opus is encoded.
     pub opus: EncoderSettings,
+    /// Whether silence is left out towards an Opus side (RFC 6716 §2.1.9). libopus' own way of it, in `opus`, is best
+    /// left off: it takes steady tones for noise.
+    pub dtx: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -45,6 +48,7 @@ impl BridgeConfig {
             seed,
             ntp_start: 0,
             opus: EncoderSettings::default(),
+            dtx: true,
             limits: Limits::default(),
         }
     }

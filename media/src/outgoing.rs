@@ -192,6 +192,14 @@ impl Outgoing {
         }
     }
 
+    /// Sends comfort noise (RFC 3389): how the pause sounds that begins here or goes on.
+    pub(crate) fn comfort_noise(&mut self, now: Instant, payload_type: u8, payload: &[u8]) {
+        if self.sending && self.tones.is_none() {
+            let due = self.last_due.map_or(now, |last| last.max(now));
+            self.push(due, payload_type, false, self.timestamp, payload);
+        }
+    }
+
     /// The stream as a sender report tells it (RFC 3550 §6.4.1).
     pub(crate) fn sent(&self, now: Instant) -> Sent {
         Sent {

@@ -69,7 +69,13 @@ impl Path<'_> {
             return 0;
         }
         let Some(codec) = format.codec_of(frame.payload_type) else {
-            return u64::from(!format.is_comfort_noise(frame.payload_type));
+            if !format.is_comfort_noise(frame.payload_type) {
+                return 1;
+            }
+            if let Some(pipe) = &mut self.pipe {
+                pipe.comfort_noise(frame.payload);
+            }
+            return 0;
         };
         if !std::mem::replace(self.heard, true) {
             self.events

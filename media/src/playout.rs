@@ -19,7 +19,7 @@ use crate::timeline::Timeline;
 const PLACES: usize = 12;
 /// What fits in each place: 60 ms of G.711 or of ordinary Opus; and in the first few, for the largest there are.
 const OCTETS: usize = 480;
-const LARGE_PLACES: usize = 3;
+const LARGE_PLACES: usize = 2;
 /// What is due within this time is done: the worker's clock is no finer.
 const TOLERANCE: Duration = Duration::from_millis(1);
 /// A packet that has not come is given so much more time at least before it is made up without its successor.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::rtp::MAX_PACKET;
 
-const OCTETS: usize = 8 * 1024;
+const OCTETS: usize = 6 * 1024;
 const ENTRIES: usize = 40;
 
 /// A bounded first-in first-out queue. When it is full the oldest packet is dropped: late audio is worth least.

@@ -317,7 +317,7 @@ impl Bridge {
         };
         let lay = |pipe: &mut Option<Pipe>, from: &RtpFormat, to: &RtpFormat| {
             // It fails only for want of memory; then the pipe of before, or silence, is the best there is.
-            let Ok(new) = Pipe::new(from, to, self.config.opus) else {
+            let Ok(new) = Pipe::new(from, to, self.config.opus, self.config.dtx) else {
                 return;
             };
             match pipe {

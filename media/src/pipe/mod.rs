@@ -8,6 +8,7 @@
 mod decode;
 mod encode;
 mod passthrough;
+mod quiet;
 mod transcode;
 
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::format::{Codec, RtpFormat};
 use crate::outgoing::Outgoing;
 use crate::playout::{Frame, Style};
 use passthrough::{CopyG711, ForwardOpus};
+use quiet::Background;
 use transcode::Transcode;
 
 /// The most samples that are made up in a row.
@@ -27,6 +29,9 @@ pub(crate) const MAX_CONCEALED: usize = opus::MAX_PACKET_SAMPLES;
 #[derive(Debug)]
 pub(crate) struct Pipe {
     chain: Chain,
+    background: Background,
+    /// The payload type of comfort noise that they understand.
+    comfort_noise: Option<u8>,
     pub(crate) figures: Figures,
 }
 
@@ -55,16 +60,19 @@ impl Pipe {
         from: &RtpFormat,
         to: &RtpFormat,
         settings: EncoderSettings,
+        dtx: bool,
     ) -> Result<Self, opus::Error> {
         let chain = match (from.codec.law(), to.codec.law()) {
             (Some(_), Some(law)) => {
                 Chain::CopyG711(Box::new(CopyG711::new(law, to.packet_samples())))
             }
             (None, None) => Chain::ForwardOpus(ForwardOpus),
-            _ => Chain::Transcode(Box::new(Transcode::new(from.codec, to, settings)?)),
+            _ => Chain::Transcode(Box::new(Transcode::new(from.codec, to, settings, dtx)?)),
         };
         Ok(Self {
             chain,
+            background: Background::default(),
+            comfort_noise: to.comfort_noise.filter(|_| to.codec != Codec::Opus),
             figures: Figures::default(),
         })
     }
@@ -99,6 +107,9 @@ impl Pipe {
         };
         let pass = Pass::new(now, samples);
         self.chain.pause(pass, frame.gap, out);
+        if codec != Codec::Opus || frame.payload.len() > 2 {
+            self.background.end();
+        }
         let figures = &mut self.figures;
         match &mut self.chain {
             Chain::Transcode(chain) => chain.play(pass, codec, frame.payload, muted, out, figures),
@@ -131,10 +142,36 @@ impl Pipe {
         }
     }
 
-    /// Plays `samples` of a pause that the sender told of.
-    pub(crate) fn quiet(&mut self, now: Instant, samples: usize, _muted: bool, out: &mut Outgoing) {
-        self.chain
-            .pause(Pass::new(now, samples), samples as u64, out);
+    /// Takes comfort noise (RFC 3389): how the pause sounds that begins or goes on.
+    pub(crate) fn comfort_noise(&mut self, payload: &[u8]) {
+        self.background.hear(payload);
+    }
+
+    /// Plays `samples` of a pause that the sender told of: as comfort noise where they understand it, else as noise.
+    pub(crate) fn quiet(&mut self, now: Instant, samples: usize, muted: bool, out: &mut Outgoing) {
+        let samples = samples.min(MAX_CONCEALED);
+        let pass = Pass::new(now, samples);
+        if let Chain::Transcode(chain) = &self.chain {
+            self.background.measure(chain.heard());
+        }
+        if muted {
+            return self.chain.pause(pass, samples as u64, out);
+        }
+        if let Some(payload_type) = self.comfort_noise {
+            let payload = self.background.tell(samples as u64);
+            if let Some(payload) = payload {
+                out.comfort_noise(now, payload_type, &payload);
+            }
+            return self.chain.pause(pass, samples as u64, out);
+        }
+        let mut pcm = [0; MAX_CONCEALED];
+        let noise = &mut pcm[..samples];
+        self.background.fill(noise);
+        match &mut self.chain {
+            Chain::Transcode(chain) => chain.noise(pass, noise, out),
+            Chain::CopyG711(chain) => chain.sound(pass, noise, out),
+            Chain::ForwardOpus(_) => out.skip(now, samples as u64),
+        }
     }
 
     /// Sends audio of our own, as long as a packet, in place of theirs.

@@ -4,6 +4,7 @@ mod dtmf;
 mod hostile;
 mod keys;
 mod loss;
+mod pauses;
 mod rtcp;
 mod tones;
 mod transcode;
