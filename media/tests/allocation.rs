@@ -102,6 +102,58 @@ fn no_packet_of_a_call_allocates() {
 }
 
 #[test]
+fn pauses_do_not_allocate_either() {
+    let start = Instant::now();
+    let begin = |ssrc| StreamStart {
+        ssrc,
+        sequence: 0,
+        timestamp: 0,
+    };
+    for comfort_noise in [None, Some(13)] {
+        let (browser, mut trunk) = (RtpFormat::usual(Codec::Opus), RtpFormat::usual(Codec::Pcmu));
+        trunk.comfort_noise = comfort_noise;
+        let config = BridgeConfig::new(browser, begin(1), begin(2), "gateway", 3);
+        let mut bridge = Bridge::new(start, config);
+        bridge.connect_trunk(start, trunk);
+        let mut dtx = packets(Codec::Opus)[0].clone();
+        dtx.truncate(13);
+        let mut noise = packets(Codec::Pcmu)[0].clone();
+        noise.truncate(15);
+        noise[1] = 13;
+        let speech = [packets(Codec::Opus), packets(Codec::Pcmu)];
+        let mut sent = 0;
+        let info = allocation_counter::measure(|| {
+            let mut buffer = [0; 1500];
+            for step in 0..1000_u64 {
+                let now = start + Duration::from_millis(step * 5);
+                match step {
+                    0 => {
+                        bridge.handle_rtp(now, Leg::Browser, &speech[0][0]);
+                        bridge.handle_rtp(now, Leg::Trunk, &speech[1][0]);
+                    }
+                    4 => {
+                        for packet in [&mut dtx, &mut noise] {
+                            packet[3] = 1;
+                        }
+                        dtx[4..8].copy_from_slice(&960_u32.to_be_bytes());
+                        noise[4..8].copy_from_slice(&160_u32.to_be_bytes());
+                        bridge.handle_rtp(now, Leg::Browser, &dtx);
+                        bridge.handle_rtp(now, Leg::Trunk, &noise);
+                    }
+                    _ => bridge.handle_timeout(now),
+                }
+                while bridge.poll_transmit(now, &mut buffer).is_some() {
+                    sent += 1;
+                }
+                while bridge.poll_event().is_some() {}
+            }
+        });
+        assert_eq!(info.count_total, 0, "{comfort_noise:?}");
+        assert!(sent > 30, "{sent}");
+    }
+}
+
+#[test]
 fn a_call_takes_less_than_100_kib() {
     let start = Instant::now();
     let begin = |ssrc| StreamStart {

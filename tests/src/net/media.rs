@@ -19,12 +19,12 @@ use super::Dice;
 const TALK_MS: u64 = 4000;
 const PACKET_MS: u64 = 20;
 
-/// In any time of this length, so many packets of 20 ms at most: what waited for a late packet leaves with it (two at
-/// most), and after a loss the stream catches up at twice its pace.
+/// In any time of this length, so many packets of 20 ms at most: before the first loss the stream leaves as it comes,
+/// jitter and all; afterwards on its schedule.
 const PACES: [(Duration, usize); 3] = [
-    (Duration::from_millis(5), 3),
-    (Duration::from_millis(20), 4),
-    (Duration::from_millis(100), 10),
+    (Duration::from_millis(5), 2),
+    (Duration::from_millis(20), 3),
+    (Duration::from_millis(100), 7),
 ];
 
 /// What a bridge sent towards one leg, and what had been sent to it from the other.

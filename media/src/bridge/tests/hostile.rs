@@ -315,6 +315,84 @@ fn opus_said_to_be_stereo_of_any_size_is_decoded_or_concealed() {
 }
 
 #[test]
+fn opus_of_510_kbit_s_in_stereo_and_120_ms_with_losses_and_reordering_is_bounded() {
+    for ptime in [20, 60, 120] {
+        let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+        call.ptime[0] = Duration::from_millis(ptime);
+        let mut header = Phone::new(Codec::Opus, 20).header;
+        let frames = ptime as usize / 20;
+        for index in 0..300_u32 {
+            // CELT fullband stereo of 20 ms, several in a packet of the largest size that is taken.
+            let mut payload = vec![31 << 3 | 4 | 3, frames as u8];
+            payload.resize(2 + (1275 / frames * frames), index as u8 ^ 0x5a);
+            let mut packet = packet(header, &payload);
+            if index % 10 == 5 {
+                // The next one comes first.
+                packet[2..4].copy_from_slice(&header.sequence.wrapping_add(1).to_be_bytes());
+            }
+            header.sequence = header.sequence.wrapping_add(1);
+            header.timestamp = header.timestamp.wrapping_add(ptime as u32 * 48);
+            if index % 7 != 3 {
+                call.rtp(Leg::Browser, &packet);
+            }
+            call.run_ms(ptime);
+        }
+        let sent = call.audio_to(Leg::Trunk);
+        assert_continuous(&sent, 160);
+        let whole = 300 * frames;
+        assert!((whole / 2..=whole).contains(&sent.len()), "{}", sent.len());
+        for pair in sent.windows(2) {
+            assert!(pair[1].at - pair[0].at >= Duration::from_millis(15));
+        }
+        for sent in &sent {
+            let late = sent.at.as_millis() as i64
+                - i64::from(sent.timestamp.wrapping_sub(TRUNK_START.timestamp) / 8);
+            assert!(late <= 2 * ptime as i64 + 20, "{ptime}: {late}");
+        }
+    }
+}
+
+#[test]
+fn opus_of_one_octet_and_comfort_noise_of_any_kind_are_survived() {
+    let mut random = 1_u32;
+    let mut next = move || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        random >> 8
+    };
+    let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+    let (mut caller, mut callee) = (Phone::new(Codec::Opus, 20), Phone::new(Codec::Pcmu, 20));
+    for _ in 0..3000 {
+        let mut packets = [caller.next(), callee.next()];
+        if next() % 3 == 0 {
+            packets[0].truncate(HEADER);
+            packets[0].push(next() as u8);
+        }
+        if next() % 3 == 0 {
+            packets[1][1] = 13;
+            packets[1].truncate(HEADER + next() as usize % 40);
+            packets[1][HEADER..].fill(next() as u8);
+        }
+        for (leg, packet) in [Leg::Browser, Leg::Trunk].into_iter().zip(&packets) {
+            if next() % 5 > 0 {
+                call.rtp(leg, packet);
+            }
+        }
+        call.run_ms(20);
+    }
+    for leg in [Leg::Browser, Leg::Trunk] {
+        let sent = call.audio_to(leg);
+        assert_continuous(&sent, 160);
+        let media = sent[sent.len() - 1]
+            .timestamp
+            .wrapping_sub(sent[0].timestamp);
+        let units = if leg == Leg::Browser { 48 } else { 8 };
+        // An octet may claim 120 ms where its sender's clock has 20; no more than that is believed.
+        let most = if leg == Leg::Browser { 500 } else { 10_000 };
+        assert!((media / units).abs_diff(60_000) < most, "{}", media / units);
+    }
+}
+
+#[test]
 fn g711_of_no_octets_or_of_too_many_is_dropped() {
     let call = attacked(Codec::Pcmu, |call, index, packet| {
         let mut odd = packet[..12].to_vec();
