@@ -287,6 +287,7 @@ fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSetti
         port_rest: media.port_rest,
         timeout: media.timeout,
         consent_timeout: media.consent_timeout,
+        max_complexity: settings.opus.max_complexity,
         opus: codecs::opus::EncoderSettings {
             bitrate: settings.opus.bitrate,
             complexity: settings.opus.complexity,

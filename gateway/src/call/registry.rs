@@ -75,7 +75,12 @@ impl Registry {
             self.refuse(id, session, place, cause, &outbox).await;
             return None;
         }
-        let worker = self.workers.least_loaded();
+        let Some(worker) = self.workers.least_loaded() else {
+            self.forget(id);
+            let cause = CauseCode::Internal.because("no media worker is left");
+            self.refuse(id, session, place, cause, &outbox).await;
+            return None;
+        };
         let setup = Setup {
             id,
             name: place.call,

@@ -30,11 +30,13 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>;
 
 pub(super) struct CallTask {
     registry: Arc<Registry>,
-    machine: Machine,
+    machine: Box<Machine>,
     worker: WorkerHandle,
     inputs: mpsc::Receiver<Input>,
     outbox: mpsc::Sender<ServerMessage>,
-    media: (mpsc::Sender<MediaEvent>, mpsc::Receiver<MediaEvent>),
+    /// The worker's end of the next, until the worker has it: then its loss is the loss of the call's media.
+    media: Option<mpsc::Sender<MediaEvent>>,
+    media_events: Option<mpsc::Receiver<MediaEvent>>,
     leg: Arc<OnceLock<Leg>>,
     leg_events: Option<mpsc::Receiver<LegEvent>>,
     dialing: Option<Dialing>,
@@ -62,21 +64,25 @@ impl CallTask {
         let running = async move {
             let (registry, worker, outbox, leg) = task;
             let environment = Arc::clone(&registry.environment);
+            let (media, media_events) = mpsc::channel(EVENT_QUEUE);
             let task = Self {
-                machine: Machine::new(Instant::now(), environment, setup),
+                machine: Box::new(Machine::new(Instant::now(), environment, setup)),
                 registry,
                 worker,
                 inputs,
                 outbox,
-                media: mpsc::channel(EVENT_QUEUE),
+                media: Some(media),
+                media_events: Some(media_events),
                 leg,
                 leg_events: None,
                 dialing: None,
             };
             task.run().await;
         };
+        // Not in the supervisor, whose own task would keep the room for it to the end.
+        let running = tokio::spawn(running);
         tokio::spawn(async move {
-            if tokio::spawn(running).await.is_err() {
+            if running.await.is_err() {
                 let cause = CauseCode::Internal.cause();
                 let _ = outbox.try_send(ServerMessage::Hangup {
                     call: name,
@@ -127,9 +133,9 @@ impl CallTask {
         tokio::select! {
             // The facts of the two legs come before what the browser asks for next.
             biased;
-            Some(event) = self.media.1.recv() => Some(Input::Media(event)),
+            event = next_media_event(&mut self.media_events) => Some(Input::Media(event)),
             event = next_leg_event(&mut self.leg_events) => Some(match event {
-                LegEvent::Sip(event) => Input::Sip(Box::new(event)),
+                LegEvent::Sip(event) => Input::Sip(event),
                 LegEvent::NotSent(error) => Input::DialFailed(error.to_string()),
             }),
             resolved = resolved(&mut self.dialing) => {
@@ -158,9 +164,10 @@ impl CallTask {
                 }
                 Ok(())
             }
-            Action::OpenMedia(open) => self
-                .worker
-                .send(MediaCommand::Open(open, self.media.0.clone())),
+            Action::OpenMedia(open) => match self.media.take() {
+                Some(events) => self.worker.send(MediaCommand::Open(open, events)),
+                None => Ok(()),
+            },
             Action::Media(command) => self.worker.send(command),
             Action::Dial(dial) => {
                 self.dialing = Some(Box::pin(invite(*dial, self.registry.caller.clone())));
@@ -183,6 +190,24 @@ impl CallTask {
         };
         if sent.is_err() {
             self.machine.handle(Instant::now(), Input::MediaOverloaded);
+        }
+    }
+}
+
+/// A worker lets go of a call's events with the last of them; before it, only when its thread is gone.
+async fn next_media_event(events: &mut Option<mpsc::Receiver<MediaEvent>>) -> MediaEvent {
+    let Some(receiver) = events else {
+        return std::future::pending().await;
+    };
+    match receiver.recv().await {
+        Some(last @ (MediaEvent::Refused(_) | MediaEvent::Panicked | MediaEvent::Closed(_))) => {
+            *events = None;
+            last
+        }
+        Some(event) => event,
+        None => {
+            *events = None;
+            MediaEvent::Panicked
         }
     }
 }

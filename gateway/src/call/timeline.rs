@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// How many entries one call may leave; a longer story is cut, and says so.
 const MAX_ENTRIES: usize = 256;
@@ -40,9 +40,10 @@ pub struct Entry {
     pub topic: Topic,
     /// What happened, in words.
     pub text: String,
-    /// Particulars, where there are any.
+    /// Particulars, where there are any: written already, for a tree of values would take ten times the memory for as
+    /// long as the call lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
+    pub data: Option<Box<RawValue>>,
 }
 
 /// The steps of one call, in order.
@@ -70,11 +71,6 @@ impl Timeline {
         self.push(now, topic, text.into(), None);
     }
 
-    /// Notes a step with its particulars.
-    pub fn note_with(&mut self, now: Instant, topic: Topic, text: impl Into<String>, data: Value) {
-        self.push(now, topic, text.into(), Some(data));
-    }
-
     /// Notes a session description and why it looks as it does.
     pub fn note_sdp(
         &mut self,
@@ -85,20 +81,23 @@ impl Timeline {
     ) {
         let shown = redact(sdp);
         self.sdp_bytes += shown.len();
-        let data = (self.sdp_bytes <= MAX_SDPS)
-            .then(|| serde_json::json!({ "sdp": shown, "notes": notes }));
-        self.push(now, Topic::Sdp, text.into(), data);
+        let data = Reading {
+            sdp: Some(&shown),
+            notes,
+        };
+        let data = (self.sdp_bytes <= MAX_SDPS).then(|| data.to_json());
+        self.push(now, Topic::Sdp, text.into(), data.flatten());
     }
 
     /// Notes what was ignored, repaired or chosen while a session description was read.
     pub fn note_reading(&mut self, now: Instant, text: impl Into<String>, notes: &[sdp::Note]) {
         if !notes.is_empty() {
-            let data = serde_json::json!({ "notes": notes });
-            self.push(now, Topic::Sdp, text.into(), Some(data));
+            let data = Reading { sdp: None, notes };
+            self.push(now, Topic::Sdp, text.into(), data.to_json());
         }
     }
 
-    fn push(&mut self, now: Instant, topic: Topic, text: String, data: Option<Value>) {
+    fn push(&mut self, now: Instant, topic: Topic, text: String, data: Option<Box<RawValue>>) {
         let at = now.saturating_duration_since(self.start);
         tracing::debug!(call = self.call, ms = millis(at), ?topic, "{text}");
         match self.entries.len() {
@@ -126,6 +125,20 @@ impl Timeline {
     /// When the call began.
     pub fn start(&self) -> Instant {
         self.start
+    }
+}
+
+/// The particulars of a session description.
+#[derive(Serialize)]
+struct Reading<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sdp: Option<&'a str>,
+    notes: &'a [sdp::Note],
+}
+
+impl Reading<'_> {
+    fn to_json(&self) -> Option<Box<RawValue>> {
+        serde_json::value::to_raw_value(self).ok()
     }
 }
 

@@ -236,19 +236,23 @@ impl Call {
     }
 
     async fn handle_event(&mut self, event: LegEvent) -> ControlFlow<()> {
-        match event {
-            LegEvent::Sip(Event::Confirmed { body, .. }) => {
+        let LegEvent::Sip(event) = event else {
+            return ControlFlow::Break(());
+        };
+        match *event {
+            Event::Confirmed { body, .. } => {
                 if !self.connect_late(body.as_deref()) {
                     self.hang_up(BEARER_CAPABILITY_NOT_AVAILABLE, "no usable answer came")
                         .await;
                 }
                 ControlFlow::Continue(())
             }
-            LegEvent::Sip(
-                Event::Progress { .. } | Event::Answered { .. } | Event::Incoming { .. },
-            ) => ControlFlow::Continue(()),
-            LegEvent::Sip(Event::Ended { .. } | Event::Cancelled { .. } | Event::Failed { .. })
-            | LegEvent::NotSent(_) => ControlFlow::Break(()),
+            Event::Progress { .. } | Event::Answered { .. } | Event::Incoming { .. } => {
+                ControlFlow::Continue(())
+            }
+            Event::Ended { .. } | Event::Cancelled { .. } | Event::Failed { .. } => {
+                ControlFlow::Break(())
+            }
         }
     }
 

@@ -67,11 +67,13 @@ impl Caller {
         loop {
             let event = timeout(LONG, self.events.recv()).await.expect("in time");
             match event.expect("an event") {
-                LegEvent::Sip(Event::Progress {
-                    status: StatusCode::TRYING,
-                    ..
-                }) => {}
-                LegEvent::Sip(event) => return event,
+                LegEvent::Sip(event) => match *event {
+                    Event::Progress {
+                        status: StatusCode::TRYING,
+                        ..
+                    } => {}
+                    event => return event,
+                },
                 LegEvent::NotSent(error) => panic!("{error}"),
             }
         }

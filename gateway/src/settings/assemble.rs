@@ -299,6 +299,12 @@ fn read_opus(reader: &mut Reader, default: OpusSettings) -> OpusSettings {
             default.complexity,
             value::number(0..=10),
         ),
+        max_complexity: reader.read(
+            "opus",
+            "max_complexity",
+            default.max_complexity,
+            value::number(0..=10),
+        ),
         fec: reader.read("opus", "fec", default.fec, value::boolean),
     }
 }

@@ -125,6 +125,9 @@ pub struct OpusSettings {
     pub bitrate: u32,
     /// 0 to 10.
     pub complexity: u8,
+    /// What it rises to while a media worker has time to spare, 0 to 10; less than `complexity` means that it never
+    /// does.
+    pub max_complexity: u8,
     /// In-band forward error correction from the start of a call.
     pub fec: bool,
 }
@@ -217,6 +220,7 @@ impl Settings {
             opus: OpusSettings {
                 bitrate: 32_000,
                 complexity: 0,
+                max_complexity: 5,
                 fec: false,
             },
             lab: Lab {

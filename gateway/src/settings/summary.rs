@@ -111,9 +111,10 @@ impl Settings {
     fn opus_line(&self) -> String {
         let opus = &self.opus;
         format!(
-            "{} bit/s, complexity {}, FEC {}",
+            "{} bit/s, complexity {} to {}, FEC {}",
             opus.bitrate,
             opus.complexity,
+            opus.max_complexity.max(opus.complexity),
             if opus.fec { "on" } else { "off" }
         )
     }

@@ -452,6 +452,7 @@ fn wrong_values_of_every_kind_say_what_to_write() {
         "[media]\nptime_ms = 70",
         "[media]\nconsent_timeout = \"60s\"",
         "[opus]\ncomplexity = 11",
+        "[opus]\nmax_complexity = -1",
         "[opus]\nfec = \"yes\"",
         "[lab]\nenabled = 1",
         "[records]\nfile = \"/nowhere/at/all/calls.jsonl\"",

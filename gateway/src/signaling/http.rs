@@ -32,6 +32,10 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// The largest WebSocket message, fragments together.
 const MAX_MESSAGE: usize = 256 * 1024;
 
+/// Octets that each session keeps to read into, and may have unwritten. The library's own choice, 128 KiB, would be more
+/// than all the rest of a call.
+const SESSION_BUFFER: usize = 4 * 1024;
+
 /// HTTP connections at once, WebSockets included, beyond the sessions that are allowed.
 const SPARE_CONNECTIONS: usize = 256;
 
@@ -121,6 +125,8 @@ async fn open_session(
     }
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
+        .read_buffer_size(SESSION_BUFFER)
+        .write_buffer_size(SESSION_BUFFER)
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE);
     if upgrade.selected_protocol().is_none() {

@@ -286,7 +286,7 @@ impl Driver {
             return;
         };
         let leg = *leg;
-        match events.try_send(LegEvent::Sip(event)) {
+        match events.try_send(LegEvent::Sip(Box::new(event))) {
             Ok(()) => {}
             // Nobody owns this leg any more, or its owner is stuck: it must not stay up.
             Err(TrySendError::Closed(_) | TrySendError::Full(_)) if !last => {

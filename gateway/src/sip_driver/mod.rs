@@ -37,7 +37,7 @@ pub struct Leg(u64);
 )]
 pub enum LegEvent {
     /// The endpoint says so.
-    Sip(Event),
+    Sip(Box<Event>),
     /// The INVITE could not be made; the leg is gone.
     NotSent(sip::endpoint::Error),
 }

@@ -250,6 +250,10 @@ impl MediaCall {
         self.peer.restart_ice(now, local, remote);
     }
 
+    pub(super) fn set_opus_complexity(&mut self, complexity: u8) {
+        self.bridge.set_opus_complexity(complexity);
+    }
+
     pub(super) fn is_validated(&self, path: Path) -> bool {
         self.peer.is_validated(path)
     }

@@ -34,6 +34,9 @@ pub enum MediaCommand {
     /// Makes the next packet or timer of this call panic: how the tests show that others live on.
     #[doc(hidden)]
     Sabotage(CallId),
+    /// Panics outside of any call, which ends the worker itself.
+    #[cfg(test)]
+    SabotageWorker,
 }
 
 /// What a call needs from its worker at first.

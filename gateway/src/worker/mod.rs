@@ -3,8 +3,11 @@
 //! crosses no thread and, once a call is up, allocates nothing.
 
 mod call;
+mod calls;
 mod command;
+mod inbox;
 mod latch;
+mod pace;
 mod ports;
 mod schedule;
 mod sockets;
@@ -51,6 +54,8 @@ pub struct WorkerSettings {
     pub consent_timeout: Duration,
     /// How audio is encoded towards browsers.
     pub opus: codecs::opus::EncoderSettings,
+    /// What the complexity rises to while a worker has time to spare.
+    pub max_complexity: u8,
     /// The certificate that browsers see.
     pub identity: Arc<Identity>,
 }
@@ -94,16 +99,14 @@ impl Workers {
         Ok(Self { workers })
     }
 
-    /// The worker with the fewest calls.
-    pub fn least_loaded(&self) -> WorkerHandle {
-        let least = self
+    /// The worker with the fewest calls; `None` when not one is alive.
+    pub fn least_loaded(&self) -> Option<WorkerHandle> {
+        let alive = self
             .workers
             .iter()
-            .min_by_key(|worker| worker.handle.calls.load(Ordering::Relaxed));
-        // `start` makes at least one.
-        least
-            .map(|worker| worker.handle.clone())
-            .unwrap_or_else(|| unreachable!("there is at least one worker"))
+            .filter(|worker| !worker.thread.is_finished());
+        let least = alive.min_by_key(|worker| worker.handle.calls.load(Ordering::Relaxed));
+        least.map(|worker| worker.handle.clone())
     }
 
     /// Where browsers reach each worker, locally.

@@ -28,6 +28,7 @@ fn workers(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> Workers {
         timeout,
         consent_timeout: Duration::from_secs(30),
         opus: codecs::opus::EncoderSettings::default(),
+        max_complexity: 5,
         identity: Arc::new(Identity::generate().unwrap()),
     };
     Workers::start(&settings).unwrap()
@@ -181,7 +182,7 @@ impl Call {
 #[test]
 fn a_panic_in_one_call_ends_that_call_and_leaves_the_others_untouched() {
     let workers = workers(21000..=21099, PATIENCE);
-    let worker = workers.least_loaded();
+    let worker = workers.least_loaded().unwrap();
     let mut doomed = Call::open(&worker, 1);
     let mut other = Call::open(&worker, 2);
     (0..20).for_each(|_| other.speak());
@@ -208,7 +209,7 @@ fn a_panic_in_one_call_ends_that_call_and_leaves_the_others_untouched() {
 #[test]
 fn a_call_without_a_free_port_is_refused_and_the_port_of_an_ended_call_rests() {
     let workers = workers(21100..=21101, PATIENCE);
-    let worker = workers.least_loaded();
+    let worker = workers.least_loaded().unwrap();
     let mut only = Call::open(&worker, 1);
     let refused = |id| {
         matches!(
@@ -225,7 +226,7 @@ fn a_call_without_a_free_port_is_refused_and_the_port_of_an_ended_call_rests() {
 #[test]
 fn a_stranger_on_the_phones_port_is_not_heard() {
     let workers = workers(21200..=21299, PATIENCE);
-    let worker = workers.least_loaded();
+    let worker = workers.least_loaded().unwrap();
     let mut call = Call::open(&worker, 1);
     call.speak();
     let stranger = UdpSocket::bind((LOCALHOST, 0)).unwrap();
@@ -242,7 +243,7 @@ fn a_stranger_on_the_phones_port_is_not_heard() {
 #[test]
 fn a_phone_that_falls_silent_after_the_answer_is_reported_once() {
     let workers = workers(21300..=21399, Duration::from_millis(300));
-    let worker = workers.least_loaded();
+    let worker = workers.least_loaded().unwrap();
     let mut call = Call::open(&worker, 1);
     call.send(MediaCommand::Answered(call.id));
     call.speak();
@@ -260,7 +261,7 @@ fn a_phone_that_falls_silent_after_the_answer_is_reported_once() {
 #[test]
 fn a_call_that_nobody_owns_any_more_is_closed() {
     let workers = workers(21400..=21499, PATIENCE);
-    let worker = workers.least_loaded();
+    let worker = workers.least_loaded().unwrap();
     let mut call = Call::open(&worker, 1);
     call.events.close();
     let deadline = Instant::now() + PATIENCE;

@@ -1,31 +1,30 @@
 //! The loop of one worker.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use peer::{Path, demux};
 use tokio::sync::mpsc;
 
 use super::call::{BrowserSockets, CallSettings, MediaCall, TrunkSockets};
+use super::calls::Calls;
 use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
+use super::inbox::{BATCH, Inbox};
+use super::pace::{Effort, Pace};
 use super::ports::PortPool;
-use super::schedule::Schedule;
 use super::sockets::{browser_socket, call_socket};
 use super::{WorkerSettings, share_of_ports};
 use crate::call::CallId;
 
-/// How many datagrams of one socket are taken before the others get their turn.
-const BATCH: usize = 64;
-
-/// Larger datagrams are cut by the kernel, and what is cut fails its authentication.
-const DATAGRAM: usize = 2048;
+/// How many datagrams of a telephone are taken before the others get their turn; of browsers, which share a socket, it
+/// is [`BATCH`].
+const TRUNK_BATCH: usize = 4;
 
 const WAKER: Token = Token(usize::MAX);
 
@@ -41,19 +40,20 @@ pub(super) struct WorkerThread {
     settings: CallSettings,
     calls: Calls,
     count: Arc<AtomicUsize>,
-    /// Sockets with more datagrams than one batch.
-    unread: Vec<Token>,
+    max_complexity: u8,
 }
 
-/// The calls of a worker and the ways to find them. A call keeps its slot for life.
-#[derive(Default)]
-struct Calls {
-    slots: Vec<Option<Box<MediaCall>>>,
-    free: Vec<usize>,
-    by_id: HashMap<CallId, usize>,
-    by_path: HashMap<Path, usize>,
-    by_ufrag: HashMap<String, usize>,
-    schedule: Schedule,
+/// What one worker's loop works with from turn to turn.
+pub(super) struct Turns {
+    events: Events,
+    inbox: Inbox,
+    /// Sockets whose datagrams did not fit in one batch, in the turn before and in this one.
+    again: Vec<Token>,
+    unread: Vec<Token>,
+    pace: Pace,
+    effort: Effort,
+    /// Datagrams taken in this turn.
+    taken: usize,
 }
 
 impl WorkerThread {
@@ -101,7 +101,7 @@ impl WorkerThread {
             },
             calls: Calls::default(),
             count,
-            unread: Vec::with_capacity(1024),
+            max_complexity: settings.max_complexity,
         })
     }
 
@@ -119,71 +119,111 @@ impl WorkerThread {
 
     /// Runs until [`MediaCommand::Stop`], or until nobody is left to command.
     pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
-        let mut datagram = [0; DATAGRAM];
-        let mut again = Vec::with_capacity(1024);
+        let mut turns = self.turns();
         loop {
-            let wait = if self.unread.is_empty() {
-                self.calls
-                    .schedule
-                    .next()
-                    .map(|deadline| deadline.saturating_duration_since(Instant::now()))
-            } else {
-                Some(std::time::Duration::ZERO)
-            };
-            if let Err(error) = self.poll.poll(&mut events, wait)
-                && error.kind() != ErrorKind::Interrupted
-            {
-                tracing::error!(%error, "a media worker cannot wait for its sockets");
-                return;
-            }
-            if !self.take_commands() {
-                return;
-            }
-            std::mem::swap(&mut self.unread, &mut again);
-            for token in again.drain(..) {
-                self.read(token, &mut datagram);
-            }
-            for event in &events {
-                if event.token() != WAKER {
-                    self.read(event.token(), &mut datagram);
+            match self.turn(&mut turns) {
+                Ok(Some(rest)) if !rest.is_zero() => std::thread::sleep(rest),
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "a media worker cannot wait for its sockets");
+                    return;
                 }
             }
-            self.handle_timeouts();
         }
     }
 
-    fn read(&mut self, token: Token, datagram: &mut [u8; DATAGRAM]) {
+    /// What [`WorkerThread::turn`] needs; it allocates here and not later.
+    pub(super) fn turns(&self) -> Turns {
+        let now = Instant::now();
+        Turns {
+            events: Events::with_capacity(1024),
+            inbox: Inbox::new(),
+            again: Vec::with_capacity(1024),
+            unread: Vec::with_capacity(1024),
+            pace: Pace::new(now),
+            effort: Effort::new(now, self.settings.opus.complexity, self.max_complexity),
+            taken: 0,
+        }
+    }
+
+    /// Waits for something to do and does it. Says how long to rest before the next turn, so that more comes together
+    /// when there is much; none when the worker is to end.
+    pub(super) fn turn(&mut self, turns: &mut Turns) -> std::io::Result<Option<Duration>> {
+        let wait = if turns.unread.is_empty() {
+            let next = self.calls.schedule.next();
+            next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        if let Err(error) = self.poll.poll(&mut turns.events, wait)
+            && error.kind() != ErrorKind::Interrupted
+        {
+            return Err(error);
+        }
+        let began = Instant::now();
+        turns.taken = 0;
+        if !self.take_commands() {
+            return Ok(None);
+        }
+        std::mem::swap(&mut turns.unread, &mut turns.again);
+        while let Some(token) = turns.again.pop() {
+            self.read(token, turns);
+        }
+        // A socket may come up here again: then there is nothing more to take.
+        let events = std::mem::replace(&mut turns.events, Events::with_capacity(0));
+        for event in &events {
+            if event.token() != WAKER {
+                self.read(event.token(), turns);
+            }
+        }
+        turns.events = events;
+        self.handle_timeouts();
+        let now = Instant::now();
+        if let Some(complexity) = turns.effort.turn(now, now - began) {
+            self.settings.opus.complexity = complexity;
+            let calls = self.calls.iter_mut();
+            calls.for_each(|call| call.set_opus_complexity(complexity));
+        }
+        let rest = turns.pace.rest(began, now, turns.taken);
+        Ok(Some(match turns.unread.is_empty() {
+            true => rest,
+            false => Duration::ZERO,
+        }))
+    }
+
+    fn read(&mut self, token: Token, turns: &mut Turns) {
         let more = match self.browsers.0.len() {
-            browsers if token.0 < browsers => self.read_browsers(token.0, datagram),
+            browsers if token.0 < browsers => self.read_browsers(token.0, turns),
             browsers => {
                 let n = token.0 - browsers;
-                self.read_trunk(n / 2, n % 2 == 1, datagram)
+                self.read_trunk(n / 2, n % 2 == 1, turns)
             }
         };
         if more {
-            self.unread.push(token);
+            turns.unread.push(token);
         }
     }
 
     /// Takes a batch of datagrams from browsers; true when there may be more.
-    fn read_browsers(&mut self, index: usize, datagram: &mut [u8; DATAGRAM]) -> bool {
-        let Some((local, _)) = self.browsers.0.get(index) else {
+    fn read_browsers(&mut self, index: usize, turns: &mut Turns) -> bool {
+        let Some((local, socket)) = self.browsers.0.get(index) else {
             return false;
         };
         let local = *local;
-        for _ in 0..BATCH {
-            let (len, remote) = match self.browsers.0[index].1.recv_from(datagram) {
-                Ok(received) => received,
-                Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock),
-            };
+        let taken = match turns.inbox.take::<BATCH>(socket, local.is_ipv6()) {
+            Ok(taken) => taken,
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        };
+        turns.taken += taken;
+        for number in 0..taken {
+            let (packet, remote) = turns.inbox.get(number);
             let now = Instant::now();
             let path = Path { local, remote };
-            let packet = &mut datagram[..len];
-            let known = self.calls.by_path.get(&path).copied();
+            let known = self.calls.by_path(&path);
             // A check names its call; everything else belongs to a path that a check has opened.
             let slot = match demux::local_ufrag(packet) {
-                Some(ufrag) => self.calls.by_ufrag.get(ufrag).copied(),
+                Some(ufrag) => self.calls.by_ufrag(ufrag),
                 None => known,
             };
             let Some(slot) = slot else { continue };
@@ -194,28 +234,29 @@ impl WorkerThread {
                 self.calls.learn_path(path, slot);
             }
         }
-        true
+        taken == BATCH
     }
 
     /// Takes a batch of datagrams from one call's telephone; true when there may be more.
-    fn read_trunk(&mut self, slot: usize, rtcp: bool, datagram: &mut [u8; DATAGRAM]) -> bool {
-        for _ in 0..BATCH {
-            let Some(call) = self.calls.slots.get(slot).and_then(Option::as_ref) else {
-                return false;
-            };
-            let socket = if rtcp {
-                &call.sockets.rtcp
-            } else {
-                &call.sockets.rtp
-            };
-            let (len, from) = match socket.recv_from(datagram) {
-                Ok(received) => received,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                // ICMP unreachable shows up as an error of the next receive.
-                Err(_) => continue,
-            };
+    fn read_trunk(&mut self, slot: usize, rtcp: bool, turns: &mut Turns) -> bool {
+        let Some(call) = self.calls.get(slot) else {
+            return false;
+        };
+        let socket = if rtcp {
+            &call.sockets.rtcp
+        } else {
+            &call.sockets.rtp
+        };
+        let is_ipv6 = self.rtp_address.is_ipv6();
+        let taken = match turns.inbox.take::<TRUNK_BATCH>(socket, is_ipv6) {
+            Ok(taken) => taken,
+            // ICMP unreachable shows up as an error of the next receive; what waits behind it is taken in the next turn.
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        };
+        turns.taken += taken;
+        for number in 0..taken {
+            let (packet, from) = turns.inbox.get(number);
             let now = Instant::now();
-            let packet = &datagram[..len];
             self.with_call(now, slot, |call, browsers| {
                 if rtcp {
                     call.handle_trunk_rtcp(now, from, packet, browsers);
@@ -224,7 +265,7 @@ impl WorkerThread {
                 }
             });
         }
-        true
+        taken == TRUNK_BATCH
     }
 
     fn handle_timeouts(&mut self) {
@@ -266,19 +307,21 @@ impl WorkerThread {
                     });
                 }
                 MediaCommand::RestartIce(id, local, remote) => {
-                    if let Some(slot) = self.calls.by_id.get(&id).copied() {
-                        self.calls.by_ufrag.insert(local.ufrag.clone(), slot);
+                    if let Some(slot) = self.calls.by_id(id) {
+                        self.calls.learn_ufrag(local.ufrag.clone(), slot);
                     }
                     self.command(now, id, |call, _| call.restart_ice(now, local, remote));
                 }
                 MediaCommand::Close(id) => {
-                    if let Some(slot) = self.calls.by_id.get(&id).copied() {
+                    if let Some(slot) = self.calls.by_id(id) {
                         self.close(now, slot);
                     }
                 }
                 MediaCommand::Sabotage(id) => {
                     self.command(now, id, |call, _| call.sabotaged = true)
                 }
+                #[cfg(test)]
+                MediaCommand::SabotageWorker => panic!("sabotaged"),
                 MediaCommand::Stop => return self.stop(),
             }
         }
@@ -290,14 +333,14 @@ impl WorkerThread {
         id: CallId,
         act: impl FnOnce(&mut MediaCall, &BrowserSockets),
     ) {
-        if let Some(slot) = self.calls.by_id.get(&id).copied() {
+        if let Some(slot) = self.calls.by_id(id) {
             self.with_call(now, slot, act);
         }
     }
 
     fn stop(&mut self) -> bool {
         let now = Instant::now();
-        for slot in 0..self.calls.slots.len() {
+        for slot in 0..self.calls.slots() {
             self.close(now, slot);
         }
         false
@@ -319,7 +362,7 @@ impl WorkerThread {
                 return;
             }
         };
-        self.calls.by_ufrag.insert(open.local.ufrag.clone(), slot);
+        self.calls.learn_ufrag(open.local.ufrag.clone(), slot);
         let rtp = SocketAddr::new(
             self.rtp_external.unwrap_or(self.rtp_address),
             self.calls.get(slot).map_or(0, |call| call.sockets.port),
@@ -355,8 +398,7 @@ impl WorkerThread {
     }
 
     fn insert(&mut self, now: Instant, mut call: MediaCall) -> Result<usize, OpenError> {
-        let slot = self.calls.free.pop().unwrap_or(self.calls.slots.len());
-        let first = self.browsers.0.len() + 2 * slot;
+        let first = self.browsers.0.len() + 2 * self.calls.next_slot();
         let registry = self.poll.registry();
         let registered = registry
             .register(&mut call.sockets.rtp, Token(first), Interest::READABLE)
@@ -365,18 +407,10 @@ impl WorkerThread {
             });
         if let Err(error) = registered {
             self.ports.give_back(now, call.sockets.port);
-            if slot < self.calls.slots.len() {
-                self.calls.free.push(slot);
-            }
             return Err(OpenError::Socket(error.to_string()));
         }
-        self.calls.by_id.insert(call.id, slot);
-        if slot == self.calls.slots.len() {
-            self.calls.slots.push(None);
-        }
-        self.calls.slots[slot] = Some(Box::new(call));
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(slot)
+        Ok(self.calls.insert(call))
     }
 
     /// Lets a call do something. If it panics, it alone ends.
@@ -386,7 +420,7 @@ impl WorkerThread {
         slot: usize,
         act: impl FnOnce(&mut MediaCall, &BrowserSockets),
     ) {
-        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else {
+        let Some(call) = self.calls.get_mut(slot) else {
             return;
         };
         let browsers = &self.browsers;
@@ -405,7 +439,7 @@ impl WorkerThread {
 
     fn close(&mut self, now: Instant, slot: usize) {
         let browsers = &self.browsers;
-        let Some(call) = self.calls.slots.get_mut(slot).and_then(Option::as_mut) else {
+        let Some(call) = self.calls.get_mut(slot) else {
             return;
         };
         let events = call.events();
@@ -419,37 +453,15 @@ impl WorkerThread {
     }
 
     fn remove(&mut self, now: Instant, slot: usize) {
-        let Some(mut call) = self.calls.slots.get_mut(slot).and_then(Option::take) else {
+        let Some(mut call) = self.calls.remove(slot) else {
             return;
         };
         let _ = self.poll.registry().deregister(&mut call.sockets.rtp);
         let _ = self.poll.registry().deregister(&mut call.sockets.rtcp);
         self.ports.give_back(now, call.sockets.port);
-        self.calls.by_id.remove(&call.id);
-        self.calls.by_path.retain(|_, owner| *owner != slot);
-        self.calls.by_ufrag.retain(|_, owner| *owner != slot);
-        self.calls.free.push(slot);
         self.count.fetch_sub(1, Ordering::Relaxed);
         if catch_unwind(AssertUnwindSafe(|| drop(call))).is_err() {
             tracing::error!("a call's media panicked once more while it was put away");
-        }
-    }
-}
-
-impl Calls {
-    fn get(&self, slot: usize) -> Option<&MediaCall> {
-        self.slots.get(slot).and_then(Option::as_deref)
-    }
-
-    fn reschedule(&mut self, slot: usize) {
-        let deadline = self.get(slot).and_then(|call| call.poll_timeout());
-        self.schedule.set(slot, deadline);
-    }
-
-    /// A path becomes known once its call's ICE agent has authenticated a check on it.
-    fn learn_path(&mut self, path: Path, slot: usize) {
-        if self.get(slot).is_some_and(|call| call.is_validated(path)) {
-            self.by_path.insert(path, slot);
         }
     }
 }
