@@ -271,3 +271,32 @@ async fn resolve(next_hop: &Uri) -> Result<Flow, String> {
     };
     Ok(Flow { transport, remote })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_lets_go_of_a_call_too_early_has_lost_its_media() {
+        let (sender, receiver) = mpsc::channel(4);
+        let mut events = Some(receiver);
+        sender.try_send(MediaEvent::ConsentLost).unwrap();
+        drop(sender);
+        let first = next_media_event(&mut events).await;
+        assert!(matches!(first, MediaEvent::ConsentLost));
+        let lost = next_media_event(&mut events).await;
+        assert!(matches!(lost, MediaEvent::Panicked));
+        assert!(events.is_none(), "it is said once");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_closed_a_call_lets_go_of_it_unnoticed() {
+        let (sender, receiver) = mpsc::channel(4);
+        let mut events = Some(receiver);
+        sender.try_send(MediaEvent::Closed(Box::default())).unwrap();
+        drop(sender);
+        let last = next_media_event(&mut events).await;
+        assert!(matches!(last, MediaEvent::Closed(_)));
+        assert!(events.is_none());
+    }
+}

@@ -101,10 +101,7 @@ impl Workers {
 
     /// The worker with the fewest calls; `None` when not one is alive.
     pub fn least_loaded(&self) -> Option<WorkerHandle> {
-        let alive = self
-            .workers
-            .iter()
-            .filter(|worker| !worker.thread.is_finished());
+        let alive = self.workers.iter().filter(|worker| worker.is_alive());
         let least = alive.min_by_key(|worker| worker.handle.calls.load(Ordering::Relaxed));
         least.map(|worker| worker.handle.clone())
     }
@@ -133,6 +130,11 @@ impl Workers {
 }
 
 impl Worker {
+    /// Its thread runs: nothing has panicked outside of a call.
+    fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     fn start(settings: &WorkerSettings, index: usize) -> std::io::Result<Self> {
         let (commands, inbox) = sync_channel(COMMAND_QUEUE);
         let calls = Arc::new(AtomicUsize::new(0));
@@ -197,5 +199,7 @@ fn share_of_ports(range: &RangeInclusive<u16>, workers: usize, index: usize) -> 
     )
 }
 
+#[cfg(test)]
+mod packet_path_tests;
 #[cfg(test)]
 mod tests;

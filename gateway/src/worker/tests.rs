@@ -16,7 +16,11 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn workers(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> Workers {
-    let settings = WorkerSettings {
+    Workers::start(&settings(rtp_ports, timeout)).unwrap()
+}
+
+fn settings(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> WorkerSettings {
+    WorkerSettings {
         workers: 1,
         listen: vec![LOCALHOST],
         port: 0,
@@ -30,8 +34,7 @@ fn workers(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> Workers {
         opus: codecs::opus::EncoderSettings::default(),
         max_complexity: 5,
         identity: Arc::new(Identity::generate().unwrap()),
-    };
-    Workers::start(&settings).unwrap()
+    }
 }
 
 /// A call on a worker and the telephone it talks to.
@@ -267,6 +270,45 @@ fn a_call_that_nobody_owns_any_more_is_closed() {
     let deadline = Instant::now() + PATIENCE;
     while worker.calls.load(Ordering::Relaxed) > 0 {
         assert!(Instant::now() < deadline, "the call is still there");
+        std::thread::yield_now();
+    }
+    workers.stop();
+}
+
+#[test]
+fn a_worker_that_died_is_passed_over_and_its_calls_hear_of_it() {
+    let settings = WorkerSettings {
+        workers: 2,
+        ..settings(21_600..=21_699, PATIENCE)
+    };
+    let workers = Workers::start(&settings).unwrap();
+    let doomed = workers.least_loaded().unwrap();
+    let mut call = Call::open(&doomed, 1);
+    doomed.send(MediaCommand::SabotageWorker).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !matches!(
+        call.events.try_recv(),
+        Err(mpsc::error::TryRecvError::Disconnected)
+    ) {
+        assert!(Instant::now() < deadline, "the call was told nothing");
+        std::thread::yield_now();
+    }
+    while workers
+        .workers
+        .iter()
+        .filter(|worker| worker.is_alive())
+        .count()
+        > 1
+    {
+        assert!(Instant::now() < deadline, "the worker lives");
+        std::thread::yield_now();
+    }
+    let other = workers.least_loaded().unwrap();
+    assert_ne!(other.candidates(), doomed.candidates());
+    Call::open(&other, 2).hears_a_digit();
+    other.send(MediaCommand::SabotageWorker).unwrap();
+    while workers.least_loaded().is_some() {
+        assert!(Instant::now() < deadline, "the other worker lives");
         std::thread::yield_now();
     }
     workers.stop();

@@ -113,6 +113,11 @@ impl WorkerThread {
             .collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     pub(super) fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
