@@ -138,6 +138,8 @@ pub(crate) struct Playout {
     made: u64,
     last: Last,
     places: [Place; PLACES],
+    /// How many of them are taken.
+    taken: usize,
     timeline: Timeline,
     arrivals: Arrivals,
     /// How far behind the smoothed arrivals packets leave; zero: as they come.
@@ -223,6 +225,7 @@ impl Playout {
             made: 0,
             last: Last::Nothing,
             places: std::array::from_fn(place),
+            taken: 0,
             timeline: Timeline::new(1),
             arrivals: Arrivals::new(1),
             delay: Duration::ZERO,
@@ -252,6 +255,7 @@ impl Playout {
         self.assumed = 0;
         self.set_clock(units);
         self.places.iter_mut().for_each(|place| place.held = None);
+        self.taken = 0;
     }
 
     /// Offers a packet that is no duplicate. After [`Offer::Now`] it is the caller's to use; then, and after
@@ -278,8 +282,12 @@ impl Playout {
             return Offer::Late;
         }
         let ahead = sequence.saturating_sub(self.next);
-        let waiting = self.places.iter().filter_map(|place| place.held);
-        let waiting = waiting.filter(|held| held.sequence < sequence).count();
+        let waiting = if self.taken == 0 {
+            0
+        } else {
+            let held = self.places.iter().filter_map(|place| place.held);
+            held.filter(|held| held.sequence < sequence).count()
+        };
         if ahead > waiting as u64 {
             self.missed(now);
         } else if waiting == 0 && self.is_calm(now) && self.ends_pause(now, packet.timestamp) {
@@ -300,6 +308,7 @@ impl Playout {
         };
         let payload = &mut place.payload[..len];
         payload.copy_from_slice(packet.payload);
+        self.taken += 1;
         place.held = Some(Held {
             sequence,
             arrived: now,
@@ -319,6 +328,7 @@ impl Playout {
             Step::Play(index) => {
                 let place = &mut self.places[index];
                 let held = place.held.take()?;
+                self.taken -= 1;
                 let lost = held.sequence.saturating_sub(self.after);
                 let gap = self.played(
                     now,
@@ -676,11 +686,13 @@ impl Playout {
     }
 
     fn is_crowded(&self) -> bool {
-        let free = self.places.iter().filter(|place| place.held.is_none());
-        free.count() <= 2
+        self.taken + 2 >= PLACES
     }
 
     fn lowest(&self) -> Option<(usize, Held)> {
+        if self.taken == 0 {
+            return None;
+        }
         let held = self.places.iter().enumerate();
         held.filter_map(|(index, place)| Some((index, place.held?)))
             .min_by_key(|(_, held)| held.sequence)
