@@ -5,7 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use codecs::opus::EncoderSettings;
 use gateway::server::Server;
 use gateway::settings::{Settings, Trunk};
-use switchhook_tests::load::{self, Codec, Options};
+use load::{Codec, Options};
+use media::ImpairmentSettings;
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -49,20 +50,42 @@ async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
         pid: Some(std::process::id()),
         answer: Some(telephone),
         codec: Codec::Opus,
+        speech: Vec::new(),
+        impair_browser: ImpairmentSettings::default(),
+        impair_phone: ImpairmentSettings::default(),
+        progress: false,
         opus: EncoderSettings::default(),
     };
     let report = load::run(options.clone()).await.expect("a report");
     assert_eq!(report.failed(), 0, "{report}");
-    assert_eq!(report.invited.len(), 4, "{report}");
     for (figures, _) in &report.outcomes {
         // 50 packets a second each way; a busy machine may be late with the last.
-        assert!(figures.sent >= 40 && figures.received >= 30, "{figures:?}");
+        let phone = figures.phone.as_ref().expect("the telephone's figures");
+        for heard in [&figures.browser, phone] {
+            assert!(heard.sent >= 40 && heard.received >= 30, "{heard:?}");
+        }
+        assert!(figures.invited.is_some() && figures.path.is_some());
     }
     assert!(
         report.overall().is_some_and(|cost| !cost.is_zero()),
         "{report}"
     );
     assert!(report.floor.total().as_micros() > 100, "{report}");
+
+    let impaired = Options {
+        to: "echo".into(),
+        seconds: 3.0,
+        answer: None,
+        impair_browser: "loss=20".parse().expect("an impairment"),
+        ..options.clone()
+    };
+    let report = load::run(impaired).await.expect("a report");
+    let lost: f64 = report
+        .outcomes
+        .iter()
+        .map(|(heard, _)| heard.browser.loss())
+        .sum();
+    assert!((0.1..0.6).contains(&(lost / 4.0)), "{report}");
 
     let lab = Options {
         to: "echo".into(),
@@ -92,5 +115,5 @@ async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
     };
     let report = load::run(nowhere).await.expect("a report");
     assert_eq!(report.failed(), 1, "{report}");
-    assert!(report.to_string().contains("1 x Busy"), "{report}");
+    assert!(report.to_string().contains("1 x busy"), "{report}");
 }

@@ -1,9 +1,10 @@
-//! The command line: `switchhook`, `switchhook check`, `switchhook explain`.
+//! The command line: `switchhook`, `switchhook check`, `switchhook explain`, `switchhook load`.
 //!
 //! Exit status: 0 when all went well; 1 when the settings have mistakes, the gateway could not
 //! run, or a file to explain could not be read; 2 when the command line itself is wrong.
 
 mod explain;
+mod load;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,12 @@ enum Command {
     /// Bad input gets a verdict, and the exit status is 0; it is 1 if a file could not be read.
     #[command(subcommand)]
     Explain(explain::Explain),
+    /// Places calls against a running gateway, and prints how they went and what they cost it.
+    ///
+    /// It plays the browsers (WebSocket, ICE, DTLS-SRTP, Opus) and, with --answer, the telephones behind the trunk too.
+    /// The simplest: start the gateway in one terminal, and in another run "switchhook load --calls 5".
+    /// The exit status is 1 if a call failed.
+    Load(load::Load),
 }
 
 /// Where the settings come from.
@@ -84,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
             explain::print(&format!("The settings are fine.\n{}", settings.summary()))
         }),
         Some(Command::Explain(explain)) => explain::explain(&explain),
+        Some(Command::Load(load)) => load.run(),
     }
 }
 

@@ -4,10 +4,10 @@ use codecs::SAMPLE_RATE;
 use codecs::g711::{self, Law};
 use codecs::opus::{self, Encoder, EncoderSettings, FullbandEncoder};
 
-use super::speech;
+use crate::speech;
 
 /// How much each call has to say before it repeats itself.
-const SECONDS: usize = 12;
+pub(crate) const SECONDS: usize = 12;
 
 /// Packets of 20 ms.
 #[derive(Debug, Clone)]
@@ -28,13 +28,20 @@ impl Sound {
     /// # Errors
     /// libopus's.
     pub fn opus() -> Result<Self, opus::Error> {
+        Self::opus_of(&speech::speech(SECONDS, SAMPLE_RATE))
+    }
+
+    /// The same of other audio at 8 kHz.
+    ///
+    /// # Errors
+    /// libopus's.
+    pub fn opus_of(pcm: &[i16]) -> Result<Self, opus::Error> {
         let settings = EncoderSettings {
             complexity: 9,
             bitrate: 24_000,
             ..EncoderSettings::default()
         };
         let mut encoder = Encoder::new(settings)?;
-        let pcm = speech::speech(SECONDS, SAMPLE_RATE);
         let frames = pcm.chunks_exact(SAMPLE_RATE as usize / 50);
         let packets = frames.map(|frame| packet(|room| encoder.encode(frame, room)));
         Ok(Self::of_opus(packets.collect::<Result<_, _>>()?))
@@ -54,14 +61,21 @@ impl Sound {
 
     /// G.711, mu-law.
     pub fn pcmu() -> Self {
-        let pcm = speech::speech(SECONDS, SAMPLE_RATE);
+        Self::g711(Law::Mu, &speech::speech(SECONDS, SAMPLE_RATE))
+    }
+
+    /// G.711 of audio at 8 kHz, with its static payload type (RFC 3551 §6).
+    pub fn g711(law: Law, pcm: &[i16]) -> Self {
         let frames = pcm.chunks_exact(SAMPLE_RATE as usize / 50).map(|frame| {
             let mut packet = vec![0; frame.len()];
-            g711::encode_into(Law::Mu, frame, &mut packet);
+            g711::encode_into(law, frame, &mut packet);
             packet
         });
         Self {
-            payload_type: 0,
+            payload_type: match law {
+                Law::Mu => 0,
+                Law::A => 8,
+            },
             units: 160,
             transcoded: false,
             packets: frames.collect(),

@@ -1,21 +1,26 @@
 //! One call of a load: its signalling, over a WebSocket of its own, and what becomes of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use gateway::signaling::message::{
-    CallName, ClientMessage, Hangup, PlaceCall, SUBPROTOCOL, ServerMessage,
-};
-use peer::testing;
-use peer::{Fingerprint, IceCredentials};
+use is::IceCreds;
+use media::ImpairmentSettings;
+use peer::Fingerprint;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::media::Media;
-use super::sound::Sound;
+use crate::browser::Media;
+use crate::dtls::DtlsCertificate;
+use crate::link::{Heard, Link};
 use crate::offer::Offerer;
+use crate::sound::Sound;
+
+/// The signalling protocol (`web/` has its schema).
+const SUBPROTOCOL: &str = "switchhook.v1";
 
 /// How long a call may take until both can talk.
 const SET_UP: Duration = Duration::from_secs(20);
@@ -32,9 +37,17 @@ pub struct Shared {
     /// What each says.
     pub sound: Sound,
     /// The certificate of all browsers: a key pair each would be the load's cost and not the gateway's.
-    pub certificate: testing::DtlsCertificate,
+    pub certificate: DtlsCertificate,
+    /// How bad the browsers' network is.
+    pub impair_browser: ImpairmentSettings,
+    /// Telephones of this program answer, and talk.
+    pub phone_talks: bool,
     /// How many are accepted and not over.
     pub talking: AtomicUsize,
+    /// How many are over, and of them how many failed.
+    pub over: [AtomicUsize; 2],
+    /// The calls are to end now.
+    pub stop: tokio::sync::watch::Receiver<bool>,
 }
 
 /// How a call went.
@@ -50,29 +63,46 @@ pub struct Figures {
     pub connected: Option<Duration>,
     /// From the first audio that was sent to the first that came back.
     pub heard: Option<Duration>,
-    /// Packets of audio sent.
-    pub sent: u64,
-    /// And received.
-    pub received: u64,
-    /// Gaps in the sequence numbers of what was received, in packets.
-    pub lost: u64,
+    /// From the answer to the nominated pair.
+    pub path: Option<Duration>,
+    /// From there to the end of the DTLS handshake.
+    pub dtls: Option<Duration>,
+    /// What the browser heard.
+    pub browser: Heard,
+    /// What the telephone heard, if it was one of this program's.
+    pub phone: Option<Heard>,
+    /// From the offer to the INVITE, if it came here.
+    pub invited: Option<Duration>,
 }
 
 /// Places a call to `to`, talks, hangs up; what was measured, and what went wrong.
-pub async fn place(shared: &Shared, number: usize, to: String) -> (Figures, Result<(), String>) {
+pub async fn place(
+    shared: &Shared,
+    link: Arc<Link>,
+    number: usize,
+    to: String,
+) -> (Figures, Result<(), String>) {
     let mut figures = Figures::default();
-    let result = match Call::open(shared, number).await {
+    let result = match Call::open(shared, Arc::clone(&link), number).await {
         Ok(mut call) => call.run(&mut figures, to).await,
         Err(why) => Err(why),
     };
+    figures.invited = link
+        .invited()
+        .zip(figures.offered)
+        .map(|(came, offered)| came.saturating_duration_since(offered));
+    let [over, failed] = &shared.over;
+    over.fetch_add(1, Ordering::Relaxed);
+    failed.fetch_add(usize::from(result.is_err()), Ordering::Relaxed);
     (figures, result)
 }
 
 struct Call<'a> {
     shared: &'a Shared,
-    name: CallName,
+    link: Arc<Link>,
+    name: String,
     signaling: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    credentials: IceCredentials,
+    credentials: IceCreds,
     ssrc: u32,
     media: Option<Media>,
     state: State,
@@ -87,7 +117,7 @@ enum State {
 }
 
 impl<'a> Call<'a> {
-    async fn open(shared: &'a Shared, number: usize) -> Result<Self, String> {
+    async fn open(shared: &'a Shared, link: Arc<Link>, number: usize) -> Result<Self, String> {
         let uri = shared
             .url
             .parse()
@@ -98,19 +128,15 @@ impl<'a> Call<'a> {
             .await?
             .map_err(|error| error.to_string())?;
         match timely(SET_UP, signaling.next()).await? {
-            Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
-                Ok(ServerMessage::Welcome { .. }) => {}
-                _ => return Err(format!("no welcome: {text}")),
-            },
+            Some(Ok(Message::Text(text))) if kind(&text)? == "welcome" => {}
             other => return Err(format!("no welcome: {other:?}")),
         }
-        let mut random = [0; 32];
-        random[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
         Ok(Self {
             shared,
-            name: CallName::try_from(format!("load-{number}")).map_err(str::to_owned)?,
+            link,
+            name: format!("load-{number}"),
             signaling,
-            credentials: IceCredentials::from_random(&random),
+            credentials: IceCreds::new(),
             ssrc: 0x1000_0000 + number as u32,
             media: None,
             state: State::Calling,
@@ -121,26 +147,25 @@ impl<'a> Call<'a> {
         let fingerprint = Fingerprint::of(&self.shared.certificate.certificate).to_string();
         let offerer = Offerer {
             ufrag: &self.credentials.ufrag,
-            pwd: &self.credentials.pwd,
+            pwd: &self.credentials.pass,
             fingerprint: &fingerprint,
             ssrc: self.ssrc,
         };
-        let place = PlaceCall {
-            call: self.name.clone(),
-            to,
-            sdp: if self.shared.sound.transcoded {
-                offerer.offer()
-            } else {
-                offerer.offer_g711()
-            },
+        let sdp = if self.shared.sound.transcoded {
+            offerer.offer()
+        } else {
+            offerer.offer_g711()
         };
+        let place = json!({ "type": "call", "call": self.name, "to": to, "sdp": sdp });
         let offered = Instant::now();
         figures.offered = Some(offered);
-        self.send(ClientMessage::Call(place)).await?;
+        self.send(&place).await?;
+        let mut stop = self.shared.stop.clone();
         let mut deadline = offered + SET_UP;
+        let mut stopped = false;
         let mut buffer = vec![0; 2048];
         while self.state != State::Over {
-            let due = self.media.as_ref().and_then(Media::due);
+            let due = self.media.as_mut().and_then(Media::due);
             let wake = due.map_or(deadline, |due| due.min(deadline));
             tokio::select! {
                 message = self.signaling.next() => {
@@ -152,6 +177,13 @@ impl<'a> Call<'a> {
                         media.handle_packet(Instant::now(), &mut buffer[..len], figures)?;
                     }
                 }
+                _ = stop.changed(), if !stopped => {
+                    stopped = true;
+                    deadline = Instant::now();
+                    if let State::Talking { until } = &mut self.state {
+                        *until = deadline;
+                    }
+                }
                 () = tokio::time::sleep_until(wake.into()) => {
                     if let Some(media) = &mut self.media {
                         media.handle_timeout(Instant::now(), &self.shared.sound, figures)?;
@@ -161,24 +193,30 @@ impl<'a> Call<'a> {
             let now = Instant::now();
             if figures.connected.is_none() && self.media.as_ref().is_some_and(Media::is_connected) {
                 figures.connected = Some(now - offered);
+                let rest = figures.answered.zip(figures.path);
+                figures.dtls =
+                    rest.map(|(answered, path)| (now - offered).saturating_sub(answered + path));
+            }
+            if figures.path.is_none() && self.media.as_ref().is_some_and(Media::has_path) {
+                figures.path = figures
+                    .answered
+                    .map(|answered| (now - offered).saturating_sub(answered));
             }
             match self.state {
                 State::Talking { until } if now >= until => {
                     self.state = State::HangingUp;
                     deadline = now + TAKE_DOWN;
-                    let hangup = Hangup {
-                        call: self.name.clone(),
-                    };
-                    self.send(ClientMessage::Hangup(hangup)).await?;
+                    self.send(&json!({ "type": "hangup", "call": self.name }))
+                        .await?;
                 }
                 State::Talking { until } => deadline = until,
                 _ if now >= deadline => return Err(format!("nothing more came: {:?}", self.state)),
                 _ => {}
             }
         }
-        figures.lost = self.media.as_ref().map_or(0, Media::lost);
+        figures.browser = self.media.as_ref().map(Media::heard).unwrap_or_default();
         let _ = self.signaling.close(None).await;
-        match (figures.connected, figures.received) {
+        match (figures.connected, figures.browser.received) {
             (None, _) => Err("no media path".into()),
             (_, 0) => Err("no audio came".into()),
             _ => Ok(()),
@@ -195,29 +233,36 @@ impl<'a> Call<'a> {
         let Message::Text(text) = message else {
             return Ok(());
         };
-        let message = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
-        match message {
-            ServerMessage::Answer { sdp, .. } => {
+        let message: Value =
+            serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        match message["type"].as_str().unwrap_or_default() {
+            "answer" => {
                 figures.answered = Some(now - offered);
-                self.media = Some(
-                    Media::open(self.shared, self.credentials.clone(), self.ssrc, &sdp).await?,
-                );
+                let sdp = message["sdp"].as_str().unwrap_or_default();
+                let (link, credentials) = (Arc::clone(&self.link), self.credentials.clone());
+                self.media =
+                    Some(Media::open(self.shared, link, credentials, self.ssrc, sdp).await?);
             }
-            ServerMessage::Accepted { .. } => {
+            "accepted" => {
                 figures.accepted = Some(now - offered);
                 self.state = State::Talking {
                     until: now + self.shared.talk,
                 };
                 self.count_talking(true);
             }
-            ServerMessage::Hangup { cause, .. } => {
+            "hangup" => {
                 if self.state == State::HangingUp {
                     self.state = State::Over;
                 } else {
-                    return Err(format!("{:?}: {}", cause.code, cause.text));
+                    let cause = &message["cause"];
+                    return Err(format!(
+                        "{}: {}",
+                        word(&cause["code"]),
+                        word(&cause["text"])
+                    ));
                 }
             }
-            ServerMessage::Error { text, .. } => return Err(text),
+            "error" => return Err(word(&message["text"]).to_owned()),
             _ => {}
         }
         Ok(())
@@ -230,10 +275,9 @@ impl<'a> Call<'a> {
         };
     }
 
-    async fn send(&mut self, message: ClientMessage) -> Result<(), String> {
-        let text = serde_json::to_string(&message).map_err(|error| error.to_string())?;
+    async fn send(&mut self, message: &Value) -> Result<(), String> {
         self.signaling
-            .send(Message::text(text))
+            .send(Message::text(message.to_string()))
             .await
             .map_err(|error| error.to_string())
     }
@@ -248,6 +292,16 @@ impl Drop for Call<'_> {
             self.count_talking(false);
         }
     }
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+/// A message's type.
+fn kind(text: &str) -> Result<String, String> {
+    let message: Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+    Ok(word(&message["type"]).to_owned())
 }
 
 async fn timely<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, String> {

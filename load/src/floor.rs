@@ -8,7 +8,7 @@ use codecs::opus::{Decoder, Encoder, EncoderSettings, MAX_PACKET_SAMPLES};
 use nix::time::{ClockId, clock_gettime};
 use peer::srtp::{Context, MAX_OVERHEAD, Profile};
 
-use super::sound::Sound;
+use crate::sound::Sound;
 
 /// 20 ms at 8 kHz.
 const FRAME: usize = 160;

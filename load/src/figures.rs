@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::Options;
-use super::call::Figures;
-use super::cost::Usage;
-use super::floor::Floor;
+use serde_json::{Value, json};
+
+use crate::Options;
+use crate::call::Figures;
+use crate::cost::Usage;
+use crate::floor::Floor;
+use crate::link::Heard;
+use crate::mos::mos;
 
 /// One look at the gateway's process.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +29,6 @@ pub struct Report {
     pub options: Options,
     /// Each call.
     pub outcomes: Vec<(Figures, Result<(), String>)>,
-    /// From each offer to its INVITE, where the calls came here.
-    pub invited: Vec<Duration>,
     /// The gateway before the first call.
     pub before: Option<Usage>,
     /// While there were calls.
@@ -35,6 +37,8 @@ pub struct Report {
     pub after: Option<Usage>,
     /// What the primitives of a call take.
     pub floor: Floor,
+    /// This program's own CPU time, and the time in which it was used.
+    pub own: Option<(Duration, Duration)>,
 }
 
 impl Report {
@@ -99,19 +103,132 @@ impl Report {
             .try_for_each(|(why, count)| writeln!(f, "  {count} x {why}"))
     }
 
-    fn write_packets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sum = |of: fn(&Figures) -> u64| {
-            self.outcomes
-                .iter()
-                .map(|(figures, _)| of(figures))
-                .sum::<u64>()
-        };
-        let (sent, received, lost) = (sum(|f| f.sent), sum(|f| f.received), sum(|f| f.lost));
-        let share = lost as f64 * 100.0 / (received + lost).max(1) as f64;
+    fn set_up(&self) -> [(&'static str, Vec<Duration>); 7] {
+        [
+            ("offer to answer", self.times(|figures| figures.answered)),
+            ("offer to INVITE", self.times(|figures| figures.invited)),
+            ("offer to accepted", self.times(|figures| figures.accepted)),
+            ("ICE", self.times(|figures| figures.path)),
+            ("DTLS", self.times(|figures| figures.dtls)),
+            ("offer to media up", self.times(|figures| figures.connected)),
+            ("first audio heard", self.times(|figures| figures.heard)),
+        ]
+    }
+
+    /// What the calls' sides heard, by direction.
+    fn directions(&self) -> Vec<Direction> {
+        let heard =
+            |name, of: fn(&Figures) -> Option<&Heard>, sent: fn(&Figures) -> Option<&Heard>| {
+                let calls = self.outcomes.iter().map(|(figures, _)| figures);
+                let sides: Vec<_> = calls.clone().filter_map(of).collect();
+                let sent = calls.filter_map(sent).map(|heard| heard.sent).sum();
+                Direction::of(name, &sides, sent)
+            };
+        let browser: fn(&Figures) -> Option<&Heard> = |figures| Some(&figures.browser);
+        let phone: fn(&Figures) -> Option<&Heard> = |figures| figures.phone.as_ref();
+        match self.options.answer {
+            Some(_) => vec![
+                heard("browser to phone", phone, browser),
+                heard("phone to browser", browser, phone),
+            ],
+            None => vec![heard("there and back", browser, browser)],
+        }
+    }
+
+    fn write_directions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options {
+            impair_browser,
+            impair_phone,
+            ..
+        } = &self.options;
+        if !impair_browser.is_none() || !impair_phone.is_none() {
+            writeln!(
+                f,
+                "impairment: browsers {impair_browser}, phones {impair_phone}"
+            )?;
+        }
         writeln!(
             f,
-            "packets: {sent} sent, {received} received, {lost} lost ({share:.2} %)"
-        )
+            "audio                     sent  received  lost %  reord.  dup.  jitter ms  gateway ms: median    p99    MOS (worst)"
+        )?;
+        for direction in self.directions() {
+            let latency = |time: Option<Duration>| time.map_or("-".into(), ms);
+            writeln!(
+                f,
+                "  {:18}{:>10}{:>10}{:>8.2}{:>8}{:>6}{:>11.2}{:>20}{:>7}{:>7.2} ({:.2})",
+                direction.name,
+                direction.sent,
+                direction.received,
+                direction.loss * 100.0,
+                direction.reordered,
+                direction.duplicates,
+                direction.jitter_ms,
+                latency(direction.median),
+                latency(direction.p99),
+                direction.mos,
+                direction.worst_mos
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Everything, for programs. Times are in ms, memory in octets, shares from 0 to 1.
+    pub fn json(&self) -> Value {
+        let number = |time: Duration| time.as_secs_f64() * 1000.0;
+        let set_up = self.set_up().into_iter().filter_map(|(name, times)| {
+            let [least, median, p99] = spread(times)?;
+            let times =
+                json!({ "min": number(least), "median": number(median), "p99": number(p99) });
+            Some((name.replace(' ', "_").to_lowercase(), times))
+        });
+        let directions = self.directions().into_iter().map(|direction| {
+            let figures = json!({
+                "sent": direction.sent,
+                "received": direction.received,
+                "lost": direction.lost,
+                "loss": direction.loss,
+                "reordered": direction.reordered,
+                "duplicates": direction.duplicates,
+                "jitter_ms": direction.jitter_ms,
+                "gateway_ms": { "median": direction.median.map(number), "p99": direction.p99.map(number) },
+                "mos": direction.mos,
+                "worst_mos": direction.worst_mos,
+            });
+            (direction.name.replace(' ', "_"), figures)
+        });
+        let mut failures = BTreeMap::new();
+        for why in self
+            .outcomes
+            .iter()
+            .filter_map(|(_, result)| result.as_ref().err())
+        {
+            *failures.entry(why.as_str()).or_insert(0) += 1;
+        }
+        let floor = self.floor.total();
+        let cost = |cost: Duration| {
+            json!({ "cpu_ms_per_call_second": number(cost),
+                    "ratio_to_floor": cost.as_secs_f64() / floor.as_secs_f64().max(1e-9) })
+        };
+        let most = self.samples.iter().map(|sample| sample.usage.memory).max();
+        json!({
+            "calls": { "placed": self.outcomes.len(), "failed": self.failed(), "failures": failures },
+            "impairment": {
+                "browser": self.options.impair_browser.to_string(),
+                "phone": self.options.impair_phone.to_string(),
+            },
+            "set_up_ms": set_up.collect::<serde_json::Map<_, _>>(),
+            "audio": directions.collect::<serde_json::Map<_, _>>(),
+            "floor": { "cpu_ms_per_call_second": number(floor) },
+            "gateway": {
+                "calls_up": self.steady().map(|(most, _)| most),
+                "steady": self.steady().map(|(_, steady)| cost(steady)),
+                "overall": self.overall().map(cost),
+                "memory_before": self.before.map(|usage| usage.memory),
+                "memory_most": most,
+                "memory_after": self.after.map(|usage| usage.memory),
+            },
+            "load_caller": self.own.map(|(cpu, time)| json!({ "cpu_ms": number(cpu), "ms": number(time) })),
+        })
     }
 
     fn write_cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,14 +288,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_calls(f)?;
         writeln!(f, "set-up in ms (min / median / p99):")?;
-        let rows = [
-            ("offer to answer", self.times(|figures| figures.answered)),
-            ("offer to INVITE", self.invited.clone()),
-            ("offer to accepted", self.times(|figures| figures.accepted)),
-            ("offer to DTLS up", self.times(|figures| figures.connected)),
-            ("first audio and back", self.times(|figures| figures.heard)),
-        ];
-        for (name, times) in rows {
+        for (name, times) in self.set_up() {
             if let Some([least, median, p99]) = spread(times) {
                 writeln!(
                     f,
@@ -189,9 +299,74 @@ impl fmt::Display for Report {
                 )?;
             }
         }
-        self.write_packets(f)?;
+        self.write_directions(f)?;
         self.write_cost(f)?;
-        self.write_memory(f)
+        self.write_memory(f)?;
+        if let Some((cpu, time)) = self.own {
+            let share = cpu.as_secs_f64() / time.as_secs_f64().max(1e-9) * 100.0;
+            writeln!(
+                f,
+                "load caller: {share:.0} % of one core, the floor's measurement included"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What all calls' sides heard in one direction.
+struct Direction {
+    name: &'static str,
+    sent: u64,
+    received: u64,
+    lost: u64,
+    loss: f64,
+    reordered: u64,
+    duplicates: u64,
+    jitter_ms: f64,
+    median: Option<Duration>,
+    p99: Option<Duration>,
+    mos: f64,
+    worst_mos: f64,
+}
+
+/// What a codec (Opus looks 6.5 ms ahead), a packet of 20 ms and a receiver's buffer of 40 ms add to the gateway's
+/// delay, for the MOS.
+const DELAY_ELSEWHERE: Duration = Duration::from_micros(66_500);
+
+impl Direction {
+    fn of(name: &'static str, sides: &[&Heard], sent: u64) -> Self {
+        let sum = |of: fn(&Heard) -> u64| sides.iter().map(|heard| of(heard)).sum::<u64>();
+        let (received, lost) = (sum(|heard| heard.received), sum(|heard| heard.lost));
+        let mut times: Vec<u32> = sides
+            .iter()
+            .flat_map(|heard| &heard.times)
+            .copied()
+            .collect();
+        times.sort_unstable();
+        let at = |share: usize| {
+            let place = (times.len() * share).div_ceil(100).saturating_sub(1);
+            times
+                .get(place)
+                .map(|micros| Duration::from_micros(u64::from(*micros)))
+        };
+        let (median, p99) = (at(50), at(99));
+        let delay = median.unwrap_or_default() + DELAY_ELSEWHERE;
+        let scores = sides.iter().map(|heard| mos(heard.loss(), 1.0, delay));
+        let count = sides.len().max(1) as f64;
+        Self {
+            name,
+            sent,
+            received,
+            lost,
+            loss: lost as f64 / (received + lost).max(1) as f64,
+            reordered: sum(|heard| heard.reordered),
+            duplicates: sum(|heard| heard.duplicates),
+            jitter_ms: sides.iter().map(|heard| heard.jitter_ms).sum::<f64>() / count,
+            median,
+            p99,
+            mos: scores.clone().sum::<f64>() / count,
+            worst_mos: scores.fold(4.5, f64::min),
+        }
     }
 }
 
@@ -217,7 +392,7 @@ mod tests {
     use codecs::opus::EncoderSettings;
 
     use super::*;
-    use crate::load::Codec;
+    use crate::Codec;
 
     fn report(samples: Vec<Sample>) -> Report {
         let floor = Floor {
@@ -236,13 +411,17 @@ mod tests {
                 pid: Some(1),
                 answer: None,
                 codec: Codec::Opus,
+                speech: Vec::new(),
+                impair_browser: Default::default(),
+                impair_phone: Default::default(),
+                progress: false,
                 opus: EncoderSettings::default(),
             },
             outcomes: vec![
                 (Figures::default(), Ok(())),
                 (Figures::default(), Err("busy".into())),
             ],
-            invited: Vec::new(),
+            own: None,
             before: samples.first().map(|sample| sample.usage),
             after: samples.last().map(|sample| sample.usage),
             samples,
