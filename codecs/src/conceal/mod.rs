@@ -1,7 +1,9 @@
 //! Concealment of lost G.711 audio over linear samples, after the idea of ITU-T G.711 Appendix I: repeat the last
 //! pitch periods of the voice, seam by overlap-add, fade the longer the loss lasts, and cross-fade into the audio
-//! that comes after it. Without the delay of the appendix: good audio passes at once.
+//! that comes after it. Without the delay of the appendix: good audio passes at once. Where the audio behind the loss
+//! is known already, the voice is led there (`interpolate`).
 
+mod interpolate;
 #[cfg(test)]
 mod tests;
 
@@ -13,10 +15,11 @@ const MIN_PITCH: usize = 40;
 const MATCH_WINDOW: usize = 160;
 /// The past that is kept: what the search, the three periods and their seams need.
 const HISTORY: usize = 3 * MAX_PITCH + MAX_PITCH / 4 + 10;
-/// The loudness is kept for 10 ms, then fades by a fifth each 10 ms, to nothing at 60 ms.
-const FADE_AFTER: usize = 80;
+/// The loudness is kept for 20 ms, then fades by a twentieth each 10 ms. Faster, as the appendix has it, is worse than
+/// a frame that is repeated as soon as losses come in bursts (`scripts/quality`).
+const FADE_AFTER: usize = 160;
 /// Samples from full loudness to silence.
-const FADE_OVER: usize = 400;
+const FADE_OVER: usize = 1600;
 
 /// Conceals losses of one stream. Allocates nothing.
 #[derive(Debug, Clone)]

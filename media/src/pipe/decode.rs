@@ -1,7 +1,8 @@
 //! Their audio to 8 kHz linear, and what was lost of it made up.
 
 use codecs::conceal::Concealer;
-use codecs::{g711, opus};
+use codecs::g711::{self, Law};
+use codecs::opus;
 
 use super::{Figures, MAX_CONCEALED};
 use crate::format::Codec;
@@ -10,14 +11,15 @@ use crate::format::Codec;
 #[derive(Debug)]
 pub(super) enum Decode {
     Opus(Box<opus::Decoder>),
-    G711(Box<Concealer>),
+    /// With the law of the last packet.
+    G711(Box<Concealer>, Law),
 }
 
 impl Decode {
     pub(super) fn new(codec: Codec) -> Result<Self, opus::Error> {
-        Ok(match codec {
-            Codec::Opus => Decode::Opus(Box::new(opus::Decoder::new()?)),
-            Codec::Pcmu | Codec::Pcma => Decode::G711(Box::new(Concealer::new())),
+        Ok(match codec.law() {
+            None => Decode::Opus(Box::new(opus::Decoder::new()?)),
+            Some(law) => Decode::G711(Box::new(Concealer::new()), law),
         })
     }
 
@@ -32,7 +34,7 @@ impl Decode {
         figures.concealed += pcm.len() as u64;
         let decoder = match self {
             Decode::Opus(decoder) => decoder,
-            Decode::G711(concealer) => return concealer.conceal(pcm),
+            Decode::G711(concealer, law) => return concealer.make_up(successor, *law, pcm),
         };
         let filled = match successor {
             Some(packet) => decoder.decode_fec(packet, pcm),
@@ -64,7 +66,8 @@ impl Decode {
                     }
                 }
             }
-            (Decode::G711(concealer), Some(law)) => {
+            (Decode::G711(concealer, before), Some(law)) => {
+                *before = law;
                 g711::decode_into(law, packet, pcm);
                 concealer.receive(pcm);
             }

@@ -137,7 +137,7 @@ impl Pipe {
         }
         match &mut self.chain {
             Chain::Transcode(chain) => chain.make_up(pass, successor, out, figures),
-            Chain::CopyG711(chain) => chain.make_up(pass, out, figures),
+            Chain::CopyG711(chain) => chain.make_up(pass, successor, out, figures),
             Chain::ForwardOpus(_) => out.skip(now, samples as u64),
         }
     }

@@ -16,6 +16,8 @@ const MAX_FRAME: usize = 480;
 #[derive(Debug)]
 pub(super) struct CopyG711 {
     law: Law,
+    /// That of the last packet.
+    heard: Law,
     concealer: Box<Concealer>,
     frame: [u8; MAX_FRAME],
     filled: usize,
@@ -26,6 +28,7 @@ impl CopyG711 {
     pub(super) fn new(law: Law, size: usize) -> Self {
         Self {
             law,
+            heard: law,
             concealer: Box::new(Concealer::new()),
             frame: [0; MAX_FRAME],
             filled: 0,
@@ -44,6 +47,7 @@ impl CopyG711 {
         let Some(law) = codec.law() else {
             return;
         };
+        self.heard = law;
         let mut pcm = [0; MAX_CONCEALED];
         let mut octets = [0; MAX_CONCEALED];
         let audio = &mut pcm[..payload.len().min(MAX_CONCEALED)];
@@ -71,10 +75,16 @@ impl CopyG711 {
     }
 
     /// Makes up audio that was lost.
-    pub(super) fn make_up(&mut self, mut pass: Pass, out: &mut Outgoing, figures: &mut Figures) {
+    pub(super) fn make_up(
+        &mut self,
+        mut pass: Pass,
+        successor: Option<&[u8]>,
+        out: &mut Outgoing,
+        figures: &mut Figures,
+    ) {
         let (mut pcm, mut octets) = ([0; MAX_CONCEALED], [0; MAX_CONCEALED]);
         let lost = &mut pcm[..pass.burst];
-        self.concealer.conceal(lost);
+        self.concealer.make_up(successor, self.heard, lost);
         figures.concealed += lost.len() as u64;
         let octets = &mut octets[..lost.len()];
         g711::encode_into(self.law, lost, octets);
