@@ -17,9 +17,11 @@ use crate::timeline::Timeline;
 
 /// Packets that may wait for their turn. When all but two places are taken the first one does not wait any longer.
 const PLACES: usize = 12;
-/// What fits in each place: 60 ms of G.711 or of ordinary Opus; and in the first few, for the largest there are.
-const OCTETS: usize = 480;
-const LARGE_PLACES: usize = 2;
+/// What fits in each place, in octets: the largest packet there is, some of 60 ms of G.711, and 30 ms of it or ordinary
+/// Opus in the rest. All places for the largest would be a third of a call's memory.
+const OCTETS: [usize; PLACES] = [
+    MAX_PACKET, 480, 480, 480, 480, 256, 256, 256, 256, 256, 256, 256,
+];
 /// What is due within this time is done: the worker's clock is no finer.
 const TOLERANCE: Duration = Duration::from_millis(1);
 /// A packet that has not come is given so much more time at least before it is made up without its successor.
@@ -203,16 +205,9 @@ enum Step {
 impl Playout {
     /// A playout that makes up at most `concealment` samples in a row and delays by `max_delay` at most.
     pub(crate) fn new(concealment: u64, max_delay: Duration) -> Self {
-        let place = |index| {
-            let octets = if index < LARGE_PLACES {
-                MAX_PACKET
-            } else {
-                OCTETS
-            };
-            Place {
-                held: None,
-                payload: vec![0; octets].into_boxed_slice(),
-            }
+        let place = |index: usize| Place {
+            held: None,
+            payload: vec![0; OCTETS[index]].into_boxed_slice(),
         };
         Self {
             style: Style::Forward,

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use crate::rtp::MAX_PACKET;
 
-const OCTETS: usize = 6 * 1024;
-const ENTRIES: usize = 40;
+/// Over 200 ms of audio, whatever its packets: more is not queued (`Outgoing`).
+const OCTETS: usize = 4 * 1024;
+const ENTRIES: usize = 28;
 
 /// A bounded first-in first-out queue. When it is full the oldest packet is dropped: late audio is worth least.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod tests;
 use crate::path::Path;
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use stun_types::message::{IntegrityKey, ShortTermCredentials};
@@ -148,8 +149,8 @@ pub(crate) struct Agent {
     selected: Option<Path>,
     consent_timeout: Duration,
     checked: bool,
-    /// The latest transactions and their sources.
-    recent: VecDeque<(u128, Path)>,
+    /// The latest transactions and hashes of their sources: 64 addresses would be a tenth of a call's memory.
+    recent: VecDeque<(u128, u64)>,
 }
 
 impl Agent {
@@ -356,7 +357,10 @@ impl Agent {
 
 /// A check proves its source only once: whoever has overheard one must not move the media by
 /// sending it again from elsewhere. Retransmissions come from the same source.
-fn is_replayed(recent: &mut VecDeque<(u128, Path)>, from: Path, transaction: u128) -> bool {
+fn is_replayed(recent: &mut VecDeque<(u128, u64)>, from: Path, transaction: u128) -> bool {
+    let mut hasher = DefaultHasher::new();
+    from.hash(&mut hasher);
+    let from = hasher.finish();
     if let Some((_, source)) = recent.iter().find(|(seen, _)| *seen == transaction) {
         return *source != from;
     }
