@@ -50,6 +50,7 @@ impl Supported {
             Method::Bye,
             Method::Cancel,
             Method::Options,
+            Method::Info,
         ]),
         schemes: &[Scheme::Sip, Scheme::Sips, Scheme::Tel],
         extensions: &[],
@@ -291,7 +292,7 @@ fn check_content(request: &Request, supported: &Supported) -> Result<(), Rejecti
     let content = request.headers.content_type();
     if content
         .as_ref()
-        .is_some_and(|content| is_understood(content, supported))
+        .is_some_and(|content| is_understood(content, request, supported))
     {
         return Ok(());
     }
@@ -299,10 +300,7 @@ fn check_content(request: &Request, supported: &Supported) -> Result<(), Rejecti
         || "there is no Content-Type".to_owned(),
         |content| content.to_string(),
     );
-    let accept = supported
-        .content
-        .iter()
-        .map(|(kind, subtype)| format!("{kind}/{subtype}"));
+    let accept = understood(request, supported).map(|(kind, subtype)| format!("{kind}/{subtype}"));
     let accept = accept.collect::<Vec<_>>().join(", ");
     Err(
         Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Cause::Content(shown))
@@ -310,8 +308,21 @@ fn check_content(request: &Request, supported: &Supported) -> Result<(), Rejecti
     )
 }
 
-fn is_understood(content: &MediaType, supported: &Supported) -> bool {
-    supported.content.iter().any(|(kind, subtype)| {
+/// The bodies of INFO are its own.
+fn understood<'a>(
+    request: &Request,
+    supported: &'a Supported,
+) -> impl Iterator<Item = &'a (&'static str, &'static str)> {
+    let (sole, more) = match (&request.method, supported.methods) {
+        (Method::Info, Methods::Only(_)) => (&crate::dtmf::TYPES[..], &[][..]),
+        (Method::Info, Methods::Every) => (&crate::dtmf::TYPES[..], supported.content),
+        _ => (supported.content, &[][..]),
+    };
+    sole.iter().chain(more)
+}
+
+fn is_understood(content: &MediaType, request: &Request, supported: &Supported) -> bool {
+    understood(request, supported).any(|(kind, subtype)| {
         content.kind == *kind && (*subtype == "*" || content.subtype == *subtype)
     })
 }

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod dialog;
+mod dtmf;
 pub mod endpoint;
 pub mod headers;
 pub mod message;
@@ -20,6 +21,7 @@ pub mod transaction;
 pub mod uri;
 pub mod verdict;
 
+pub use dtmf::DtmfInfo;
 pub use headers::{CSeq, Headers, NameAddr, ReasonHeader, Via};
 pub use message::{Message, Request, Response};
 pub use method::Method;

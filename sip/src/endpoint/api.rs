@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use thiserror::Error;
 
 use crate::{
+    dtmf::DtmfInfo,
     headers::ReasonHeader,
     message::Request,
     method::StatusCode,
@@ -171,6 +172,9 @@ pub enum Error {
         /// The limit that is reached.
         limit: usize,
     },
+    /// The call is not answered yet, or over.
+    #[error("the call is not up")]
+    NotUp,
     /// A header of [`Invite::headers`] belongs to the endpoint or cannot be printed.
     #[error("the header {name} cannot be set")]
     Header {
@@ -245,6 +249,20 @@ pub enum Event {
         /// The ACK's SDP (the answer, when our 2xx carried the offer).
         body: Option<Vec<u8>>,
     },
+    /// A key came by INFO. It has been answered.
+    Info {
+        /// The call.
+        session: Session,
+        /// The key.
+        key: DtmfInfo,
+    },
+    /// An INFO of ours was not taken.
+    InfoFailed {
+        /// The call.
+        session: Session,
+        /// Their answer; none when there was none.
+        status: Option<StatusCode>,
+    },
 }
 
 impl Event {
@@ -257,6 +275,8 @@ impl Event {
             | Event::Ended { session, .. }
             | Event::Incoming { session, .. }
             | Event::Cancelled { session, .. }
+            | Event::Info { session, .. }
+            | Event::InfoFailed { session, .. }
             | Event::Confirmed { session, .. } => *session,
         }
     }

@@ -110,6 +110,7 @@ impl Endpoint {
             local_sdp: body,
             remote_sdp: ringing.request.body,
             ack: AckWait::Waiting(waiting),
+            infos: super::info::Infos::default(),
         };
         self.calls.put(session, Call::Up(up));
     }

@@ -6,6 +6,7 @@ use super::{
     EndedBy, Endpoint, Error, Event, Failure, Flow, Invite, Session, Transmit, Transport,
     TransportError,
     build::LARGEST_DATAGRAM,
+    info::Infos,
     state::{
         AckWait, Acknowledged, Call, Calling, ClientUse, Ending, InviteUse, Phase, Progress, Up,
     },
@@ -298,6 +299,7 @@ impl Endpoint {
             local_sdp,
             remote_sdp,
             ack: AckWait::Confirmed,
+            infos: Infos::default(),
         };
         self.calls.put(session, Call::Up(up));
         self.events.push_back(Event::Answered {

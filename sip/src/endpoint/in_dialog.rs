@@ -41,6 +41,7 @@ impl Endpoint {
         match request.method {
             Method::Bye => self.handle_bye(now, flow, session, &request),
             Method::Invite => self.handle_reinvite(now, flow, session, &request),
+            Method::Info => self.handle_info(now, flow, session, &request),
             Method::Options => {
                 let response = self.build_options_response(&request);
                 self.answer_in_transaction(now, flow, &request, &response);

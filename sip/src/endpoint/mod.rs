@@ -12,6 +12,7 @@ use std::{
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use crate::{
+    dtmf::DtmfInfo,
     headers::ReasonHeader,
     message::{Message, Response},
     method::StatusCode,
@@ -25,6 +26,7 @@ mod build;
 mod callee;
 mod caller;
 mod in_dialog;
+mod info;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -165,6 +167,17 @@ impl Endpoint {
         self.settle(now);
     }
 
+    /// Sends a key by INFO, after those that wait. [`Event::InfoFailed`] follows when it is not taken; those that wait
+    /// behind it are dropped then.
+    ///
+    /// # Errors
+    /// [`Error::NotUp`] before the call is answered and after its end, [`Error::Overloaded`] when too many wait.
+    pub fn info(&mut self, now: Instant, session: Session, key: DtmfInfo) -> Result<(), Error> {
+        let queued = self.queue_info(now, session, key);
+        self.settle(now);
+        queued
+    }
+
     /// Sends a provisional response (101 to 199) to an incoming call, with SDP for early media if given.
     /// It is repeated every minute (§13.3.1.1).
     pub fn ring(
@@ -234,7 +247,11 @@ impl Endpoint {
                 let session = *session;
                 self.finish_bye(session, None);
             }
-            Some(ClientUse::Bye(_) | ClientUse::Cancel) | None => {}
+            Some(ClientUse::Info(session)) if response.status.is_final() => {
+                let session = *session;
+                self.finish_info(now, session, Some(response.status));
+            }
+            Some(ClientUse::Bye(_) | ClientUse::Info(_) | ClientUse::Cancel) | None => {}
         }
     }
 
@@ -245,6 +262,10 @@ impl Endpoint {
             Some(ClientUse::Bye(session)) => {
                 let session = *session;
                 self.bye_failed(now, session, error);
+            }
+            Some(ClientUse::Info(session)) => {
+                let session = *session;
+                self.finish_info(now, session, None);
             }
             Some(ClientUse::Cancel) | None => {}
         }

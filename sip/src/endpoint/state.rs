@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{EndedBy, Failure, Flow, Session, Transmit};
+use super::{EndedBy, Failure, Flow, Session, Transmit, info::Infos};
 use crate::{
     dialog::Dialog,
     headers::ReasonHeader,
@@ -89,6 +89,7 @@ pub(super) struct Up {
     pub(super) local_sdp: Vec<u8>,
     pub(super) remote_sdp: Vec<u8>,
     pub(super) ack: AckWait,
+    pub(super) infos: Infos,
 }
 
 /// Whether a 2xx of ours still waits for its ACK.
@@ -137,6 +138,8 @@ pub(super) enum ClientUse {
     Cancel,
     /// A call's BYE, or with no session the BYE of a fork or of a 200 that crossed our CANCEL.
     Bye(Option<Session>),
+    /// A key of a call.
+    Info(Session),
 }
 
 /// Outlives the call, for 2xx that are repeated or come from forks (§13.2.2.4).

@@ -316,7 +316,7 @@ fn what_cannot_be_served_gets_the_right_status_and_leaves_nothing() {
         ("BYE", "X-In-Dialog: 1\r\n", 481),
         ("INVITE", "X-In-Dialog: 1\r\n", 481),
         ("OPTIONS", "X-In-Dialog: 1\r\n", 481),
-        ("INFO", "", 405),
+        ("INFO", "", 481),
         ("UPDATE", "", 405),
         ("PRACK", "", 405),
         ("REGISTER", "", 405),

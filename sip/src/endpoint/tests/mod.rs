@@ -3,6 +3,7 @@
 mod by_hand;
 mod calls;
 mod hostile;
+mod info;
 mod limits;
 mod lossy;
 mod races;
