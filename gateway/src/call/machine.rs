@@ -7,6 +7,7 @@
 //! ```
 
 mod browser;
+mod keys;
 mod legs;
 mod media_events;
 mod phone;
@@ -19,11 +20,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use media::DtmfWay;
 use peer::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sip::endpoint::Event as SipEvent;
-use sip::{ReasonHeader, Uri};
+use sip::{DtmfInfo, ReasonHeader, Uri};
 
 use self::legs::{BrowserLeg, TrunkOffer};
 use self::story::Story;
@@ -33,6 +35,7 @@ use super::negotiation::codec_name;
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
+use crate::settings::TrunkDtmf;
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -139,6 +142,8 @@ pub enum Action {
     Cancel(ReasonHeader),
     /// Hang up.
     Bye(ReasonHeader),
+    /// Send a key by INFO.
+    Info(DtmfInfo),
     /// The call is over: write its record. Nothing follows.
     Finished(Box<CallRecord>),
 }
@@ -158,6 +163,10 @@ pub struct Machine {
     candidates_heard: u32,
     /// When a browser that closed its media is taken for gone.
     gone_at: Option<Instant>,
+    /// How keys cross on the telephone's leg, once that is known.
+    dtmf: DtmfWay,
+    /// Keys of the telephone have come in its media: what comes by INFO are the same.
+    keys_in_media: bool,
     rng: StdRng,
 }
 
@@ -222,6 +231,8 @@ impl Machine {
             candidates,
             candidates_heard: 0,
             gone_at: None,
+            dtmf: DtmfWay::Events,
+            keys_in_media: false,
             rng: StdRng::from_seed(seed),
         };
         machine.open(now, &offer);
@@ -389,7 +400,12 @@ impl Machine {
             .as_ref()
             .map(|trunk| trunk.profile.clone())
             .unwrap_or_default();
+        let dtmf = route
+            .trunk
+            .as_ref()
+            .map_or(TrunkDtmf::Auto, |trunk| trunk.dtmf);
         let options = sdp::trunk::OfferOptions {
+            dtmf: matches!(dtmf, TrunkDtmf::Auto | TrunkDtmf::Rfc4733),
             rtcp_port: Some(rtcp.port()),
             codecs: self.trunk_codecs(),
             ptime_ms: u32::try_from(self.environment.ptime.as_millis()).unwrap_or(20),
@@ -417,6 +433,7 @@ impl Machine {
             trunk: Box::new(TrunkOffer {
                 options,
                 behind_nat,
+                dtmf,
             }),
             ring_deadline: now + self.environment.ring_timeout,
             heard: false,

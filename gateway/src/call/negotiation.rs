@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use media::RtpFormat;
+use media::{DtmfWay, RtpFormat};
 use sdp::Negotiated;
 
+use crate::settings::TrunkDtmf;
 use crate::worker::TrunkMedia;
 
 /// The RTP format of a leg.
@@ -22,14 +23,36 @@ pub(super) fn rtp_format(agreed: &Negotiated) -> RtpFormat {
 }
 
 /// The telephone's media; none where its SDP names no address to send to.
-pub(super) fn trunk_media(agreed: &Negotiated, behind_nat: bool) -> Option<TrunkMedia> {
+pub(super) fn trunk_media(
+    agreed: &Negotiated,
+    behind_nat: bool,
+    dtmf: TrunkDtmf,
+) -> Option<TrunkMedia> {
     Some(TrunkMedia {
         format: rtp_format(agreed),
         rtp: agreed.remote_rtp?,
         rtcp: agreed.remote_rtcp,
         send: agreed.direction.sends(),
         behind_nat,
+        dtmf: match dtmf {
+            TrunkDtmf::Info => DtmfWay::Signalling,
+            TrunkDtmf::Inband => DtmfWay::Tones,
+            TrunkDtmf::Rfc4733 => DtmfWay::Events,
+            TrunkDtmf::Auto => match agreed.telephone_event_in.or(agreed.telephone_event_out) {
+                Some(_) => DtmfWay::Events,
+                None => DtmfWay::Tones,
+            },
+        },
     })
+}
+
+/// How keys cross, in words.
+pub(super) fn dtmf_name(way: DtmfWay) -> &'static str {
+    match way {
+        DtmfWay::Events => "as telephone-events",
+        DtmfWay::Tones => "as tones in the audio",
+        DtmfWay::Signalling => "by INFO",
+    }
 }
 
 /// The codec's name in SDP.

@@ -142,6 +142,7 @@ mod tests {
             uri: "sip:192.0.2.1:5062".parse().unwrap(),
             profile: sdp::trunk::Profile::default(),
             behind_nat: false,
+            dtmf: Default::default(),
         };
         Routes {
             lab: Some("127.0.0.1:5070".parse().unwrap()),

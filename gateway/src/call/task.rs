@@ -186,6 +186,12 @@ impl CallTask {
                 }
                 Ok(())
             }
+            Action::Info(key) => {
+                if let Some(leg) = self.leg.get() {
+                    self.registry.sip.info(*leg, key).await;
+                }
+                Ok(())
+            }
             Action::Finished(_) => Ok(()),
         };
         if sent.is_err() {

@@ -247,9 +247,11 @@ impl Call {
                 }
                 ControlFlow::Continue(())
             }
-            Event::Progress { .. } | Event::Answered { .. } | Event::Incoming { .. } => {
-                ControlFlow::Continue(())
-            }
+            Event::Progress { .. }
+            | Event::Answered { .. }
+            | Event::Incoming { .. }
+            | Event::Info { .. }
+            | Event::InfoFailed { .. } => ControlFlow::Continue(()),
             Event::Ended { .. } | Event::Cancelled { .. } | Event::Failed { .. } => {
                 ControlFlow::Break(())
             }

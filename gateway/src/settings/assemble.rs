@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusSettings, RecordDestination, Records, Settings,
-    Sip, Trunk, value,
+    Sip, Trunk, TrunkDtmf, value,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -94,10 +94,18 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
     let uri = reader.read("trunk", "uri", None, value::trunk_uri);
     let profile = profile::read(reader);
     let behind_nat = reader.read("trunk", "behind_nat", false, value::boolean);
+    let ways = [
+        ("auto", TrunkDtmf::Auto),
+        ("rfc4733", TrunkDtmf::Rfc4733),
+        ("info", TrunkDtmf::Info),
+        ("inband", TrunkDtmf::Inband),
+    ];
+    let dtmf = reader.read("trunk", "dtmf", TrunkDtmf::Auto, value::one_of(ways));
     Some(Trunk {
         uri: uri?,
         profile,
         behind_nat,
+        dtmf,
     })
 }
 

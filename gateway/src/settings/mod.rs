@@ -80,6 +80,22 @@ pub struct Trunk {
     pub profile: sdp::trunk::Profile,
     /// RTP may come from elsewhere than the trunk's SDP announces.
     pub behind_nat: bool,
+    /// How keys cross.
+    pub dtmf: TrunkDtmf,
+}
+
+/// `[trunk] dtmf`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrunkDtmf {
+    /// As telephone-events where the trunk takes them, else as tones in the audio.
+    #[default]
+    Auto,
+    /// As telephone-events (RFC 4733) or not at all.
+    Rfc4733,
+    /// By SIP INFO.
+    Info,
+    /// As tones in the audio.
+    Inband,
 }
 
 /// `[calls]`

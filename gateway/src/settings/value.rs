@@ -199,8 +199,8 @@ pub(super) fn port_range(raw: &Raw) -> Result<RangeInclusive<u16>, Wrong> {
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(
-    words: [(&'static str, T); 2],
+pub(super) fn one_of<T: Copy, const N: usize>(
+    words: [(&'static str, T); N],
 ) -> impl FnOnce(&Raw) -> Result<T, Wrong> {
     move |raw| {
         let text = text(raw)?;

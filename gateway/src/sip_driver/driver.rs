@@ -198,6 +198,11 @@ impl Driver {
             Command::Accept(leg, body) => {
                 self.with(leg, |endpoint, session| endpoint.accept(now, session, body))
             }
+            Command::Info(leg, key) => self.with(leg, |endpoint, session| {
+                if let Err(error) = endpoint.info(now, session, key) {
+                    tracing::warn!(%error, "a key cannot be sent by INFO");
+                }
+            }),
             Command::Reject(leg, status) => {
                 self.with(leg, |endpoint, session| {
                     endpoint.reject(now, session, status, None)

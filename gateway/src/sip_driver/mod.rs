@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sip::endpoint::{EndpointConfig, Event, Flow, Invite};
-use sip::{ReasonHeader, Request, StatusCode};
+use sip::{DtmfInfo, ReasonHeader, Request, StatusCode};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 
@@ -64,6 +64,7 @@ enum Command {
     Ring(Leg, StatusCode, Option<Vec<u8>>),
     Accept(Leg, Vec<u8>),
     Reject(Leg, StatusCode),
+    Info(Leg, DtmfInfo),
     /// New calls are refused from now on; answered when no call is left.
     Drain(oneshot::Sender<()>),
 }
@@ -168,6 +169,11 @@ impl SipHandle {
     /// Refuses a call for us.
     pub async fn reject(&self, leg: Leg, status: StatusCode) {
         self.command(Command::Reject(leg, status)).await;
+    }
+
+    /// Sends a key by INFO. One more than can wait is dropped.
+    pub async fn info(&self, leg: Leg, key: DtmfInfo) {
+        self.command(Command::Info(leg, key)).await;
     }
 
     /// Refuses new calls from now on, and waits until every call is gone, or for `patience`.

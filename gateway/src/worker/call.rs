@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{Bridge, BridgeConfig, BridgeEvent, Digit, Leg, PacketKind, Transmit};
+use media::{Bridge, BridgeConfig, BridgeEvent, Digit, DtmfWay, Leg, PacketKind, Transmit};
 use mio::net::UdpSocket;
 use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, demux};
 use tokio::sync::mpsc;
@@ -197,6 +197,7 @@ impl MediaCall {
     pub(super) fn bridge(&mut self, now: Instant, media: TrunkMedia, browsers: &BrowserSockets) {
         self.bridge.connect_trunk(now, media.format);
         self.bridge.set_trunk_sending(media.send);
+        self.bridge.set_trunk_dtmf(now, media.dtmf);
         let same = self
             .trunk
             .as_ref()
@@ -227,15 +228,12 @@ impl MediaCall {
     pub(super) fn send_digit(
         &mut self,
         now: Instant,
+        to: Leg,
         digit: Digit,
         duration: Duration,
         browsers: &BrowserSockets,
     ) {
-        if self
-            .bridge
-            .send_dtmf(now, Leg::Trunk, digit, duration)
-            .is_err()
-        {
+        if self.bridge.send_dtmf(now, to, digit, duration).is_err() {
             tracing::warn!(call = %self.id, "more digits than can wait: one is dropped");
         }
         self.flush(now, browsers);
@@ -331,6 +329,11 @@ impl MediaCall {
         self.events.clone()
     }
 
+    fn keys_go_by_signalling(&self) -> bool {
+        let trunk = self.trunk.as_ref();
+        trunk.is_some_and(|trunk| trunk.media.dtmf == DtmfWay::Signalling)
+    }
+
     fn silent_at(&self) -> Option<Instant> {
         let answered = self.answered?;
         let heard = self.bridge.last_packet(Leg::Trunk).max(self.reported);
@@ -365,13 +368,13 @@ impl MediaCall {
         while let Some(event) = self.bridge.poll_event() {
             match event {
                 BridgeEvent::Dtmf {
-                    from: Leg::Trunk,
+                    from,
                     digit,
                     duration,
-                } => self.tell(now, MediaEvent::Dtmf(digit, duration)),
-                BridgeEvent::Dtmf {
-                    from: Leg::Browser, ..
-                } => {}
+                } if from == Leg::Trunk || self.keys_go_by_signalling() => {
+                    self.tell(now, MediaEvent::Dtmf(from, digit, duration));
+                }
+                BridgeEvent::Dtmf { .. } => {}
                 BridgeEvent::FirstPacket { from } => self.tell(now, MediaEvent::FirstPacket(from)),
             }
         }

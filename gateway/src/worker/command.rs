@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use media::{Digit, Leg, RtpFormat, StreamStart};
+use media::{Digit, DtmfWay, Leg, RtpFormat, StreamStart};
 use peer::{Fingerprint, IceCredentials, PeerFailure};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -23,8 +23,8 @@ pub enum MediaCommand {
     Bridge(CallId, TrunkMedia),
     /// The telephone has answered: from now on its silence is a fault.
     Answered(CallId),
-    /// Sends a digit to the telephone.
-    Dtmf(CallId, Digit, Duration),
+    /// Sends a digit to a side.
+    Dtmf(CallId, Leg, Digit, Duration),
     /// New ICE credentials on both sides (RFC 8445 §2.4); DTLS and SRTP live on.
     RestartIce(CallId, IceCredentials, IceCredentials),
     /// Ends the call's media; answered by [`MediaEvent::Closed`].
@@ -77,6 +77,8 @@ pub struct TrunkMedia {
     pub send: bool,
     /// Whether RTP may come from another address than announced.
     pub behind_nat: bool,
+    /// How keys cross.
+    pub dtmf: DtmfWay,
 }
 
 /// From a media worker, about one call.
@@ -100,8 +102,8 @@ pub enum MediaEvent {
     },
     /// The first packet of a side's audio.
     FirstPacket(Leg),
-    /// The telephone pressed a key.
-    Dtmf(Digit, Duration),
+    /// A side pressed a key. The browser's are told only where they do not cross in the media.
+    Dtmf(Leg, Digit, Duration),
     /// The browser's path cannot be used.
     PeerFailed(PeerFailure),
     /// The browser stopped consenting (RFC 7675).

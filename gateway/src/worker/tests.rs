@@ -102,6 +102,7 @@ impl Call {
             rtcp: None,
             send: true,
             behind_nat: false,
+            dtmf: media::DtmfWay::Events,
         };
         worker
             .send(MediaCommand::Bridge(CallId(id), media))
@@ -156,6 +157,7 @@ impl Call {
         let digit = Digit::try_from('5').unwrap();
         self.send(MediaCommand::Dtmf(
             self.id,
+            media::Leg::Trunk,
             digit,
             Duration::from_millis(100),
         ));

@@ -306,9 +306,9 @@ impl WorkerThread {
                     self.command(now, id, |call, browsers| call.bridge(now, media, browsers))
                 }
                 MediaCommand::Answered(id) => self.command(now, id, |call, _| call.answered(now)),
-                MediaCommand::Dtmf(id, digit, duration) => {
+                MediaCommand::Dtmf(id, to, digit, duration) => {
                     self.command(now, id, |call, browsers| {
-                        call.send_digit(now, digit, duration, browsers)
+                        call.send_digit(now, to, digit, duration, browsers)
                     });
                 }
                 MediaCommand::RestartIce(id, local, remote) => {

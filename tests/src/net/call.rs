@@ -447,6 +447,7 @@ fn environment() -> Environment {
         uri: Uri::sip(None, Host::Ip(telephone.ip()), Some(telephone.port())),
         profile: sdp::trunk::Profile::default(),
         behind_nat: false,
+        dtmf: Default::default(),
     };
     Environment {
         routes: Routes {

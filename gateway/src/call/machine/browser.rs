@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use media::Digit;
+use media::{Digit, DtmfWay, Leg};
 use peer::IceCredentials;
 use rand::Rng;
 
@@ -130,7 +130,9 @@ impl Machine {
             State::Calling(calling) => calling.early.is_some(),
             _ => false,
         };
-        if !open {
+        // An INFO needs an answered call.
+        let answered = matches!(self.state, State::Talking { .. });
+        if !open || (self.dtmf == DtmfWay::Signalling && !answered) {
             return self.browser_error(
                 ErrorCode::WrongState,
                 None,
@@ -148,8 +150,16 @@ impl Machine {
             .chars()
             .filter_map(|key| Digit::try_from(key).ok())
         {
-            self.actions
-                .push_back(Action::Media(MediaCommand::Dtmf(self.id, digit, duration)));
+            if self.dtmf == DtmfWay::Signalling {
+                self.send_by_info(now, digit.into(), duration);
+                continue;
+            }
+            self.actions.push_back(Action::Media(MediaCommand::Dtmf(
+                self.id,
+                Leg::Trunk,
+                digit,
+                duration,
+            )));
         }
     }
 

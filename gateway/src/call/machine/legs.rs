@@ -12,6 +12,7 @@ use sdp::Negotiated;
 use super::Environment;
 use crate::call::CallId;
 use crate::call::negotiation::{rtp_format, trunk_media};
+use crate::settings::TrunkDtmf;
 use crate::worker::{OpenCall, TrunkMedia};
 
 /// What was agreed with the browser.
@@ -122,6 +123,7 @@ impl BrowserLeg {
 pub(super) struct TrunkOffer {
     pub(super) options: sdp::trunk::OfferOptions,
     pub(super) behind_nat: bool,
+    pub(super) dtmf: TrunkDtmf,
 }
 
 impl TrunkOffer {
@@ -130,8 +132,8 @@ impl TrunkOffer {
         let text = std::str::from_utf8(body).map_err(|_| "the SDP is not UTF-8".to_owned())?;
         let agreed =
             sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
-        let media =
-            trunk_media(&agreed, self.behind_nat).ok_or("the SDP names no address for audio")?;
+        let media = trunk_media(&agreed, self.behind_nat, self.dtmf)
+            .ok_or("the SDP names no address for audio")?;
         Ok((agreed, media))
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Action, EndedBy, HANGUP_GRACE, Machine, State};
+use super::{EndedBy, HANGUP_GRACE, Machine, State};
 use crate::call::cause::CauseCode;
 use crate::call::timeline::Topic;
-use crate::signaling::message::ServerMessage;
 use crate::worker::MediaEvent;
 
 impl Machine {
@@ -30,15 +29,16 @@ impl Machine {
                 Topic::Media,
                 format!("first audio from the {}", side(leg)),
             ),
-            MediaEvent::Dtmf(digit, duration) => {
+            MediaEvent::Dtmf(media::Leg::Trunk, digit, duration) => {
                 self.timeline
                     .note(now, Topic::Media, "the telephone pressed a key");
-                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-                self.actions.push_back(Action::Browser(ServerMessage::Dtmf {
-                    call: self.name.clone(),
-                    digit: digit.into(),
-                    duration_ms,
-                }));
+                self.keys_in_media = true;
+                self.tell_key(digit.into(), duration);
+            }
+            MediaEvent::Dtmf(media::Leg::Browser, digit, duration) => {
+                self.timeline
+                    .note(now, Topic::Media, "the browser pressed a key");
+                self.send_by_info(now, digit.into(), duration);
             }
             MediaEvent::PeerFailed(failure) => self.end(
                 now,

@@ -6,7 +6,7 @@ use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 
 use super::{Action, EndedBy, Machine, State};
 use crate::call::cause::{self, Cause, CauseCode};
-use crate::call::negotiation::codec_name;
+use crate::call::negotiation::{codec_name, dtmf_name};
 use crate::call::timeline::Topic;
 use crate::signaling::message::ServerMessage;
 use crate::worker::{MediaCommand, TrunkMedia};
@@ -36,6 +36,8 @@ impl Machine {
                 };
                 self.sip_failed(now, cause, EndedBy::Phone);
             }
+            SipEvent::Info { key, .. } => self.key_by_info(now, key),
+            SipEvent::InfoFailed { status, .. } => self.info_failed(now, status),
             SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {
             }
         }
@@ -80,6 +82,7 @@ impl Machine {
                         }));
                 }
                 calling.early = Some(media.clone());
+                self.dtmf = media.dtmf;
                 self.actions
                     .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
             }
@@ -128,6 +131,12 @@ impl Machine {
 
     pub(super) fn talk(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
         self.story.answered = Some(now);
+        self.dtmf = media.dtmf;
+        self.timeline.note(
+            now,
+            Topic::Media,
+            format!("keys cross {}", dtmf_name(media.dtmf)),
+        );
         if !joined {
             self.actions
                 .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));

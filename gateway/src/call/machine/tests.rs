@@ -1,5 +1,6 @@
 //! The machine in virtual time: each test is a story of what happens and what the two sides see.
 
+use media::Digit;
 use sip::StatusCode;
 use sip::endpoint::{EndedBy as SipEndedBy, Failure};
 
@@ -25,10 +26,14 @@ struct Story {
 
 impl Story {
     fn dial(to: &str, offer: &str) -> Self {
+        Self::dial_by(to, offer, None)
+    }
+
+    fn dial_by(to: &str, offer: &str, trunk: Option<crate::settings::Trunk>) -> Self {
         let start = Instant::now();
         let routes = Routes {
             lab: Some("127.0.0.1:5070".parse().unwrap()),
-            trunk: None,
+            trunk,
         };
         let environment = Environment {
             routes,
@@ -89,6 +94,7 @@ impl Story {
                 Action::Dial(_) => self.sip.push("INVITE"),
                 Action::Cancel(_) => self.sip.push("CANCEL"),
                 Action::Bye(_) => self.sip.push("BYE"),
+                Action::Info(_) => self.sip.push("INFO"),
                 Action::Finished(record) => self.records.push(*record),
             }
         }
@@ -551,6 +557,93 @@ fn digits_wait_for_open_audio() {
             .filter(|command| matches!(command, MediaCommand::Dtmf(..)))
             .count(),
         2
+    );
+}
+
+/// A call by way of a trunk that is set so.
+fn talking_with_trunk(dtmf: TrunkDtmf, sdp: &str) -> Story {
+    let trunk = crate::settings::Trunk {
+        uri: "sip:192.0.2.9".parse().unwrap(),
+        profile: sdp::trunk::Profile::default(),
+        behind_nat: false,
+        dtmf,
+    };
+    let mut story = Story::dial_by("12345", OFFER, Some(trunk));
+    story.media(MediaEvent::Opened {
+        rtp: RTP.parse().unwrap(),
+        rtcp: RTCP.parse().unwrap(),
+    });
+    story.input(Input::Dialed);
+    story.answered(Some(sdp));
+    story
+}
+
+#[test]
+fn keys_cross_as_the_trunk_is_set_and_as_it_answers() {
+    const NO_EVENTS: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 0\r\n";
+    for (set, sdp, way) in [
+        (TrunkDtmf::Auto, PHONE_SDP, DtmfWay::Events),
+        (TrunkDtmf::Auto, NO_EVENTS, DtmfWay::Tones),
+        (TrunkDtmf::Rfc4733, NO_EVENTS, DtmfWay::Events),
+        (TrunkDtmf::Info, NO_EVENTS, DtmfWay::Signalling),
+        (TrunkDtmf::Inband, NO_EVENTS, DtmfWay::Tones),
+    ] {
+        let story = talking_with_trunk(set, sdp);
+        let bridged = story.media.iter().find_map(|command| match command {
+            MediaCommand::Bridge(_, media) => Some(media.dtmf),
+            _ => None,
+        });
+        assert_eq!(bridged, Some(way), "{set:?}");
+        let offer = serde_json::to_string(story.machine.timeline.entries()).unwrap();
+        let offered = offer.split("the telephone is offered").nth(1).unwrap();
+        let events = offered.contains("telephone-event/8000");
+        let wanted = matches!(set, TrunkDtmf::Auto | TrunkDtmf::Rfc4733);
+        assert_eq!(events, wanted, "{set:?}");
+    }
+}
+
+#[test]
+fn keys_cross_by_info_both_ways_each_once_and_unseen() {
+    let mut story = talking_with_trunk(TrunkDtmf::Info, PHONE_SDP);
+    let call = story.machine.name.clone();
+    story.input(Input::Browser(ClientMessage::Dtmf(SendDtmf {
+        call,
+        digits: "12".into(),
+        duration_ms: 100,
+    })));
+    let key = Digit::try_from('3').unwrap();
+    let duration = Duration::from_millis(100);
+    story.media(MediaEvent::Dtmf(media::Leg::Browser, key, duration));
+    assert_eq!(story.sip, ["INVITE", "INFO", "INFO", "INFO"]);
+    let info = SipEvent::Info {
+        session: session(),
+        key: DtmfInfo { key: '7', duration },
+    };
+    let to_browser = |story: &Story| {
+        let events = story
+            .media
+            .iter()
+            .filter(|command| matches!(command, MediaCommand::Dtmf(_, media::Leg::Browser, _, _)));
+        let told = story.told();
+        let messages = told.iter().filter(|message| **message == "dtmf");
+        (events.count(), messages.count())
+    };
+    story.sip(info.clone());
+    assert_eq!(to_browser(&story), (1, 1));
+    // Telephones that send a key both ways are heard once.
+    story.media(MediaEvent::Dtmf(media::Leg::Trunk, key, duration));
+    story.sip(info);
+    assert_eq!(to_browser(&story), (1, 2));
+    story.sip(SipEvent::InfoFailed {
+        session: session(),
+        status: StatusCode::new(415),
+    });
+    let trace = format!("{:?}", story.machine.timeline.entries());
+    assert!(trace.contains("does not take keys by INFO: 415"), "{trace}");
+    assert!(
+        !trace.contains("'7'") && !trace.contains("Signal"),
+        "{trace}"
     );
 }
 
