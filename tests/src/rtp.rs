@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use codecs::g711::{self, Law};
-use codecs::tone::Sine;
+use codecs::tone::{DtmfTone, Sine};
 
 use crate::scene::lock;
 
@@ -134,6 +134,23 @@ impl RtpPhone {
     }
 }
 
+impl RtpPhone {
+    /// Presses a key for 100 ms, as tones in the audio.
+    pub fn sound(&self, digit: char) {
+        let mut tone = DtmfTone::with_twist(digit, -9.0, 2.0).expect("a key");
+        let mut keys = lock(&self.keys);
+        for sounds in [true, true, true, true, true, false, false, false] {
+            let mut pcm = [0; SAMPLES];
+            if sounds {
+                tone.fill(&mut pcm);
+            }
+            let mut payload = vec![0; SAMPLES];
+            g711::encode_into(Law::Mu, &pcm, &mut payload);
+            keys.push_back(payload);
+        }
+    }
+}
+
 impl Drop for RtpPhone {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -170,6 +187,10 @@ impl Line {
                 due += PTIME;
                 let key = lock(&self.keys).pop_front();
                 let packet = match key {
+                    Some(audio) if audio.len() == SAMPLES => {
+                        pressed_at = None;
+                        self.packet(PCMU, false, self.timestamp, &audio)
+                    }
                     Some(key) if !key.is_empty() => {
                         let first = pressed_at.is_none();
                         let start = *pressed_at.get_or_insert(self.timestamp);

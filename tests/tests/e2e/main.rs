@@ -7,6 +7,7 @@ mod aiortc;
 mod baresip;
 mod ends;
 mod figures;
+mod keys;
 mod lab;
 mod media;
 mod ringing;
