@@ -349,6 +349,8 @@ impl World {
                     self.machine.handle(now, failed);
                 }
             },
+            // This telephone takes telephone-events.
+            Action::Info(_) => {}
             Action::Finished(record) => self.records.push(*record),
         }
     }
