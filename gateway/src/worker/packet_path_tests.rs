@@ -87,6 +87,7 @@ impl Scene {
             rtcp: None,
             send: true,
             behind_nat: false,
+            dtmf: media::DtmfWay::Events,
         };
         commands.send(MediaCommand::Bridge(CALL, media)).unwrap();
         worker.waker().wake().unwrap();
