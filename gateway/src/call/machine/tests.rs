@@ -597,7 +597,7 @@ fn keys_cross_as_the_trunk_is_set_and_as_it_answers() {
         assert_eq!(bridged, Some(way), "{set:?}");
         let offer = serde_json::to_string(story.machine.timeline.entries()).unwrap();
         let offered = offer.split("the telephone is offered").nth(1).unwrap();
-        let events = offered.contains("telephone-event/8000");
+        let events = offered.contains("a=rtpmap:101 telephone-event/8000");
         let wanted = matches!(set, TrunkDtmf::Auto | TrunkDtmf::Rfc4733);
         assert_eq!(events, wanted, "{set:?}");
     }
