@@ -146,15 +146,20 @@ fn millis(at: Duration) -> u64 {
     u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The description without its secrets: ICE passwords and SDES keys.
+/// What stands before a secret: ICE passwords, SDES keys (RFC 4568), MIKEY (RFC 4567), keys of RFC 4566 §5.12.
+const SECRETS: [&str; 4] = ["a=ice-pwd:", "a=crypto:", "a=key-mgmt:", "k="];
+
+/// The description without its secrets, however their names are written.
 fn redact(sdp: &str) -> String {
     let secret = |line: &str| {
-        ["a=ice-pwd:", "a=crypto:"]
-            .into_iter()
-            .find(|prefix| line.starts_with(prefix))
+        SECRETS.into_iter().find(|prefix| {
+            let start = line.trim_start().as_bytes().get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        })
     };
     let mut out = String::with_capacity(sdp.len().min(MAX_SDP));
-    for line in sdp.lines() {
+    // A bare CR ends a line for some parsers: no key may hide behind one.
+    for line in sdp.split(['\r', '\n']).filter(|line| !line.is_empty()) {
         if out.len() + line.len() > MAX_SDP {
             out.push_str("(cut)");
             break;
@@ -181,6 +186,21 @@ mod tests {
             redact("v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=crypto:1 AES inline:key\r\n");
         assert!(shown.contains("a=ice-ufrag:abcd") && shown.contains("a=ice-pwd:(redacted)"));
         assert!(!shown.contains("secret") && !shown.contains("inline:key"));
+    }
+
+    #[test]
+    fn keys_are_redacted_however_their_lines_are_written() {
+        for line in [
+            "A=Crypto:1 AES inline:key",
+            " a=crypto:1 AES inline:key",
+            "s=-\ra=crypto:1 AES inline:key",
+            "a=key-mgmt:mikey inline:key",
+            "k=clear:inline:key",
+        ] {
+            let shown = redact(&format!("v=0\r\n{line}\r\na=sendrecv\r\n"));
+            assert!(shown.contains("(redacted)") && !shown.contains("inline:key"));
+            assert!(shown.contains("v=0\n") && shown.contains("a=sendrecv\n"));
+        }
     }
 
     #[test]
