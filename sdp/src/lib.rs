@@ -13,6 +13,7 @@
 //! [`Refusal`], never with a panic, and within the limits of [`limits`].
 
 pub mod browser;
+pub mod crypto;
 pub mod explain;
 pub mod limits;
 pub mod trunk;
