@@ -109,6 +109,7 @@ impl Server {
             routes,
             prefer: settings.media.prefer,
             opus_bitrate: settings.opus.bitrate,
+            lab_impairments: settings.lab.impairments,
             ptime: settings.media.ptime,
             ring_timeout: settings.calls.ring_timeout,
             max_duration: settings.calls.max_duration,

@@ -37,7 +37,7 @@ use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
 use crate::settings::TrunkDtmf;
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
-use crate::worker::{MediaCommand, MediaEvent, OpenCall, TrunkMedia};
+use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
 /// How long a worker may take to open a call's media.
 const OPEN_DEADLINE: Duration = Duration::from_secs(2);
@@ -62,6 +62,8 @@ pub struct Environment {
     pub prefer: sdp::Preference,
     /// What its Opus encoder is asked to use, in bit/s.
     pub opus_bitrate: u32,
+    /// The network of calls to the lab phone.
+    pub lab_impairments: Impairments,
     /// Packet time towards the telephone.
     pub ptime: Duration,
     /// How long it may ring.
@@ -356,7 +358,20 @@ impl Machine {
                 );
             }
         };
-        let open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
+        let mut open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
+        // Only the lab's numbers: nobody's real call is made bad.
+        if route.trunk.is_none() && !self.environment.lab_impairments.is_none() {
+            let bad = self.environment.lab_impairments;
+            open.impairments = bad;
+            self.timeline.note(
+                now,
+                Topic::Call,
+                format!(
+                    "the network is bad on purpose ([lab] impair_browser, impair_phone): {} with the browser, {} with the telephone",
+                    bad.browser, bad.phone
+                ),
+            );
+        }
         self.story.browser_codec = Some(codec_name(answer.audio.codec));
         leg.agreed = Some(answer.audio);
         self.browser = Some(leg);

@@ -13,6 +13,7 @@ use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusSettings, RecordDestination, Records, Settings,
     Sip, Trunk, TrunkDtmf, value,
 };
+use crate::worker::Impairments;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SIP_PORT: u16 = 5060;
@@ -337,8 +338,14 @@ fn read_lab(reader: &mut Reader, sip: &Sip) -> Lab {
     // Who lets the system choose one port does not want the other fixed.
     let port = if sip.listen.port() == 0 { 0 } else { LAB_PORT };
     let listen = listen.unwrap_or_else(|| SocketAddr::new(address, port));
+    let mut impairment = |key| reader.read("lab", key, Default::default(), value::impairment);
+    let impairments = Impairments {
+        browser: impairment("impair_browser"),
+        phone: impairment("impair_phone"),
+    };
     Lab {
         listen: enabled.then_some(listen),
+        impairments,
     }
 }
 

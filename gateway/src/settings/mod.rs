@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::worker::Impairments;
+
 mod assemble;
 mod layers;
 mod mistakes;
@@ -149,10 +151,12 @@ pub struct OpusSettings {
 }
 
 /// `[lab]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lab {
     /// Where the lab phone listens, by UDP and by TCP. `None`: there is none.
     pub listen: Option<SocketAddr>,
+    /// How bad the network of calls to it is meant to be.
+    pub impairments: Impairments,
 }
 
 /// `[records]`
@@ -241,6 +245,7 @@ impl Settings {
             },
             lab: Lab {
                 listen: Some(SocketAddr::new(loopback, 5070)),
+                impairments: Impairments::default(),
             },
             records: Records { destination: None },
             log: Log {

@@ -121,7 +121,11 @@ impl Settings {
 
     fn lab_line(&self) -> String {
         match self.lab.listen {
-            Some(listen) => format!("UDP and TCP {listen}"),
+            Some(listen) if self.lab.impairments.is_none() => format!("UDP and TCP {listen}"),
+            Some(listen) => format!(
+                "UDP and TCP {listen}; a network bad on purpose: {} with browsers, {} with the phone",
+                self.lab.impairments.browser, self.lab.impairments.phone
+            ),
             None => "none".to_owned(),
         }
     }

@@ -19,6 +19,16 @@ pub(super) fn text(raw: &Raw) -> Result<&str, Wrong> {
     }
 }
 
+/// How bad a network is meant to be.
+pub(super) fn impairment(raw: &Raw) -> Result<media::ImpairmentSettings, Wrong> {
+    text(raw)?.parse().map_err(|wrong: media::BadImpairment| {
+        Wrong::new(
+            wrong.to_string(),
+            "write it like \"loss=5,burst=3,delay=40ms,jitter=20ms,reorder=1,duplicate=1,rate=64k\"",
+        )
+    })
+}
+
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Wrong> {
     match raw {
         Raw::Boolean(value) => Ok(*value),

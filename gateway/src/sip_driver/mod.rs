@@ -31,10 +31,6 @@ pub struct Leg(u64);
 
 /// What happens to a leg.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "all but one in a thousand are of the large kind"
-)]
 pub enum LegEvent {
     /// The endpoint says so.
     Sip(Box<Event>),

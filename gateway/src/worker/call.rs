@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, TrunkMedia};
+use super::impaired::Impaired;
 use super::latch::Latch;
 use crate::call::CallId;
 
@@ -62,6 +63,8 @@ pub(super) struct MediaCall {
     abandoned: bool,
     pub(super) sabotaged: bool,
     out: Box<[u8; OUT]>,
+    /// Of a test call with a bad network.
+    impaired: Option<Box<Impaired>>,
 }
 
 struct Trunk {
@@ -128,6 +131,8 @@ impl MediaCall {
             abandoned: false,
             sabotaged: false,
             out: Box::new([0; OUT]),
+            impaired: (!open.impairments.is_none())
+                .then(|| Box::new(Impaired::new(&open.impairments, open.seed))),
         })
     }
 
@@ -142,8 +147,14 @@ impl MediaCall {
         assert!(!self.sabotaged, "sabotaged");
         match self.peer.handle_packet(now, path, packet) {
             Received::Nothing => {}
-            Received::Rtp(packet) => self.bridge.handle_rtp(now, Leg::Browser, packet),
-            Received::Rtcp(packet) => self.bridge.handle_rtcp(now, Leg::Browser, packet),
+            Received::Rtp(packet) => match &mut self.impaired {
+                None => self.bridge.handle_rtp(now, Leg::Browser, packet),
+                Some(way) => way.came(now, Leg::Browser, PacketKind::Rtp, packet),
+            },
+            Received::Rtcp(packet) => match &mut self.impaired {
+                None => self.bridge.handle_rtcp(now, Leg::Browser, packet),
+                Some(way) => way.came(now, Leg::Browser, PacketKind::Rtcp, packet),
+            },
         }
         self.flush(now, browsers);
     }
@@ -162,11 +173,11 @@ impl MediaCall {
         };
         match demux::classify(packet) {
             demux::Kind::Rtp if trunk.rtp.accepts(now, from) => {
-                self.bridge.handle_rtp(now, Leg::Trunk, packet)
+                self.from_trunk(now, PacketKind::Rtp, packet);
             }
             demux::Kind::Rtcp if trunk.rtp.target() == from => {
                 self.reported = Some(now);
-                self.bridge.handle_rtcp(now, Leg::Trunk, packet);
+                self.from_trunk(now, PacketKind::Rtcp, packet);
             }
             _ => self.strangers += 1,
         }
@@ -186,11 +197,19 @@ impl MediaCall {
         };
         if demux::classify(packet) == demux::Kind::Rtcp && latch.accepts(now, from) {
             self.reported = Some(now);
-            self.bridge.handle_rtcp(now, Leg::Trunk, packet);
+            self.from_trunk(now, PacketKind::Rtcp, packet);
         } else {
             self.strangers += 1;
         }
         self.flush(now, browsers);
+    }
+
+    fn from_trunk(&mut self, now: Instant, kind: PacketKind, packet: &[u8]) {
+        match (&mut self.impaired, kind) {
+            (Some(way), kind) => way.came(now, Leg::Trunk, kind, packet),
+            (None, PacketKind::Rtp) => self.bridge.handle_rtp(now, Leg::Trunk, packet),
+            (None, PacketKind::Rtcp) => self.bridge.handle_rtcp(now, Leg::Trunk, packet),
+        }
     }
 
     /// Joins the telephone's media. The same address again keeps what was learned of it.
@@ -265,6 +284,7 @@ impl MediaCall {
             self.bridge.poll_timeout(),
             silent,
             retry,
+            self.impaired.as_ref().and_then(|way| way.poll_timeout()),
         ]
         .into_iter()
         .flatten()
@@ -346,8 +366,16 @@ impl MediaCall {
         while let Some((len, path)) = self.peer.poll_transmit(&mut self.out[..]) {
             browsers.send(&self.out[..len], path);
         }
-        while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
-            self.send(transmit, browsers);
+        match self.impaired.take() {
+            None => {
+                while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
+                    self.send(transmit, browsers);
+                }
+            }
+            Some(mut way) => {
+                self.flush_impaired(now, &mut way, browsers);
+                self.impaired = Some(way);
+            }
         }
         while let Some(event) = self.peer.poll_event() {
             match event {
@@ -377,6 +405,28 @@ impl MediaCall {
                 BridgeEvent::Dtmf { .. } => {}
                 BridgeEvent::FirstPacket { from } => self.tell(now, MediaEvent::FirstPacket(from)),
             }
+        }
+    }
+
+    /// What a bad network let through reaches the bridge; what the bridge sends goes into it, and comes out of it.
+    fn flush_impaired(&mut self, now: Instant, way: &mut Impaired, browsers: &BrowserSockets) {
+        while let Some((leg, kind, packet)) = way.arrived(now) {
+            match kind {
+                PacketKind::Rtp => self.bridge.handle_rtp(now, leg, packet),
+                PacketKind::Rtcp => self.bridge.handle_rtcp(now, leg, packet),
+            }
+        }
+        while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
+            let packet = &self.out[..transmit.len];
+            way.leaves(now, transmit.leg, transmit.kind, packet);
+        }
+        while let Some((leg, kind, packet)) = way.sent(now) {
+            let len = packet.len();
+            let Some(out) = self.out.get_mut(..len) else {
+                continue;
+            };
+            out.copy_from_slice(packet);
+            self.send(Transmit { leg, kind, len }, browsers);
         }
     }
 

@@ -8,6 +8,7 @@ use peer::{Fingerprint, IceCredentials, PeerFailure};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::impaired::Impairments;
 use crate::call::CallId;
 
 /// How many events of one call may wait for its task; more digits than that are dropped, an end is
@@ -62,6 +63,8 @@ pub struct OpenCall {
     pub seed: u64,
     /// The NTP time at which the call began, for sender reports.
     pub ntp_start: u64,
+    /// How bad the network of a test call is meant to be.
+    pub impairments: Impairments,
 }
 
 /// The telephone's media, as its SDP has it.

@@ -5,6 +5,7 @@
 mod call;
 mod calls;
 mod command;
+mod impaired;
 mod inbox;
 mod latch;
 mod pace;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use command::{
     EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, TrunkMedia,
 };
+pub use impaired::Impairments;
 use peer::Identity;
 
 /// How many commands may wait for a worker; with more, new calls are refused.

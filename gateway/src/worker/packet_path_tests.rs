@@ -72,6 +72,7 @@ impl Scene {
             cname: "test".into(),
             seed: 1,
             ntp_start: 0,
+            impairments: Default::default(),
         };
         let command = MediaCommand::Open(Box::new(open), sender);
         commands.send(command).unwrap();

@@ -67,6 +67,7 @@ fn open(worker: &WorkerHandle, id: u64) -> Receiver<MediaEvent> {
         cname: "test".into(),
         seed: id,
         ntp_start: 0,
+        impairments: Default::default(),
     };
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     worker

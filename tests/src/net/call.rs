@@ -457,6 +457,7 @@ fn environment() -> Environment {
             trunk: Some(trunk),
         },
         opus_bitrate: 32_000,
+        lab_impairments: Default::default(),
         prefer: sdp::Preference::Opus,
         ptime: Duration::from_millis(20),
         ring_timeout: RING_TIMEOUT,

@@ -175,3 +175,28 @@ fn two_calls_at_once_do_not_hear_each_other() {
     assert!(gateway.stop().is_some_and(|status| status.success()));
     assert_eq!(gateway.records().len(), 2);
 }
+
+#[test]
+fn a_network_that_is_bad_on_purpose_is_told_of_and_heard_through() {
+    let scene = Scene::begin();
+    let settings = [("lab.impair_browser", "loss=10,jitter=5ms")];
+    let gateway = Gateway::start(&scene, &settings);
+    let page = Page::open(&gateway);
+    talk(&page, "echo");
+    assert_hears_itself(&page);
+    page.hang_up();
+    page.assert_ended("normal", "The call has ended.", SOON);
+    let record = gateway.only_record();
+    assert!(
+        record.step("the network is bad on purpose").is_some(),
+        "{}",
+        record.story()
+    );
+    let lost = |leg| record.number(&format!("/media/{leg}/lost"));
+    assert!(
+        lost("browser").is_some_and(|lost| lost > 2.0),
+        "{}",
+        record.0
+    );
+    assert_eq!(lost("phone"), Some(0.0), "{}", record.0);
+}

@@ -13,7 +13,7 @@ use super::Environment;
 use crate::call::CallId;
 use crate::call::negotiation::{rtp_format, trunk_media};
 use crate::settings::TrunkDtmf;
-use crate::worker::{OpenCall, TrunkMedia};
+use crate::worker::{Impairments, OpenCall, TrunkMedia};
 
 /// What was agreed with the browser.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ impl BrowserLeg {
             cname: self.cname.clone(),
             seed: rng.random(),
             ntp_start: ntp(wall),
+            impairments: Impairments::default(),
         }
     }
 

@@ -20,6 +20,7 @@ struct Story {
     now: Instant,
     browser: Vec<ServerMessage>,
     media: Vec<MediaCommand>,
+    opened: Option<OpenCall>,
     sip: Vec<&'static str>,
     records: Vec<CallRecord>,
 }
@@ -38,6 +39,10 @@ impl Story {
         let environment = Environment {
             routes,
             opus_bitrate: 32_000,
+            lab_impairments: Impairments {
+                browser: "loss=5".parse().unwrap(),
+                phone: Default::default(),
+            },
             prefer: sdp::Preference::Opus,
             ptime: Duration::from_millis(20),
             ring_timeout: Duration::from_secs(60),
@@ -61,6 +66,7 @@ impl Story {
             now: start,
             browser: vec![],
             media: vec![],
+            opened: None,
             sip: vec![],
             records: vec![],
         };
@@ -89,7 +95,7 @@ impl Story {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Browser(message) => self.browser.push(message),
-                Action::OpenMedia(_) => {}
+                Action::OpenMedia(open) => self.opened = Some(*open),
                 Action::Media(command) => self.media.push(command),
                 Action::Dial(_) => self.sip.push("INVITE"),
                 Action::Cancel(_) => self.sip.push("CANCEL"),
@@ -682,4 +688,21 @@ fn the_browser_is_asked_for_a_bit_rate_that_has_room_for_fec() {
     });
     let answer = answer.expect("an answer");
     assert!(answer.contains("maxaveragebitrate=32000"), "{answer}");
+}
+
+#[test]
+fn only_calls_to_the_lab_have_a_network_that_is_bad_on_purpose() {
+    let trunk = crate::settings::Trunk {
+        uri: "sip:192.0.2.9".parse().unwrap(),
+        profile: sdp::trunk::Profile::default(),
+        behind_nat: false,
+        dtmf: TrunkDtmf::Auto,
+    };
+    for (to, bad) in [("echo", true), ("12345", false)] {
+        let story = Story::dial_by(to, OFFER, Some(trunk.clone()));
+        let opened = story.opened.expect("the media is opened");
+        assert_eq!(!opened.impairments.is_none(), bad, "{to}");
+        let told = serde_json::to_string(story.machine.timeline.entries()).unwrap();
+        assert_eq!(told.contains("bad on purpose"), bad, "{to}");
+    }
 }
