@@ -1,11 +1,12 @@
-//! Opus, G.711, tones and concealment. The only crate that links libopus.
+//! Opus, G.711, G.722, tones and concealment. The only crate that links libopus.
 //!
 //! Everything here is 8 kHz mono 16-bit linear audio: what a telephone carries. Opus is decoded to and encoded from
-//! 8 kHz inside libopus, so no resampler stands between the two worlds.
+//! 8 kHz inside libopus, so no resampler stands between the two worlds. G.722 can do 16 kHz too.
 
 pub mod comfort_noise;
 pub mod conceal;
 pub mod g711;
+pub mod g722;
 pub mod opus;
 pub mod tone;
 
