@@ -42,7 +42,7 @@ enum Command {
     /// It plays the browsers (WebSocket, ICE, DTLS-SRTP, Opus) and, with --answer, the telephones behind the trunk too.
     /// The simplest: start the gateway in one terminal, and in another run "switchhook load --calls 5".
     /// The exit status is 1 if a call failed.
-    Load(load::Load),
+    Load(Box<load::Load>),
 }
 
 /// Where the settings come from.

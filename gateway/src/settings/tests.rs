@@ -184,7 +184,10 @@ fn unknown_names_suggest_the_nearest_known_one() {
         ("[recrods]\nfile = \"\"", "did you mean [records]?"),
         ("[log]\nlevel = \"inof\"", "did you mean \"info\"?"),
         ("[media]\nprefer = \"G711\"", "did you mean \"g711\"?"),
-        ("[lab]\nxyzzy = 1", "[lab] has enabled, listen"),
+        (
+            "[lab]\nxyzzy = 1",
+            "[lab] has enabled, listen, impair_browser, impair_phone",
+        ),
     ] {
         assert_eq!(only(load_file(file)).advice, advice, "{file}");
     }

@@ -173,11 +173,11 @@ impl MediaCall {
         };
         match demux::classify(packet) {
             demux::Kind::Rtp if trunk.rtp.accepts(now, from) => {
-                self.from_trunk(now, PacketKind::Rtp, packet);
+                self.trunk_packet(now, PacketKind::Rtp, packet);
             }
             demux::Kind::Rtcp if trunk.rtp.target() == from => {
                 self.reported = Some(now);
-                self.from_trunk(now, PacketKind::Rtcp, packet);
+                self.trunk_packet(now, PacketKind::Rtcp, packet);
             }
             _ => self.strangers += 1,
         }
@@ -197,14 +197,14 @@ impl MediaCall {
         };
         if demux::classify(packet) == demux::Kind::Rtcp && latch.accepts(now, from) {
             self.reported = Some(now);
-            self.from_trunk(now, PacketKind::Rtcp, packet);
+            self.trunk_packet(now, PacketKind::Rtcp, packet);
         } else {
             self.strangers += 1;
         }
         self.flush(now, browsers);
     }
 
-    fn from_trunk(&mut self, now: Instant, kind: PacketKind, packet: &[u8]) {
+    fn trunk_packet(&mut self, now: Instant, kind: PacketKind, packet: &[u8]) {
         match (&mut self.impaired, kind) {
             (Some(way), kind) => way.came(now, Leg::Trunk, kind, packet),
             (None, PacketKind::Rtp) => self.bridge.handle_rtp(now, Leg::Trunk, packet),

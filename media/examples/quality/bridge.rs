@@ -163,7 +163,7 @@ impl Reporter {
     fn report(&mut self, sent: &[Sent], lost: &[u32], now: u32) -> [u8; 32] {
         let new = &sent[self.reported.min(sent.len())..];
         self.reported = sent.len();
-        let frame = |one: &&Sent| lost.contains(&((one.timestamp / 960) as u32));
+        let frame = |one: &&Sent| lost.contains(&(one.timestamp / 960));
         let missing = new.iter().filter(frame).count();
         self.lost += missing as u32;
         let fraction = (missing * 256).checked_div(new.len()).unwrap_or(0).min(255);

@@ -179,7 +179,7 @@ fn two_calls_at_once_do_not_hear_each_other() {
 #[test]
 fn a_network_that_is_bad_on_purpose_is_told_of_and_heard_through() {
     let scene = Scene::begin();
-    let settings = [("lab.impair_browser", "loss=10,jitter=5ms")];
+    let settings = [("lab.impair_browser", "\"loss=10,jitter=5ms\"")];
     let gateway = Gateway::start(&scene, &settings);
     let page = Page::open(&gateway);
     talk(&page, "echo");
