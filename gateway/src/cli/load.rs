@@ -61,13 +61,13 @@ pub(super) struct Load {
     /// Say nothing while it runs
     #[arg(long)]
     quiet: bool,
-    /// The gateway's [opus] bitrate, for the floor
+    /// The gateway's `[opus]` bitrate, for the floor
     #[arg(long, default_value_t = 32_000)]
     bitrate: u32,
-    /// The gateway's [opus] complexity, for the floor
+    /// The gateway's `[opus]` complexity, for the floor
     #[arg(long, default_value_t = 0)]
     complexity: u8,
-    /// The gateway's [opus] fec, for the floor
+    /// The gateway's `[opus]` fec, for the floor
     #[arg(long)]
     fec: bool,
 }
