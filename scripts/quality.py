@@ -232,7 +232,7 @@ def draw_encoder(jobs, folder):
             for x, jobs_, rate in zip(cost, of, rates):
                 axis.annotate(f"{rate // 1000}k", (x, mean(jobs_)), fontsize=6)
         axis.set_title("no loss" if expected == 0 else "10 % lost, FEC for 10 %", fontsize=9)
-        axis.set_xlabel("encoder, microseconds of CPU a frame of 20 ms")
+        axis.set_xlabel("encoder, microseconds a frame of 20 ms")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PESQ-NB (MOS-LQO)")
     axes[0].legend(fontsize=7)
@@ -333,10 +333,10 @@ The delay of the Opus directions includes nothing of the codec's own; the spacin
 
 ## The encoder
 
-What a setting of `[opus]` costs and how it sounds; half of the segments with pink noise 20 dB below the voice. Costs are CPU time of a
+What a setting of `[opus]` costs and how it sounds; half of the segments with pink noise 20 dB below the voice. Costs are wall-clock time of a
 frame, as a ratio to complexity 0 at 32 kbit/s ({reference:.0f} microseconds in this run).
 
-![PESQ against CPU time of the encoder](quality-encoder.png)
+![PESQ against the time of the encoder](quality-encoder.png)
 
 {table(["complexity", "bit/s", "cost", "PESQ", "cost with FEC", "PESQ, 10 % lost"], rows)}
 """
