@@ -363,6 +363,29 @@ mod tests {
         assert!(tone_to_rest(&narrow[4_000..], 1_000.0, 8_000.0) > 30.0);
     }
 
+    /// The sums are those of what spandsp 0.0.6 makes of the same samples.
+    #[test]
+    fn octets_and_samples_are_bit_by_bit_those_of_another_implementation() {
+        let mut noise = 1_u32;
+        let pcm: Vec<i16> = (0..16_000)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_103_515_245).wrapping_add(12_345) & 0x7fff_ffff;
+                (noise >> 8 & 0x3fff) as i16 - 8_192
+            })
+            .collect();
+        let fnv1a = |octets: &[u8]| {
+            octets.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, octet| {
+                (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
+            })
+        };
+        let (mut octets, mut back) = ([0; 8_000], [0_i16; 16_000]);
+        Encoder::new().encode(&pcm, &mut octets);
+        assert_eq!(fnv1a(&octets), 0xd8d0_0c28_f3b1_e821);
+        Decoder::new().decode(&octets, &mut back);
+        let back: Vec<u8> = back.iter().flat_map(|s| s.to_le_bytes()).collect();
+        assert_eq!(fnv1a(&back), 0x8b31_20df_546e_e900);
+    }
+
     #[test]
     fn silence_stays_silent() {
         let mut octets = [0; 160];

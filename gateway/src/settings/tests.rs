@@ -458,6 +458,8 @@ fn wrong_values_of_every_kind_say_what_to_write() {
         "[opus]\nmax_complexity = -1",
         "[opus]\nfec = \"yes\"",
         "[lab]\nenabled = 1",
+        "[lab]\nimpair_browser = \"loss=much\"",
+        "[lab]\nimpair_phone = 5",
         "[records]\nfile = \"/nowhere/at/all/calls.jsonl\"",
         "[records]\nfile = \"/\"",
         "[log]\nlevel = \"loud\"",
