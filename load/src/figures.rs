@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use media::{Hearing, Rating};
 use serde_json::{Value, json};
 
 use crate::Options;
@@ -11,7 +12,6 @@ use crate::call::Figures;
 use crate::cost::Usage;
 use crate::floor::Floor;
 use crate::link::Heard;
-use crate::mos::mos;
 
 /// One look at the gateway's process.
 #[derive(Debug, Clone, Copy)]
@@ -351,7 +351,14 @@ impl Direction {
         };
         let (median, p99) = (at(50), at(99));
         let delay = median.unwrap_or_default() + DELAY_ELSEWHERE;
-        let scores = sides.iter().map(|heard| mos(heard.loss(), 1.0, delay));
+        let scores = sides.iter().map(|heard| {
+            let hearing = Hearing {
+                loss: heard.loss(),
+                burst_ratio: 1.0,
+                delay,
+            };
+            Rating::of(hearing).mos()
+        });
         let count = sides.len().max(1) as f64;
         Self {
             name,

@@ -12,7 +12,6 @@ pub mod ear;
 pub mod figures;
 pub mod floor;
 pub mod link;
-pub mod mos;
 pub mod offer;
 mod phone;
 pub mod sound;

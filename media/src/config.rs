@@ -27,6 +27,8 @@ pub struct BridgeConfig {
     /// Whether silence is left out towards an Opus side (RFC 6716 §2.1.9). libopus' own way of it, in `opus`, is best
     /// left off: it takes steady tones for noise.
     pub dtx: bool,
+    /// Whether the trunk is told how its voice arrives (RTCP XR, RFC 3611 §4.7).
+    pub voip_metrics: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -49,6 +51,7 @@ impl BridgeConfig {
             ntp_start: 0,
             opus: EncoderSettings::default(),
             dtx: true,
+            voip_metrics: true,
             limits: Limits::default(),
         }
     }

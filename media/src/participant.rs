@@ -110,13 +110,16 @@ impl Participant {
             octets,
             timestamp,
         } = self;
-        let sent = || Sent {
+        if reporter.poll_timeout()? > now {
+            return None;
+        }
+        let sent = Sent {
             ssrc: config.ssrc,
             rtp_timestamp: timestamp_at(now, *timestamp, config.clock_rate),
             packets: *packets,
             octets: *octets,
         };
-        reporter.poll(now, &config.cname, sent, receiver, buffer)
+        reporter.poll(now, &config.cname, sent, None, receiver, buffer)
     }
 
     /// When [`Participant::poll_transmit`] has the next report.

@@ -230,6 +230,11 @@ impl Playout {
         }
     }
 
+    /// How long packets are held back at the moment.
+    pub(crate) fn delay(&self) -> Duration {
+        self.delay
+    }
+
     /// Plays in another style from now on.
     pub(crate) fn set_style(&mut self, style: Style) {
         self.style = style;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Limits;
+use crate::losses::Losses;
 use crate::pipe::MAX_CONCEALED;
 use crate::playout::{Content, Offer, Playout, Style, Turn};
 use crate::rtp::Packet;
@@ -24,6 +25,10 @@ pub(crate) struct Receiver {
     units: u32,
     /// Lost by the sources before this one.
     lost_before: u64,
+    /// How the losses of the current source lie.
+    pub(crate) losses: Losses,
+    /// Samples at 8 kHz in their last packet of audio.
+    packet_samples: usize,
     pub(crate) figures: Figures,
 }
 
@@ -80,6 +85,8 @@ impl Receiver {
             playout: Playout::new(concealment, limits.delay),
             units: 1,
             lost_before: 0,
+            losses: Losses::default(),
+            packet_samples: 160,
             figures: Figures::default(),
         }
     }
@@ -136,7 +143,29 @@ impl Receiver {
 
     /// What is to be played now.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Turn<'_>> {
-        self.playout.turn(now)
+        let turn = self.playout.turn(now)?;
+        if let Turn::Packet(frame) = &turn {
+            self.losses.record(frame.lost);
+        }
+        Some(turn)
+    }
+
+    /// How long packets are held back at the moment.
+    pub(crate) fn delay(&self) -> Duration {
+        self.playout.delay()
+    }
+
+    /// How long their packets are.
+    pub(crate) fn packet_time(&self) -> Duration {
+        Duration::from_micros(self.packet_samples as u64 * 125)
+    }
+
+    /// Packets of the current source that came, and those that never did.
+    pub(crate) fn of_source(&self) -> (u64, u64) {
+        let source = self.source.as_ref();
+        source.map_or((0, 0), |source| {
+            (source.tracker.received(), source.tracker.lost())
+        })
     }
 
     /// When there is something to be played.
@@ -220,6 +249,7 @@ impl Receiver {
         content: Content,
     ) -> Accepted {
         self.playout.restart(first, self.units);
+        self.losses = Losses::default();
         self.offer(now, first, packet, content, true)
     }
 
@@ -231,12 +261,18 @@ impl Receiver {
         content: Content,
         restarted: bool,
     ) -> Accepted {
+        if let Content::Audio { samples, .. } = content {
+            self.packet_samples = samples;
+        }
         match self.playout.offer(now, sequence, packet, content) {
-            Offer::Now { lost, gap } => Accepted::Play {
-                restarted,
-                lost,
-                gap,
-            },
+            Offer::Now { lost, gap } => {
+                self.losses.record(lost);
+                Accepted::Play {
+                    restarted,
+                    lost,
+                    gap,
+                }
+            }
             Offer::Held => Accepted::Wait { restarted },
             Offer::Late => {
                 self.figures.late += 1;

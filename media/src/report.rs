@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::e_model::Hearing;
+
 /// What a bridge has seen so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BridgeReport {
@@ -9,6 +11,10 @@ pub struct BridgeReport {
     pub browser: LegReport,
     /// The trunk's leg.
     pub trunk: LegReport,
+    /// What the trunk hears of the browser; nothing where that said nothing.
+    pub to_trunk: Option<Hearing>,
+    /// What the browser hears of the trunk.
+    pub to_browser: Option<Hearing>,
     /// Events that nobody fetched in time and that were dropped.
     pub dropped_events: u64,
 }
@@ -44,6 +50,15 @@ pub struct LegReport {
     pub remote_loss: f64,
     /// The jitter they last reported of our stream, in milliseconds.
     pub remote_jitter_ms: f64,
+    /// Their last reports that said nothing of our stream, in a row: none of it arrived.
+    pub unreported: u32,
+    /// The score for listening that they gave our stream (RTCP XR, RFC 3611 §4.7.5), 1 to 5.
+    pub remote_mos: Option<f64>,
+    /// Packets from this leg with a voice in them, or whatever is louder than -50 dBm0. Opus that is passed on is told
+    /// by its size.
+    pub voiced: u64,
+    /// The level of those, in dBm0, where it was measured.
+    pub level_dbm0: Option<f64>,
     /// Audio from this leg that was lost and made up, by FEC or by concealment.
     pub concealed: Duration,
     /// The part of it that FEC gave back.

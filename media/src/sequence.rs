@@ -106,6 +106,11 @@ impl Tracker {
         (self.highest - FIRST_CYCLE) as u32
     }
 
+    /// Packets that have come, duplicates not counted.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Packets that have not come, up to the highest number.
     pub(crate) fn lost(&self) -> u64 {
         self.lost_before + self.expected().saturating_sub(self.received)

@@ -50,6 +50,7 @@ const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms"]);
  * A call. Its events, each a `CustomEvent`:
  * * `state`: `detail` is the new `CallState`;
  * * `track`: `detail` is the remote `MediaStream`, to be given to an `<audio>` element;
+ * * `audio`: `detail` is `{ trouble, text }`, what keeps one side from hearing the other, or null when nothing does any more;
  * * `dtmf`: `detail` is `{ digit, duration_ms }`, a key that the phone pressed;
  * * `notice`: `detail` is a sentence for people: something went wrong, the call goes on.
  */
@@ -219,6 +220,8 @@ export class Call extends EventTarget {
       case "dtmf":
         this.receivedDigits += message.digit;
         return this.#emit("dtmf", { digit: message.digit, duration_ms: message.duration_ms });
+      case "audio":
+        return this.#emit("audio", { trouble: message.trouble, text: message.text });
       case "hangup":
         return this.#finish(message.cause);
       default:

@@ -35,6 +35,7 @@ export const SUBPROTOCOL = "switchhook.v1";
  *   | { type: "early", call: string }
  *   | { type: "accepted", call: string }
  *   | { type: "dtmf", call: string, digit: string, duration_ms: number }
+ *   | { type: "audio", call: string, trouble: string | null, text: string }
  *   | { type: "hangup", call: string, cause: Cause }
  * )} CallMessage
  */
@@ -91,6 +92,8 @@ export function readMessage(text) {
         digit: fields.string("digit"),
         duration_ms: fields.number("duration_ms"),
       };
+    case "audio":
+      return { type, call: fields.string("call"), trouble: fields.optionalString("trouble"), text: fields.string("text") };
     case "hangup":
       return { type, call: fields.string("call"), cause: readCause(fields.value("cause")) };
     case "error":

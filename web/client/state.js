@@ -66,6 +66,7 @@ export function advance(state, message, now) {
     case "hangup":
       return end(state, message.cause, now);
     case "answer":
+    case "audio":
     case "dtmf":
       return state;
   }

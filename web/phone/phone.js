@@ -112,6 +112,11 @@ class Phone {
     this.call = call;
     call.addEventListener("state", () => this.#handleState(call));
     call.addEventListener("dtmf", () => this.#render());
+    call.addEventListener("audio", (event) => {
+      const { trouble, text } = /** @type {CustomEvent<{ trouble: string | null, text: string }>} */ (event).detail;
+      // Who has muted himself here knows why nobody hears him.
+      if (trouble !== "browser_sends_silence" || !call.muted) this.view.showNotice(trouble === null ? "" : text);
+    });
     call.addEventListener("notice", (event) => this.view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
     call.addEventListener("track", (event) => this.#hear(/** @type {CustomEvent<MediaStream>} */ (event).detail));
     this.#render();

@@ -253,3 +253,19 @@ test("a candidate that the gateway cannot read does not end a call that it has n
   assert.equal(call.cause?.code, "unknown_call");
   assert.equal(w.socket().sent.at(-1).type, "candidate");
 });
+
+test("what keeps one side from hearing the other is told, and that nothing does any more", async () => {
+  const w = world();
+  await w.connected();
+  const call = await w.talking("echo");
+  /** @type {unknown[]} */
+  const told = [];
+  call.addEventListener("audio", (event) => told.push(/** @type {CustomEvent} */ (event).detail));
+  w.socket().say({ type: "audio", call: call.id, trouble: "phone_sends_nothing", text: "No audio comes." });
+  w.socket().say({ type: "audio", call: call.id, trouble: null, text: "Both sides send audio again." });
+  assert.deepEqual(told, [
+    { trouble: "phone_sends_nothing", text: "No audio comes." },
+    { trouble: null, text: "Both sides send audio again." },
+  ]);
+  assert.equal(call.state.name, "in_call");
+});

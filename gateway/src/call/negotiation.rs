@@ -27,13 +27,16 @@ pub(super) fn trunk_media(
     agreed: &Negotiated,
     behind_nat: bool,
     dtmf: TrunkDtmf,
+    voip_metrics: bool,
 ) -> Option<TrunkMedia> {
     Some(TrunkMedia {
         format: rtp_format(agreed),
         rtp: agreed.remote_rtp?,
         rtcp: agreed.remote_rtcp,
         send: agreed.direction.sends(),
+        receive: agreed.direction.receives(),
         behind_nat,
+        voip_metrics,
         dtmf: match dtmf {
             TrunkDtmf::Info => DtmfWay::Signalling,
             TrunkDtmf::Inband => DtmfWay::Tones,

@@ -11,7 +11,7 @@ use super::CallId;
 use super::cause::Cause;
 use super::timeline::Entry;
 use crate::settings::RecordDestination;
-use crate::worker::MediaReport;
+use crate::worker::{MediaReport, OneWay};
 
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,10 +54,23 @@ pub struct CallRecord {
     pub browser_codec: Option<String>,
     /// The codec towards the telephone.
     pub phone_codec: Option<String>,
+    /// When one side did not hear the other, and why.
+    pub one_way: Vec<OneWaySpell>,
     /// What the media worker counted.
     pub media: Option<MediaReport>,
     /// The steps of the call.
     pub timeline: Vec<Entry>,
+}
+
+/// A time in which one side did not hear the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OneWaySpell {
+    /// What was wrong.
+    pub trouble: OneWay,
+    /// When it was noticed, in milliseconds after the start.
+    pub from_ms: u64,
+    /// When it was over; none if it lasted to the end.
+    pub until_ms: Option<u64>,
 }
 
 impl CallRecord {
@@ -83,6 +96,7 @@ impl CallRecord {
             ended_by: EndedBy::Gateway,
             browser_codec: None,
             phone_codec: None,
+            one_way: Vec::new(),
             media: None,
             timeline: Vec::new(),
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::cause::Cause;
+use crate::worker::OneWay;
 
 /// The WebSocket subprotocol (RFC 6455 §1.9) that names this protocol and its version.
 pub const SUBPROTOCOL: &str = "switchhook.v1";
@@ -207,6 +208,15 @@ pub enum ServerMessage {
         /// How long it was held, in milliseconds.
         duration_ms: u32,
     },
+    /// One side does not hear the other, or does again; the call goes on.
+    Audio {
+        /// The call it belongs to.
+        call: CallName,
+        /// What is wrong, for programs; null when nothing is any more.
+        trouble: Option<OneWay>,
+        /// The same for people.
+        text: String,
+    },
     /// The call is over.
     Hangup {
         /// The call that ended.
@@ -236,6 +246,7 @@ impl std::fmt::Debug for ServerMessage {
             Self::Early { call } => write!(f, "Early({})", call.0),
             Self::Accepted { call } => write!(f, "Accepted({})", call.0),
             Self::Dtmf { call, .. } => write!(f, "Dtmf({}, redacted)", call.0),
+            Self::Audio { call, trouble, .. } => write!(f, "Audio({}, {trouble:?})", call.0),
             Self::Hangup { call, cause } => write!(f, "Hangup({}, {:?})", call.0, cause.code),
             Self::Error { code, text, .. } => write!(f, "Error({code:?}, {text})"),
         }

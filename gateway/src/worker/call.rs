@@ -11,9 +11,10 @@ use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, demux};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, TrunkMedia};
+use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, Score, TrunkMedia};
 use super::impaired::Impaired;
-use super::latch::Latch;
+use super::one_way::{Expected, Watch};
+use super::trunk_leg::{Taken, TrunkLeg};
 use crate::call::CallId;
 
 /// Room for the largest packet we make and its SRTP tag and index.
@@ -51,7 +52,7 @@ pub(super) struct MediaCall {
     pub(super) sockets: TrunkSockets,
     peer: Peer,
     bridge: Bridge,
-    trunk: Option<Trunk>,
+    trunk: Option<TrunkLeg>,
     answered: Option<Instant>,
     silence: Duration,
     strangers: u64,
@@ -65,12 +66,7 @@ pub(super) struct MediaCall {
     out: Box<[u8; OUT]>,
     /// Of a test call with a bad network.
     impaired: Option<Box<Impaired>>,
-}
-
-struct Trunk {
-    media: TrunkMedia,
-    rtp: Latch,
-    rtcp: Option<Latch>,
+    watch: Watch,
 }
 
 /// What a call needs from its worker's settings.
@@ -133,6 +129,7 @@ impl MediaCall {
             out: Box::new([0; OUT]),
             impaired: (!open.impairments.is_none())
                 .then(|| Box::new(Impaired::new(&open.impairments, open.seed))),
+            watch: Watch::default(),
         })
     }
 
@@ -168,18 +165,18 @@ impl MediaCall {
         browsers: &BrowserSockets,
     ) {
         assert!(!self.sabotaged, "sabotaged");
+        let kind = match demux::classify(packet) {
+            demux::Kind::Rtp => Some(PacketKind::Rtp),
+            demux::Kind::Rtcp => Some(PacketKind::Rtcp),
+            _ => None,
+        };
         let Some(trunk) = self.trunk.as_mut() else {
             return;
         };
-        match demux::classify(packet) {
-            demux::Kind::Rtp if trunk.rtp.accepts(now, from) => {
-                self.trunk_packet(now, PacketKind::Rtp, packet);
-            }
-            demux::Kind::Rtcp if trunk.rtp.target() == from => {
-                self.reported = Some(now);
-                self.trunk_packet(now, PacketKind::Rtcp, packet);
-            }
-            _ => self.strangers += 1,
+        let taken = kind.and_then(|kind| Some((kind, trunk.on_rtp_port(now, kind, from, packet)?)));
+        match taken {
+            Some((kind, taken)) => self.trunk_packet(now, kind, from, taken, packet),
+            None => self.strangers += 1,
         }
         self.flush(now, browsers);
     }
@@ -192,19 +189,30 @@ impl MediaCall {
         packet: &[u8],
         browsers: &BrowserSockets,
     ) {
-        let Some(latch) = self.trunk.as_mut().and_then(|trunk| trunk.rtcp.as_mut()) else {
+        let Some(trunk) = self.trunk.as_mut() else {
             return;
         };
-        if demux::classify(packet) == demux::Kind::Rtcp && latch.accepts(now, from) {
-            self.reported = Some(now);
-            self.trunk_packet(now, PacketKind::Rtcp, packet);
-        } else {
-            self.strangers += 1;
+        let is_rtcp = demux::classify(packet) == demux::Kind::Rtcp;
+        match is_rtcp.then(|| trunk.on_rtcp_port(now, from)).flatten() {
+            Some(taken) => self.trunk_packet(now, PacketKind::Rtcp, from, taken, packet),
+            None => self.strangers += 1,
         }
         self.flush(now, browsers);
     }
 
-    fn trunk_packet(&mut self, now: Instant, kind: PacketKind, packet: &[u8]) {
+    fn trunk_packet(
+        &mut self,
+        now: Instant,
+        kind: PacketKind,
+        to: SocketAddr,
+        taken: Taken,
+        packet: &[u8],
+    ) {
+        if kind == PacketKind::Rtcp {
+            self.reported = Some(now);
+        } else if let Some(from) = taken.moved_from {
+            self.tell(now, MediaEvent::Moved { from, to });
+        }
         match (&mut self.impaired, kind) {
             (Some(way), kind) => way.came(now, Leg::Trunk, kind, packet),
             (None, PacketKind::Rtp) => self.bridge.handle_rtp(now, Leg::Trunk, packet),
@@ -217,30 +225,23 @@ impl MediaCall {
         self.bridge.connect_trunk(now, media.format);
         self.bridge.set_trunk_sending(media.send);
         self.bridge.set_trunk_dtmf(now, media.dtmf);
+        self.bridge.set_voip_metrics(media.voip_metrics);
         let same = self
             .trunk
             .as_ref()
             .is_some_and(|trunk| trunk.media.rtp == media.rtp && trunk.media.rtcp == media.rtcp);
         match &mut self.trunk {
             Some(trunk) if same => trunk.media = media,
-            trunk => {
-                let rtp = Latch::new(now, media.rtp, media.behind_nat);
-                let rtcp = media
-                    .rtcp
-                    .map(|address| Latch::new(now, address, media.behind_nat));
-                *trunk = Some(Trunk { media, rtp, rtcp });
-            }
+            trunk => *trunk = Some(TrunkLeg::new(now, media)),
         }
         self.flush(now, browsers);
     }
 
     pub(super) fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
+        self.watch.begin(now);
         if let Some(trunk) = &mut self.trunk {
-            trunk.rtp.reopen(now);
-            if let Some(rtcp) = &mut trunk.rtcp {
-                rtcp.reopen(now);
-            }
+            trunk.answered(now);
         }
     }
 
@@ -284,6 +285,7 @@ impl MediaCall {
             self.bridge.poll_timeout(),
             silent,
             retry,
+            self.watch.poll_timeout(),
             self.impaired.as_ref().and_then(|way| way.poll_timeout()),
         ]
         .into_iter()
@@ -300,6 +302,7 @@ impl MediaCall {
         if let Some((_, event)) = self.undelivered.take_if(|(at, _)| *at <= now) {
             self.tell(now, event);
         }
+        self.look(now);
         if self.silent_at().is_some_and(|at| at <= now) {
             // Said once: the call's task will close us.
             self.answered = None;
@@ -327,6 +330,8 @@ impl MediaCall {
         MediaReport {
             browser: leg_report(&report.browser),
             phone,
+            to_phone: report.to_trunk.map(score),
+            to_browser: report.to_browser.map(score),
         }
     }
 
@@ -347,6 +352,19 @@ impl MediaCall {
 
     pub(super) fn events(&self) -> mpsc::Sender<MediaEvent> {
         self.events.clone()
+    }
+
+    /// Looks for one-way audio, when it is time.
+    fn look(&mut self, now: Instant) {
+        let Some(trunk) = &self.trunk else { return };
+        let expected = Expected {
+            hears: trunk.media.send,
+            speaks: trunk.media.receive,
+        };
+        let news = self.watch.look(now, || self.bridge.report(), expected);
+        if let Some(news) = news {
+            self.tell(now, MediaEvent::OneWay(news));
+        }
     }
 
     fn keys_go_by_signalling(&self) -> bool {
@@ -448,14 +466,14 @@ impl MediaCall {
             }
             Leg::Trunk => {
                 let Some(trunk) = &self.trunk else { return };
-                let packet = &self.out[..len];
-                let _ = match (kind, &trunk.rtcp) {
-                    (PacketKind::Rtp, _) => self.sockets.rtp.send_to(packet, trunk.rtp.target()),
-                    (PacketKind::Rtcp, Some(rtcp)) => {
-                        self.sockets.rtcp.send_to(packet, rtcp.target())
-                    }
-                    (PacketKind::Rtcp, None) => Ok(0),
+                let Some((target, from_rtcp_port)) = trunk.target(kind) else {
+                    return;
                 };
+                let socket = match from_rtcp_port {
+                    true => &self.sockets.rtcp,
+                    false => &self.sockets.rtp,
+                };
+                let _ = socket.send_to(&self.out[..len], target);
             }
         }
     }
@@ -472,5 +490,27 @@ fn leg_report(leg: &media::LegReport) -> LegReport {
         jitter_ms: leg.jitter_ms,
         round_trip_ms: leg.round_trip_ms,
         concealed_ms: u64::try_from(leg.concealed.as_millis()).unwrap_or(u64::MAX),
+        level_dbm0: leg.level_dbm0.map(tenths),
+        reported_loss_percent: tenths(leg.remote_loss * 100.0),
+        reported_mos: leg.remote_mos,
     }
+}
+
+fn score(hearing: media::Hearing) -> Score {
+    let rating = media::Rating::of(hearing);
+    Score {
+        mos: hundredths(rating.mos()),
+        r: tenths(rating.r()),
+        lost_percent: hundredths(hearing.loss * 100.0),
+        burst_ratio: hundredths(hearing.burst_ratio),
+        delay_ms: u64::try_from(hearing.delay.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn tenths(figure: f64) -> f64 {
+    (figure * 10.0).round() / 10.0
+}
+
+fn hundredths(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
 }

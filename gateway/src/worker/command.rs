@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::impaired::Impairments;
+use super::one_way::OneWay;
 use crate::call::CallId;
 
 /// How many events of one call may wait for its task; more digits than that are dropped, an end is
@@ -78,10 +79,14 @@ pub struct TrunkMedia {
     pub rtcp: Option<SocketAddr>,
     /// Whether it wants to hear us (not `sendonly` or `inactive`).
     pub send: bool,
+    /// Whether it is to be heard (not `recvonly` or `inactive`).
+    pub receive: bool,
     /// Whether RTP may come from another address than announced.
     pub behind_nat: bool,
     /// How keys cross.
     pub dtmf: DtmfWay,
+    /// Whether it is told how its voice arrives (RTCP XR, RFC 3611).
+    pub voip_metrics: bool,
 }
 
 /// From a media worker, about one call.
@@ -113,6 +118,15 @@ pub enum MediaEvent {
     ConsentLost,
     /// The browser closed its media (DTLS close_notify).
     PeerClosed,
+    /// The telephone's audio comes from another address than before, and ours goes there.
+    Moved {
+        /// Before.
+        from: SocketAddr,
+        /// Now.
+        to: SocketAddr,
+    },
+    /// One side does not hear the other, or, with none, both do again.
+    OneWay(Option<OneWay>),
     /// Nothing came from the telephone for that long.
     Silent(Duration),
     /// The call's media code panicked; its media is gone.
@@ -142,6 +156,25 @@ pub struct MediaReport {
     pub browser: LegReport,
     /// The telephone's side.
     pub phone: LegReport,
+    /// What the telephone heard of the browser; none where that said nothing.
+    pub to_phone: Option<Score>,
+    /// What the browser heard of the telephone.
+    pub to_browser: Option<Score>,
+}
+
+/// How one side heard the other, reckoned by the E-model (ITU-T G.107) from what was counted and reported.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// The mean opinion score, 1 to 4.5.
+    pub mos: f64,
+    /// The rating factor, 0 to 93.2.
+    pub r: f64,
+    /// Audio that was lost on the way and not rebuilt, in percent.
+    pub lost_percent: f64,
+    /// How much longer the losses are in a row than by chance; 1 is by chance.
+    pub burst_ratio: f64,
+    /// From mouth to ear, in milliseconds; what devices add is an estimate.
+    pub delay_ms: u64,
 }
 
 /// What was counted on one leg.
@@ -165,4 +198,10 @@ pub struct LegReport {
     pub round_trip_ms: Option<f64>,
     /// Audio that was made up for what was lost, in milliseconds.
     pub concealed_ms: u64,
+    /// The level of the voice that came, in dBm0; none where there was none, or it was not decoded.
+    pub level_dbm0: Option<f64>,
+    /// The loss that this side last reported of our packets, in percent.
+    pub reported_loss_percent: f64,
+    /// The listening score that this side gave our packets (RTCP XR, RFC 3611 §4.7.5).
+    pub reported_mos: Option<f64>,
 }

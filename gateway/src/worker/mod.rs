@@ -8,11 +8,13 @@ mod command;
 mod impaired;
 mod inbox;
 mod latch;
+mod one_way;
 mod pace;
 mod ports;
 mod schedule;
 mod sockets;
 mod thread;
+mod trunk_leg;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -23,9 +25,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use command::{
-    EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, TrunkMedia,
+    EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, Score,
+    TrunkMedia,
 };
 pub use impaired::Impairments;
+pub use one_way::OneWay;
 use peer::Identity;
 
 /// How many commands may wait for a worker; with more, new calls are refused.

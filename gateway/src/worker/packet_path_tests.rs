@@ -87,6 +87,8 @@ impl Scene {
             rtp: phone.local_addr().unwrap(),
             rtcp: None,
             send: true,
+            receive: true,
+            voip_metrics: true,
             behind_nat: false,
             dtmf: media::DtmfWay::Events,
         };

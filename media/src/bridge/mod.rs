@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::path::Path;
 use crate::pipe::{Figures, Pipe};
 use crate::playout::{Content, Frame, Turn};
+use crate::quality;
 use crate::receiver::Accepted;
 use crate::rtp;
 use crate::side::Side;
@@ -185,6 +186,11 @@ impl Bridge {
         self.trunk.set_dtmf(now, way);
     }
 
+    /// Whether the trunk is told how its voice arrives (RTCP XR, RFC 3611 §4.7).
+    pub fn set_voip_metrics(&mut self, told: bool) {
+        self.config.voip_metrics = told;
+    }
+
     /// Whether packets go to the trunk (direction attributes, hold). Its stream's time goes on meanwhile.
     pub fn set_trunk_sending(&mut self, sending: bool) {
         self.trunk.out.set_sending(sending);
@@ -227,29 +233,20 @@ impl Bridge {
     /// Writes the next packet that is to be sent to the front of `buffer` (1500 octets hold every one). Call it until
     /// there is none.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut [u8]) -> Option<Transmit> {
-        let Self {
-            browser,
-            trunk,
-            config,
-            closed,
-            ..
-        } = self;
-        for (leg, side) in [(Leg::Browser, browser), (Leg::Trunk, trunk)] {
+        for leg in [Leg::Browser, Leg::Trunk] {
+            let closed = self.closed;
+            let side = self.side_mut(leg);
             if side.format.is_none() {
                 continue;
             }
-            if !*closed && let Some(len) = side.out.poll(now, buffer) {
+            if !closed && let Some(len) = side.out.poll(now, buffer) {
                 return Some(Transmit {
                     leg,
                     kind: PacketKind::Rtp,
                     len,
                 });
             }
-            let (out, receiver) = (&side.out, &mut side.receiver);
-            let report = side
-                .reporter
-                .poll(now, &config.cname, || out.sent(now), receiver, buffer);
-            if let Some(len) = report {
+            if let Some(len) = self.report_to(now, leg, buffer) {
                 return Some(Transmit {
                     leg,
                     kind: PacketKind::Rtcp,
@@ -306,8 +303,34 @@ impl Bridge {
         BridgeReport {
             browser: self.browser.report(figures(&self.to_trunk)),
             trunk: self.trunk.report(figures(&self.to_browser)),
+            to_trunk: quality::hearing(&self.browser, &self.trunk, self.to_trunk.as_ref()),
+            to_browser: quality::hearing(&self.trunk, &self.browser, self.to_browser.as_ref()),
             dropped_events: self.events.dropped,
         }
+    }
+
+    /// Writes the RTCP that is due to a leg.
+    fn report_to(&mut self, now: Instant, leg: Leg, buffer: &mut [u8]) -> Option<usize> {
+        self.side(leg)
+            .reporter
+            .poll_timeout()
+            .filter(|due| *due <= now)?;
+        let voip = match leg {
+            Leg::Trunk if self.config.voip_metrics => quality::voip_metrics(
+                &self.trunk,
+                &self.browser,
+                self.to_browser.as_ref(),
+                &self.config.limits,
+            ),
+            Leg::Trunk | Leg::Browser => None,
+        };
+        let (side, config) = match leg {
+            Leg::Browser => (&mut self.browser, &self.config),
+            Leg::Trunk => (&mut self.trunk, &self.config),
+        };
+        let sent = side.out.sent(now);
+        side.reporter
+            .poll(now, &config.cname, sent, voip, &mut side.receiver, buffer)
     }
 
     /// Lays both pipes between the formats of now.

@@ -16,6 +16,7 @@ use std::time::Instant;
 use codecs::opus::{self, EncoderSettings};
 
 use crate::format::{Codec, RtpFormat};
+use crate::level::Level;
 use crate::outgoing::Outgoing;
 use crate::playout::{Frame, Style};
 use passthrough::{CopyG711, ForwardOpus};
@@ -24,6 +25,9 @@ use transcode::Transcode;
 
 /// The most samples that are made up in a row.
 pub(crate) const MAX_CONCEALED: usize = opus::MAX_PACKET_SAMPLES;
+
+/// An Opus packet of no more octets holds no voice: digital silence takes three to five, a pause one or two.
+const SILENT_OPUS: usize = 8;
 
 /// One direction.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub(crate) struct Figures {
     pub(crate) concealed: u64,
     pub(crate) recovered: u64,
     pub(crate) undecodable: u64,
+    /// How loud the audio was that came.
+    pub(crate) level: Level,
 }
 
 impl Pipe {
@@ -113,8 +119,15 @@ impl Pipe {
         let figures = &mut self.figures;
         match &mut self.chain {
             Chain::Transcode(chain) => chain.play(pass, codec, frame.payload, muted, out, figures),
-            Chain::CopyG711(chain) => chain.play(pass, codec, frame.payload, muted, out),
-            Chain::ForwardOpus(chain) => chain.play(pass, frame, muted, out),
+            Chain::CopyG711(chain) => {
+                chain.play(pass, codec, frame.payload, muted, out, &mut figures.level);
+            }
+            Chain::ForwardOpus(chain) => {
+                if frame.payload.len() > SILENT_OPUS {
+                    figures.level.pass();
+                }
+                chain.play(pass, frame, muted, out);
+            }
         }
     }
 
@@ -190,6 +203,11 @@ impl Pipe {
         if let Chain::Transcode(chain) = &mut self.chain {
             chain.set_expected_loss(percent);
         }
+    }
+
+    /// Whether what is lost of our stream can be rebuilt from the next packet.
+    pub(crate) fn has_fec(&self) -> bool {
+        matches!(&self.chain, Chain::Transcode(chain) if chain.has_fec())
     }
 
     /// The complexity that Opus is encoded with.

@@ -5,6 +5,7 @@ use codecs::g711::{self, Law};
 
 use super::{Figures, MAX_CONCEALED, Pass};
 use crate::format::Codec;
+use crate::level::Level;
 use crate::outgoing::{Audio, Outgoing};
 use crate::playout::Frame;
 
@@ -43,6 +44,7 @@ impl CopyG711 {
         payload: &[u8],
         muted: bool,
         out: &mut Outgoing,
+        level: &mut Level,
     ) {
         let Some(law) = codec.law() else {
             return;
@@ -52,6 +54,7 @@ impl CopyG711 {
         let mut octets = [0; MAX_CONCEALED];
         let audio = &mut pcm[..payload.len().min(MAX_CONCEALED)];
         g711::decode_into(law, payload, audio);
+        level.hear(audio);
         let changed = self.concealer.receive(audio);
         let octets = &mut octets[..audio.len()];
         if changed {

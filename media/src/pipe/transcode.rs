@@ -30,6 +30,8 @@ pub(super) struct Transcode {
     encode: Encode,
     /// Silence is left out, where the other side is Opus.
     dtx: Option<Dtx>,
+    /// The loss that Opus prepares for, in percent.
+    expected_loss: u8,
 }
 
 impl Transcode {
@@ -50,6 +52,7 @@ impl Transcode {
             known: 0,
             encode: Encode::new(to.codec, settings)?,
             dtx: (dtx && to.codec == Codec::Opus).then(Dtx::default),
+            expected_loss: settings.expected_loss,
         })
     }
 
@@ -70,6 +73,7 @@ impl Transcode {
         let mut pcm = [0; MAX_CONCEALED];
         let audio = &mut pcm[..pass.burst];
         self.decode.decode(codec, payload, audio, figures);
+        figures.level.hear(audio);
         // Only an Opus sender pauses without a word on how that sounds. What it pauses with is no background yet.
         if self.input == Codec::Opus && payload.len() > 2 {
             self.known = audio.len().min(HEARD);
@@ -127,7 +131,12 @@ impl Transcode {
         if let Encode::Opus(encoder) = &mut self.encode {
             // A percentage is always taken; if not, the old one does.
             let _ = encoder.set_expected_loss(percent);
+            self.expected_loss = percent;
         }
+    }
+
+    pub(super) fn has_fec(&self) -> bool {
+        matches!(self.encode, Encode::Opus(_)) && self.expected_loss > 0
     }
 
     pub(super) fn set_complexity(&mut self, complexity: u8) {

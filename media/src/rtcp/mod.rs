@@ -2,6 +2,7 @@
 
 pub(crate) mod read;
 pub(crate) mod reporter;
+pub(crate) mod voip;
 pub(crate) mod write;
 
 /// What a source is told about its stream (RFC 3550 §6.4.1).
@@ -44,3 +45,5 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
+/// RFC 3611 §2.
+const EXTENDED_REPORT: u8 = 207;

@@ -1,14 +1,17 @@
 //! A compound packet, read in place. Every step goes forward by at least one header, so it ends.
 
-use super::{GOODBYE, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SenderInfo};
+use super::voip::VoipMetrics;
+use super::{EXTENDED_REPORT, GOODBYE, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SenderInfo};
 
 /// What a compound packet says that matters to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Item {
     /// A sender describes its stream.
     Sender { ssrc: u32, info: SenderInfo },
     /// Someone describes how a stream reaches them.
     Block(ReportBlock),
+    /// Someone describes how a stream of voice reaches them (RFC 3611 §4.7).
+    Voip { ssrc: u32, metrics: VoipMetrics },
     /// A source leaves.
     Goodbye { ssrc: u32 },
 }
@@ -64,6 +67,7 @@ fn split(octets: &[u8]) -> Result<(Packet<'_>, &[u8]), Malformed> {
         SENDER_REPORT => 24 + count * 24,
         RECEIVER_REPORT => 4 + count * 24,
         GOODBYE => count * 4,
+        EXTENDED_REPORT => 4,
         _ => 0,
     };
     if body.len() < least {
@@ -97,6 +101,7 @@ fn report(packet: &Packet<'_>, found: &mut impl FnMut(Item)) {
             }
             return;
         }
+        EXTENDED_REPORT => return extended(body.get(4..).unwrap_or_default(), found),
         _ => return,
     };
     for block in blocks.chunks_exact(24).take(packet.count) {
@@ -110,6 +115,20 @@ fn report(packet: &Packet<'_>, found: &mut impl FnMut(Item)) {
             last_sender_report: word(block, 16),
             delay: word(block, 20),
         }));
+    }
+}
+
+/// The blocks of an extended report (RFC 3611 §3); one that is cut off, and what is behind it, is passed over.
+fn extended(mut blocks: &[u8], found: &mut impl FnMut(Item)) {
+    while let Some((header, rest)) = blocks.split_first_chunk::<4>() {
+        let words = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let Some((block, later)) = rest.split_at_checked(words * 4) else {
+            return;
+        };
+        if let Some((ssrc, metrics)) = VoipMetrics::read(header[0], block) {
+            found(Item::Voip { ssrc, metrics });
+        }
+        blocks = later;
     }
 }
 

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::read::{self, Item, Malformed};
+use super::voip::VoipMetrics;
 use super::write::Compound;
-use super::{ReportBlock, SenderInfo, Sent};
+use super::{RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SenderInfo, Sent};
 use crate::receiver::Receiver;
 
 /// A round trip longer than this is a mistake.
@@ -31,6 +32,12 @@ pub(crate) struct Reporter {
     /// In RTP clock units.
     pub(crate) remote_jitter: u32,
     expected_loss: u8,
+    /// Of our stream, since it began.
+    pub(crate) remote_lost: u64,
+    /// Their last reports without a word of our stream.
+    pub(crate) unreported: u32,
+    /// What they last said of our voice.
+    pub(crate) remote_voip: Option<VoipMetrics>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +67,9 @@ impl Reporter {
             remote_fraction_lost: None,
             remote_jitter: 0,
             expected_loss: 0,
+            remote_lost: 0,
+            unreported: 0,
+            remote_voip: None,
         }
     }
 
@@ -79,9 +89,15 @@ impl Reporter {
                 self.learn(now, &block);
                 news = true;
             }
+            Item::Voip { ssrc, metrics } if ssrc == our_ssrc => self.remote_voip = Some(metrics),
             // Another stream's, or a goodbye: signalling ends calls, not RTCP.
-            Item::Block(_) | Item::Goodbye { .. } => {}
+            Item::Block(_) | Item::Voip { .. } | Item::Goodbye { .. } => {}
         })?;
+        if news {
+            self.unreported = 0;
+        } else if matches!(datagram.get(1), Some(&(SENDER_REPORT | RECEIVER_REPORT))) {
+            self.unreported = self.unreported.saturating_add(1);
+        }
         Ok(news)
     }
 
@@ -106,12 +122,13 @@ impl Reporter {
         self.expected_loss
     }
 
-    /// Writes the report that is due; its length. `sent` is asked for when there is one.
+    /// Writes the report that is due; its length. `voip` describes the source's voice, for those who are told.
     pub(crate) fn poll(
         &mut self,
         now: Instant,
         cname: &str,
-        sent: impl FnOnce() -> Sent,
+        sent: Sent,
+        voip: Option<VoipMetrics>,
         receiver: &mut Receiver,
         buffer: &mut [u8],
     ) -> Option<usize> {
@@ -119,7 +136,6 @@ impl Reporter {
             return None;
         }
         self.next = now + self.random.spread(self.interval);
-        let sent = sent();
         // A sender is who has sent since the last report but one (RFC 3550 §6.4).
         let is_sender = sent.packets > self.sent[1];
         self.sent = [sent.packets, self.sent[0]];
@@ -137,6 +153,7 @@ impl Reporter {
             sender: is_sender.then(|| self.sender_info(now, &sent)),
             block: self.block(now, receiver),
             cname,
+            voip,
             goodbye,
         };
         compound.write(buffer)
@@ -174,6 +191,7 @@ impl Reporter {
     fn learn(&mut self, now: Instant, block: &ReportBlock) {
         self.remote_fraction_lost = Some(block.fraction_lost);
         self.remote_jitter = block.jitter;
+        self.remote_lost = u64::try_from(block.cumulative_lost).unwrap_or(0);
         let reported = (u32::from(block.fraction_lost) * 100).div_ceil(256) as u8;
         self.expected_loss = reported.max(self.expected_loss / 4 * 3);
         if block.last_sender_report == 0 {

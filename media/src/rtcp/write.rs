@@ -1,6 +1,10 @@
 //! Our compound packets: a sender or receiver report, our CNAME, at the end a goodbye (RFC 3550 §6.1).
 
-use super::{GOODBYE, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION, SenderInfo};
+use super::voip::{self, VoipMetrics};
+use super::{
+    EXTENDED_REPORT, GOODBYE, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION,
+    SenderInfo,
+};
 
 /// What a compound packet of ours holds.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +16,8 @@ pub(crate) struct Compound<'a> {
     pub(crate) block: Option<ReportBlock>,
     /// At most 255 octets.
     pub(crate) cname: &'a str,
+    /// How the source's audio arrives (RFC 3611 §4.7).
+    pub(crate) voip: Option<VoipMetrics>,
     pub(crate) goodbye: bool,
 }
 
@@ -47,6 +53,11 @@ impl Compound<'_> {
             out.word(block.delay)?;
         }
         self.write_description(&mut out)?;
+        if let (Some(voip), Some(block)) = (&self.voip, &self.block) {
+            out.header(0, EXTENDED_REPORT, 1 + voip::LEN as u16 / 4)?;
+            out.word(self.ssrc)?;
+            out.octets(&voip.to_bytes(block.ssrc))?;
+        }
         if self.goodbye {
             out.header(1, GOODBYE, 1)?;
             out.word(self.ssrc)?;

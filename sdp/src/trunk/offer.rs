@@ -168,6 +168,9 @@ impl OfferOptions {
         if rtcp_mux {
             media.attributes.push(flag("rtcp-mux"));
         }
+        if profile.rtcp_xr {
+            media.attributes.push(value("rtcp-xr", "voip-metrics"));
+        }
         if profile.write_sendrecv || direction != Direction::SendRecv {
             media.attributes.push(flag(direction.as_str()));
         }

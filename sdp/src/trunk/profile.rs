@@ -38,6 +38,8 @@ pub struct Profile {
     pub rtcp: RtcpAttribute,
     /// Offer RTP and RTCP on one port (RFC 5761).
     pub rtcp_mux: bool,
+    /// Exchange VoIP metrics in RTCP (RFC 3611 §4.7): asked for in SDP, and sent. `false`: the trunk chokes on them.
+    pub rtcp_xr: bool,
     /// Where `c=` stands.
     pub connection: ConnectionPlace,
     /// Send RTP to where it comes from (symmetric RTP, RFC 4961) once the source is learned, rather than to `c=`.
@@ -73,6 +75,7 @@ impl Default for Profile {
             write_sendrecv: true,
             rtcp: RtcpAttribute::WhenNotNext,
             rtcp_mux: false,
+            rtcp_xr: true,
             connection: ConnectionPlace::Session,
             symmetric_rtp: true,
             origin_username: "-".into(),

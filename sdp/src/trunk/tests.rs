@@ -61,7 +61,7 @@ fn a_browsers_offer_becomes_a_telephones() {
     let (text, notes) = offer(&chromium, &options());
     let wanted = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
                   m=audio 20000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
-                  a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n";
+                  a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=rtcp-xr:voip-metrics\r\na=sendrecv\r\n";
     assert_eq!(text, wanted);
     for (action, subject) in [
         (Action::Changed, "m=audio UDP/TLS/RTP/SAVPF"),
@@ -115,6 +115,7 @@ fn a_trunks_quirks_are_data() {
             static_rtpmap: false,
             write_sendrecv: false,
             rtcp: RtcpAttribute::Always,
+            rtcp_xr: false,
             connection: ConnectionPlace::Media,
             origin_username: "gw".into(),
             session_name: "call".into(),

@@ -230,6 +230,46 @@ fn a_cancel_that_crosses_the_answer_leaves_no_call() {
 }
 
 #[test]
+fn one_way_audio_is_named_and_mended_when_the_phone_comes_back_from_another_port() {
+    const ELSEWHERE_HZ: f64 = 600.0;
+    let scene = Scene::begin();
+    let rtp = RtpPhone::start(PHONE_HZ);
+    let mut phone = Sipp::scenario(&scene, "answers", &rtp);
+    let gateway = Gateway::start(&scene, &[("trunk.uri", &phone.trunk())]);
+    let page = Page::open(&gateway);
+    talk(&page, "4930123456");
+    assert_hears_the_microphone(&rtp);
+    let peer = wait_until("the gateway's address", SOON, || rtp.peer());
+    // Its NAT forgets it: what is sent to it meets nobody.
+    drop(rtp);
+    wait_until("the page's notice", SOON, || {
+        let notice = page.ask("state", json!({}))["notice"].to_string();
+        notice
+            .contains("No audio comes from the telephone")
+            .then_some(())
+    });
+    let moved = RtpPhone::start(ELSEWHERE_HZ);
+    moved.speak_to(peer);
+    assert_hears_the_microphone(&moved);
+    page.listen(LISTEN, &[ELSEWHERE_HZ])
+        .assert_tone(ELSEWHERE_HZ, PHONE_DBFS, 2.0);
+    wait_until("the end of the notice", SOON, || {
+        (page.ask("state", json!({}))["notice"] == "").then_some(())
+    });
+    hang_up(&page, &mut phone);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "browser");
+    assert_eq!(record.text("/one_way/0/trouble"), "phone_sends_nothing");
+    assert!(record.number("/one_way/0/until_ms").is_some());
+    let steps = record.0["timeline"].to_string();
+    assert!(steps.contains("and ours follows it"), "{}", record.story());
+    for heard in ["/media/to_phone/mos", "/media/to_browser/mos"] {
+        let mos = record.number(heard).unwrap_or_default();
+        assert!((1.0..=4.5).contains(&mos), "{heard} {mos}");
+    }
+}
+
+#[test]
 fn of_two_phones_that_answer_one_talks_and_the_other_is_hung_up_on() {
     let scene = Scene::begin();
     let rtp = RtpPhone::start(PHONE_HZ);

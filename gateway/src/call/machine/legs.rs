@@ -133,8 +133,13 @@ impl TrunkOffer {
         let text = std::str::from_utf8(body).map_err(|_| "the SDP is not UTF-8".to_owned())?;
         let agreed =
             sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
-        let media = trunk_media(&agreed, self.behind_nat, self.dtmf)
-            .ok_or("the SDP names no address for audio")?;
+        let media = trunk_media(
+            &agreed,
+            self.behind_nat,
+            self.dtmf,
+            self.options.profile.rtcp_xr,
+        )
+        .ok_or("the SDP names no address for audio")?;
         Ok((agreed, media))
     }
 }

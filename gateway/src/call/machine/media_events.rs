@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::{EndedBy, HANGUP_GRACE, Machine, State};
+use super::{Action, EndedBy, HANGUP_GRACE, Machine, State};
 use crate::call::cause::CauseCode;
 use crate::call::timeline::Topic;
-use crate::worker::MediaEvent;
+use crate::signaling::message::ServerMessage;
+use crate::worker::{MediaEvent, OneWay};
 
 impl Machine {
     pub(super) fn handle_media(&mut self, now: Instant, event: MediaEvent) {
@@ -55,6 +56,12 @@ impl Machine {
                     .note(now, Topic::Media, "the browser closed its media");
                 self.gone_at.get_or_insert(now + HANGUP_GRACE);
             }
+            MediaEvent::Moved { from, to } => self.timeline.note(
+                now,
+                Topic::Media,
+                format!("the telephone's audio moved from {from} to {to}, and ours follows it"),
+            ),
+            MediaEvent::OneWay(trouble) => self.one_way(now, trouble),
             MediaEvent::Silent(silence) => {
                 let text = format!("nothing from the telephone for {} s", silence.as_secs());
                 self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
@@ -73,6 +80,19 @@ impl Machine {
             }
         }
         self.finish_if_both_ended(now);
+    }
+
+    /// One side does not hear the other: the call goes on, and everybody is told why.
+    fn one_way(&mut self, now: Instant, trouble: Option<OneWay>) {
+        self.story.one_way.note(now, trouble);
+        let text = trouble.map_or("Both sides send audio again.", OneWay::text);
+        self.timeline.note(now, Topic::Media, text);
+        self.actions
+            .push_back(Action::Browser(ServerMessage::Audio {
+                call: self.name.clone(),
+                trouble,
+                text: text.to_owned(),
+            }));
     }
 
     /// The worker no longer has this call, so nothing more is asked of it.

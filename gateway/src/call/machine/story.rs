@@ -4,9 +4,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::call::CallId;
 use crate::call::cause::{Cause, CauseCode};
-use crate::call::record::{CallRecord, EndedBy, millis, rfc3339};
+use crate::call::record::{CallRecord, EndedBy, OneWaySpell, millis, rfc3339};
 use crate::call::timeline::Timeline;
-use crate::worker::MediaReport;
+use crate::worker::{MediaReport, OneWay};
 
 /// The facts as they come in.
 #[derive(Debug)]
@@ -20,7 +20,27 @@ pub(super) struct Story {
     pub(super) ended: Option<(Instant, Cause, EndedBy)>,
     pub(super) browser_codec: Option<&'static str>,
     pub(super) phone_codec: Option<&'static str>,
+    pub(super) one_way: OneWaySpells,
     pub(super) media: Option<MediaReport>,
+}
+
+/// How many of them one call may leave.
+const MAX_SPELLS: usize = 16;
+
+/// When one side did not hear the other.
+#[derive(Debug, Default)]
+pub(super) struct OneWaySpells(Vec<(OneWay, Instant, Option<Instant>)>);
+
+impl OneWaySpells {
+    /// Something is wrong from now on, or nothing.
+    pub(super) fn note(&mut self, now: Instant, trouble: Option<OneWay>) {
+        if let Some((_, _, until)) = self.0.last_mut() {
+            until.get_or_insert(now);
+        }
+        if let Some(trouble) = trouble.filter(|_| self.0.len() < MAX_SPELLS) {
+            self.0.push((trouble, now, None));
+        }
+    }
 }
 
 impl Story {
@@ -35,6 +55,7 @@ impl Story {
             ended: None,
             browser_codec: None,
             phone_codec: None,
+            one_way: OneWaySpells::default(),
             media: None,
         }
     }
@@ -62,6 +83,14 @@ impl Story {
             ended_by: by,
             browser_codec: self.browser_codec.map(str::to_owned),
             phone_codec: self.phone_codec.map(str::to_owned),
+            one_way: std::mem::take(&mut self.one_way.0)
+                .into_iter()
+                .map(|(trouble, from, until)| OneWaySpell {
+                    trouble,
+                    from_ms: since(from),
+                    until_ms: until.map(since),
+                })
+                .collect(),
             media: self.media.take(),
             timeline: timeline.entries().to_vec(),
         }

@@ -6,6 +6,7 @@ use sip::endpoint::{EndedBy as SipEndedBy, Failure};
 
 use super::*;
 use crate::signaling::message::{Hangup, Reoffer, SendDtmf};
+use crate::worker::OneWay;
 
 const OFFER: &str = include_str!("../../../../sdp/testdata/browser/chromium-audio.sdp");
 const RTP: &str = "127.0.0.1:20000";
@@ -182,6 +183,7 @@ impl Story {
             ServerMessage::Accepted { .. } => "accepted",
             ServerMessage::Hangup { .. } => "hangup",
             ServerMessage::Dtmf { .. } => "dtmf",
+            ServerMessage::Audio { .. } => "audio",
             ServerMessage::Error { .. } => "error",
             ServerMessage::Welcome { .. } => "welcome",
         };
@@ -651,6 +653,45 @@ fn keys_cross_by_info_both_ways_each_once_and_unseen() {
         !trace.contains("'7'") && !trace.contains("Signal"),
         "{trace}"
     );
+}
+
+#[test]
+fn one_way_audio_is_named_to_the_browser_and_in_the_record() {
+    let mut story = Story::talking();
+    let silent = OneWay::PhoneSendsNothing;
+    story.media(MediaEvent::OneWay(Some(silent)));
+    story.media(MediaEvent::Moved {
+        from: "192.0.2.9:4000".parse().unwrap(),
+        to: "192.0.2.9:4002".parse().unwrap(),
+    });
+    story.media(MediaEvent::OneWay(None));
+    story.media(MediaEvent::OneWay(Some(OneWay::PhoneHearsNothing)));
+    assert_eq!(story.told()[story.told().len() - 3..], ["audio"; 3]);
+    story.hangs_up();
+    story.media_closes();
+    story.phone_ends(SipEndedBy::Local);
+    let record = story.record();
+    let spells: Vec<_> = record
+        .one_way
+        .iter()
+        .map(|spell| (spell.trouble, spell.until_ms.is_some()))
+        .collect();
+    assert_eq!(spells, [(silent, true), (OneWay::PhoneHearsNothing, false)]);
+    let timeline = serde_json::to_string(&record.timeline).unwrap();
+    assert!(timeline.contains("moved from 192.0.2.9:4000 to 192.0.2.9:4002"));
+}
+
+#[test]
+fn trouble_without_end_leaves_a_bounded_record() {
+    let mut story = Story::talking();
+    for _ in 0..1000 {
+        story.media(MediaEvent::OneWay(Some(OneWay::PhoneSendsNothing)));
+        story.media(MediaEvent::OneWay(None));
+    }
+    story.hangs_up();
+    story.media_closes();
+    story.phone_ends(SipEndedBy::Local);
+    assert_eq!(story.record().one_way.len(), 16);
 }
 
 #[test]

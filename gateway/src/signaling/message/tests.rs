@@ -153,6 +153,16 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             call: call.clone(),
             cause: CauseCode::Busy.cause(),
         },
+        ServerMessage::Audio {
+            call: call.clone(),
+            trouble: Some(OneWay::PhoneSendsNothing),
+            text: OneWay::PhoneSendsNothing.text().into(),
+        },
+        ServerMessage::Audio {
+            call: call.clone(),
+            trouble: None,
+            text: "x".into(),
+        },
         BadMessage::new(ErrorCode::BadField, Some("to"), "x").into(),
     ];
     for message in from_gateway {

@@ -5,6 +5,7 @@ mod hostile;
 mod keys;
 mod loss;
 mod pauses;
+mod quality;
 mod rtcp;
 mod tones;
 mod transcode;

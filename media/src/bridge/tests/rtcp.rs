@@ -269,6 +269,7 @@ fn theirs(ssrc: u32, sender: Option<SenderInfo>, block: Option<ReportBlock>) -> 
         sender,
         block,
         cname: "them",
+        voip: None,
         goodbye: false,
     };
     let len = compound.write(&mut buffer).expect("room");
