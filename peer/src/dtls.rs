@@ -1,4 +1,4 @@
-//! The DTLS server of one peer (RFC 5764, RFC 6347): the only file that names `dimpl`'s machine.
+//! One side of DTLS, for a browser always the server (RFC 5764, RFC 6347): the only file that names `dimpl`'s machine.
 //!
 //! Every error of `dimpl` is final for its handshake. A packet that breaks a handshake does not
 //! end the call: the next ClientHello starts a fresh one, until the peer's own deadline.
@@ -91,9 +91,17 @@ struct Handshake {
     connected: bool,
 }
 
+/// Who begins (RFC 4145 §4: the active side is the client).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
+}
+
 pub(crate) struct Dtls {
     identity: Arc<Identity>,
     expected: Fingerprint,
+    role: Role,
     state: State,
     queue: VecDeque<Vec<u8>>,
     timeout: Option<Instant>,
@@ -107,12 +115,30 @@ impl Dtls {
         Self {
             identity,
             expected,
+            role: Role::Server,
             state: State::Waiting { not_before: None },
             queue: VecDeque::new(),
             timeout: None,
             last_error: None,
             broken_until: None,
         }
+    }
+
+    /// The client of a server; its ClientHello is ready.
+    pub(crate) fn client(now: Instant, identity: Arc<Identity>, expected: Fingerprint) -> Self {
+        let (config, certificate) = (identity.config(), identity.certificate());
+        let mut engine = Box::new(dimpl::Dtls::new_12(config, certificate, now));
+        engine.set_active(true);
+        let begun = engine.handle_timeout(now);
+        let mut dtls = Self::new(identity, expected);
+        dtls.role = Role::Client;
+        dtls.state = State::Handshaking {
+            engine,
+            handshake: Handshake::default(),
+        };
+        // A handshake that has only begun leads to nothing yet.
+        let _ = dtls.after(now, begun);
+        dtls
     }
 
     /// Why the latest attempt broke, in words.
@@ -144,7 +170,10 @@ impl Dtls {
             return Progress::Nothing;
         }
         if let State::Waiting { not_before } = self.state {
-            if !record.is_client_hello(packet) || not_before.is_some_and(|at| now < at) {
+            if self.role == Role::Client
+                || !record.is_client_hello(packet)
+                || not_before.is_some_and(|at| now < at)
+            {
                 return Progress::Nothing;
             }
             if Record::offers_dtls_1_0(packet) {
@@ -239,6 +268,7 @@ impl Dtls {
 
     /// Takes everything out of the engine, up to its next deadline.
     fn drain(&mut self) -> Progress {
+        let role = self.role;
         let (engine, handshake) = match &mut self.state {
             State::Waiting { .. } | State::Ended => return Progress::Nothing,
             State::Handshaking { engine, handshake } => (engine, Some(handshake)),
@@ -260,7 +290,7 @@ impl Dtls {
                 }
                 Output::PeerCert(der) => handshake.certificate = Some(Fingerprint::of(der)),
                 Output::KeyingMaterial(material, profile) => {
-                    handshake.keys = Keys::from_material(&material, profile).map(Box::new);
+                    handshake.keys = Keys::from_material(&material, profile, role).map(Box::new);
                 }
                 Output::Connected => handshake.connected = true,
                 Output::CloseNotify => closed = true,
@@ -304,8 +334,8 @@ impl Dtls {
 
 impl Keys {
     /// Splits the exporter's output (RFC 5764 §4.2): client key, server key, client salt, server
-    /// salt. We are the server.
-    fn from_material(material: &[u8], profile: SrtpProfile) -> Option<Self> {
+    /// salt.
+    fn from_material(material: &[u8], profile: SrtpProfile, role: Role) -> Option<Self> {
         let profile = match profile {
             SrtpProfile::AES128_CM_SHA1_80 => Profile::Aes128CmSha1_80,
             SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
@@ -316,10 +346,16 @@ impl Keys {
         let (server_key, rest) = rest.split_at_checked(profile.key_len())?;
         let (client_salt, rest) = rest.split_at_checked(profile.salt_len())?;
         let (server_salt, _) = rest.split_at_checked(profile.salt_len())?;
+        let client = srtp::Context::new(profile, client_key, client_salt).ok()?;
+        let server = srtp::Context::new(profile, server_key, server_salt).ok()?;
+        let (inbound, outbound) = match role {
+            Role::Server => (client, server),
+            Role::Client => (server, client),
+        };
         Some(Self {
             profile,
-            inbound: srtp::Context::new(profile, client_key, client_salt).ok()?,
-            outbound: srtp::Context::new(profile, server_key, server_salt).ok()?,
+            inbound,
+            outbound,
         })
     }
 }
@@ -369,6 +405,6 @@ impl Record {
 
     fn describe_alert(packet: &[u8]) -> String {
         let description = packet.get(Self::HEADER + 1).copied().unwrap_or_default();
-        format!("the browser sent TLS alert {description}")
+        format!("TLS alert {description} was received")
     }
 }

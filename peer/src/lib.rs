@@ -9,6 +9,8 @@
 //!            └                  └ RTP  ─▶ srtp  only from a validated 5-tuple, only with keys
 //! ```
 //!
+//! A trunk that has DTLS-SRTP but no ICE has a [`DtlsSession`].
+//!
 //! One piece of randomness is not handed in: `dimpl` and `aws-lc-rs`, the cryptographic libraries,
 //! take the key exchange's and the signatures' from the operating system themselves.
 
@@ -18,6 +20,7 @@ mod ice;
 mod identity;
 mod path;
 mod peer;
+mod session;
 pub mod srtp;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -29,3 +32,4 @@ pub use peer::{
     CONSENT_TIMEOUT, Error, HANDSHAKE_TIMEOUT, Peer, PeerConfig, PeerEvent, PeerFailure, Received,
     Statistics,
 };
+pub use session::{DtlsSession, SessionEvent, SessionFailure};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::trunk::Srtp;
 use crate::{Codec, Direction, Format, Note};
 
 /// One audio stream as both sides agreed to it, from the gateway's point of view.
@@ -34,6 +35,8 @@ pub struct Negotiated {
     pub remote_rtcp: Option<SocketAddr>,
     /// RTP and RTCP share one port (RFC 5761).
     pub rtcp_mux: bool,
+    /// How its packets are protected; on the browser's side by DTLS, which is not told here.
+    pub srtp: Srtp,
     /// Other formats the other side may send, under the payload types given, without a new offer (RFC 3264 §7).
     pub also_accepted: Vec<Format>,
     /// What was ignored, repaired or chosen while reading.

@@ -136,6 +136,14 @@ pub enum Refusal {
         /// The `a=setup` line.
         at: At,
     },
+    /// The SIP side's answer has no keys that can be used, where it must (RFC 4568, RFC 5763).
+    #[error("the answer gives no key for SRTP{at}: {why}")]
+    NoSrtp {
+        /// What is wrong with it. No key is in it.
+        why: &'static str,
+        /// The line.
+        at: At,
+    },
     /// No `a=rtcp-mux` (RFC 9429 §5.3.1: browsers always have it).
     #[error(
         "no a=rtcp-mux for the audio{at}; the gateway has one port for RTP and RTCP (RFC 8858)"
@@ -227,6 +235,7 @@ impl Refusal {
             Self::BadIce { .. } => "bad_ice",
             Self::IceLite { .. } => "ice_lite",
             Self::Setup { .. } => "setup",
+            Self::NoSrtp { .. } => "no_srtp",
             Self::NoRtcpMux { .. } => "no_rtcp_mux",
             Self::DuplicateMid { .. } => "duplicate_mid",
             Self::BadMid { .. } => "bad_mid",
@@ -255,6 +264,7 @@ impl Refusal {
             | Self::BadIce { at, .. }
             | Self::IceLite { at }
             | Self::Setup { at, .. }
+            | Self::NoSrtp { at, .. }
             | Self::NoRtcpMux { at }
             | Self::DuplicateMid { at, .. }
             | Self::BadMid { at }

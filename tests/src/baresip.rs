@@ -25,6 +25,16 @@ impl Baresip {
     /// One whose microphone hears a sine of this frequency at -15 dBFS.
     #[track_caller]
     pub fn start(scene: &Scene, hz: f64) -> Self {
+        Self::with(scene, hz, "", &[])
+    }
+
+    /// One whose account has these parameters too, and that has loaded these modules too.
+    #[track_caller]
+    pub fn with(scene: &Scene, hz: f64, account: &str, modules: &[&str]) -> Self {
+        let modules: String = modules
+            .iter()
+            .map(|module| format!("module {module}\n"))
+            .collect();
         let folder = scene.file("baresip");
         std::fs::create_dir_all(&folder).expect("its folder can be made");
         let (port, rtp) = (free_port(), port_range(20));
@@ -33,16 +43,15 @@ impl Baresip {
         // No player: what it hears is dumped by the filter, which gets every decoded frame.
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\nrtp_ports {rtp}-{}\n\
-             module_path {MODULES}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\nmodule_app account.so\n\
-             audio_source aufile,{}\nsnd_path {}\n",
+             module_path {MODULES}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\n{modules}module_app account.so\n\
+             rtcp_mux yes\naudio_source aufile,{}\nsnd_path .\n",
             rtp + 19,
             microphone.display(),
-            folder.display()
         );
         std::fs::write(folder.join("config"), config).expect("its settings can be written");
         std::fs::write(
             folder.join("accounts"),
-            "<sip:phone@127.0.0.1>;regint=0;answermode=auto\n",
+            format!("<sip:phone@127.0.0.1>;regint=0;answermode=auto{account}\n"),
         )
         .expect("its account can be written");
         std::fs::write(folder.join("contacts"), "").expect("its contacts can be written");
@@ -52,6 +61,8 @@ impl Baresip {
         command
             .arg("-f")
             .arg(&folder)
+            // Its recorder cuts long paths off.
+            .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(also);

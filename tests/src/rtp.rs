@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use codecs::g711::{self, Law};
 use codecs::tone::{DtmfTone, Sine};
+use peer::srtp::MAX_OVERHEAD;
+use peer::{DtlsSession, Identity, demux};
 
 use crate::scene::lock;
 
@@ -46,6 +48,8 @@ pub struct RtpPhone {
     peer: Arc<Mutex<Option<SocketAddr>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    protocol: &'static str,
+    attributes: String,
 }
 
 impl RtpPhone {
@@ -54,6 +58,35 @@ impl RtpPhone {
     /// # Panics
     /// There is no free port.
     pub fn start(hz: f64) -> Self {
+        Self::with(hz, "RTP/AVP", String::new(), None)
+    }
+
+    /// One with DTLS-SRTP, which answers this offer in the active or the passive role (RFC 5763 §5).
+    ///
+    /// # Panics
+    /// The offer has no fingerprint.
+    pub fn start_dtls(hz: f64, offer: &str, active: bool) -> Self {
+        let identity = Arc::new(Identity::generate().expect("a certificate"));
+        let theirs = offer
+            .split("a=fingerprint:sha-256 ")
+            .nth(1)
+            .and_then(|rest| rest.lines().next()?.trim().parse().ok())
+            .expect("a fingerprint in the offer");
+        let role = if active { "active" } else { "passive" };
+        let attributes = format!(
+            "a=rtcp-mux\r\na=setup:{role}\r\na=fingerprint:sha-256 {}\r\n",
+            identity.fingerprint()
+        );
+        let session = DtlsSession::new(Instant::now(), identity, theirs, active);
+        Self::with(hz, "UDP/TLS/RTP/SAVP", attributes, Some(session))
+    }
+
+    fn with(
+        hz: f64,
+        protocol: &'static str,
+        attributes: String,
+        dtls: Option<DtlsSession>,
+    ) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         socket
             .set_read_timeout(Some(Duration::from_millis(2)))
@@ -71,6 +104,7 @@ impl RtpPhone {
             peer: Arc::clone(&peer),
             sequence: 7000,
             timestamp: 90_000,
+            dtls,
         };
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || line.run(&stopped));
@@ -81,12 +115,19 @@ impl RtpPhone {
             peer,
             stop,
             thread: Some(thread),
+            protocol,
+            attributes,
         }
     }
 
     /// Where it hears.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its `m=` line's protocol, and the lines that its keys need.
+    pub fn security(&self) -> (&'static str, &str) {
+        (self.protocol, &self.attributes)
     }
 
     /// Whom it speaks to.
@@ -168,6 +209,7 @@ struct Line {
     peer: Arc<Mutex<Option<SocketAddr>>>,
     sequence: u16,
     timestamp: u32,
+    dtls: Option<DtlsSession>,
 }
 
 impl Line {
@@ -177,8 +219,9 @@ impl Line {
         let mut pressed_at = None;
         while !stop.load(Ordering::Relaxed) {
             if let Ok((len, from)) = self.socket.recv_from(&mut packet) {
-                self.hear(&packet[..len], from);
+                self.take(&mut packet[..len], from);
             }
+            self.shake_hands();
             let Some(peer) = *lock(&self.peer) else {
                 due = Instant::now();
                 continue;
@@ -186,7 +229,7 @@ impl Line {
             while due <= Instant::now() {
                 due += PTIME;
                 let key = lock(&self.keys).pop_front();
-                let packet = match key {
+                let mut packet = match key {
                     Some(audio) if audio.len() == SAMPLES => {
                         pressed_at = None;
                         self.packet(PCMU, false, self.timestamp, &audio)
@@ -205,7 +248,9 @@ impl Line {
                         self.packet(PCMU, false, self.timestamp, &payload)
                     }
                 };
-                let _ = self.socket.send_to(&packet, peer);
+                if self.protect(&mut packet) {
+                    let _ = self.socket.send_to(&packet, peer);
+                }
                 self.timestamp = self.timestamp.wrapping_add(160);
             }
         }
@@ -225,6 +270,55 @@ impl Line {
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);
         packet
+    }
+
+    /// Takes what comes, decrypted where there are keys.
+    fn take(&mut self, packet: &mut [u8], from: SocketAddr) {
+        let len = packet.len();
+        let len = match &mut self.dtls {
+            None => len,
+            Some(dtls) if demux::classify(packet) == demux::Kind::Dtls => {
+                lock(&self.peer).get_or_insert(from);
+                let _ = dtls.handle_datagram(Instant::now(), packet);
+                return;
+            }
+            Some(dtls) => match dtls
+                .keys()
+                .map(|(inbound, _)| inbound.unprotect_rtp(packet))
+            {
+                Some(Ok(len)) => len,
+                _ => return,
+            },
+        };
+        self.hear(&packet[..len], from);
+    }
+
+    fn shake_hands(&mut self) {
+        let Some(dtls) = &mut self.dtls else { return };
+        if dtls.poll_timeout().is_some_and(|at| at <= Instant::now()) {
+            let _ = dtls.handle_timeout(Instant::now());
+        }
+        let Some(peer) = *lock(&self.peer) else {
+            return;
+        };
+        while let Some(datagram) = dtls.poll_transmit() {
+            let _ = self.socket.send_to(&datagram, peer);
+        }
+    }
+
+    /// Encrypts a packet; false where that must be done and cannot be yet.
+    fn protect(&mut self, packet: &mut Vec<u8>) -> bool {
+        let Some(dtls) = &mut self.dtls else {
+            return true;
+        };
+        let Some((_, outbound)) = dtls.keys() else {
+            return false;
+        };
+        let len = packet.len();
+        packet.resize(len + MAX_OVERHEAD, 0);
+        let protected = outbound.protect_rtp(packet, len);
+        packet.truncate(protected.unwrap_or(0));
+        protected.is_ok()
     }
 
     fn hear(&mut self, packet: &[u8], from: SocketAddr) {

@@ -30,6 +30,7 @@ async fn gateway(trunk: SocketAddr) -> SocketAddr {
         uri: format!("sip:{trunk}").parse().expect("a URI"),
         profile: sdp::trunk::Profile::default(),
         behind_nat: false,
+        srtp: Default::default(),
         dtmf: Default::default(),
     });
     let server = Server::bind(&settings).await.expect("a gateway");

@@ -27,7 +27,7 @@ use rand::{Rng, SeedableRng};
 use sip::endpoint::Event as SipEvent;
 use sip::{DtmfInfo, ReasonHeader, Uri};
 
-use self::legs::{BrowserLeg, TrunkOffer};
+use self::legs::{BrowserLeg, TrunkOffer, keying};
 use self::story::Story;
 use super::CallId;
 use super::cause::{Cause, CauseCode};
@@ -35,7 +35,7 @@ use super::negotiation::codec_name;
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
-use crate::settings::TrunkDtmf;
+use crate::settings::{TrunkDtmf, TrunkSrtp};
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -419,12 +419,19 @@ impl Machine {
             .trunk
             .as_ref()
             .map_or(TrunkDtmf::Auto, |trunk| trunk.dtmf);
+        let srtp = route
+            .trunk
+            .as_ref()
+            .map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
+        let fingerprint = &self.environment.fingerprint;
+        let keying = keying(srtp, fingerprint, &mut self.rng);
         let options = sdp::trunk::OfferOptions {
             dtmf: matches!(dtmf, TrunkDtmf::Auto | TrunkDtmf::Rfc4733),
             rtcp_port: Some(rtcp.port()),
             codecs: self.trunk_codecs(),
             ptime_ms: u32::try_from(self.environment.ptime.as_millis()).unwrap_or(20),
             session_id: self.rng.random::<u64>() >> 2,
+            keying,
             profile,
             ..sdp::trunk::OfferOptions::new(rtp.ip(), rtp.port())
         };

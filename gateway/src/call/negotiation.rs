@@ -33,6 +33,8 @@ pub(super) fn trunk_media(
         format: rtp_format(agreed),
         rtp: agreed.remote_rtp?,
         rtcp: agreed.remote_rtcp,
+        rtcp_mux: agreed.rtcp_mux,
+        srtp: agreed.srtp.clone(),
         send: agreed.direction.sends(),
         receive: agreed.direction.receives(),
         behind_nat,

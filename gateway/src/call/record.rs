@@ -54,6 +54,8 @@ pub struct CallRecord {
     pub browser_codec: Option<String>,
     /// The codec towards the telephone.
     pub phone_codec: Option<String>,
+    /// How the telephone's media is protected: an SRTP suite, or nothing.
+    pub phone_srtp: Option<String>,
     /// When one side did not hear the other, and why.
     pub one_way: Vec<OneWaySpell>,
     /// What the media worker counted.
@@ -96,6 +98,7 @@ impl CallRecord {
             ended_by: EndedBy::Gateway,
             browser_codec: None,
             phone_codec: None,
+            phone_srtp: None,
             one_way: Vec::new(),
             media: None,
             timeline: Vec::new(),

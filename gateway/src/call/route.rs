@@ -143,6 +143,7 @@ mod tests {
             profile: sdp::trunk::Profile::default(),
             behind_nat: false,
             dtmf: Default::default(),
+            srtp: Default::default(),
         };
         Routes {
             lab: Some("127.0.0.1:5070".parse().unwrap()),

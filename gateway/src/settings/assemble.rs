@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusSettings, RecordDestination, Records, Settings,
-    Sip, Trunk, TrunkDtmf, value,
+    Sip, Trunk, TrunkDtmf, TrunkSrtp, value,
 };
 use crate::worker::Impairments;
 
@@ -102,11 +102,19 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
         ("inband", TrunkDtmf::Inband),
     ];
     let dtmf = reader.read("trunk", "dtmf", TrunkDtmf::Auto, value::one_of(ways));
+    let protections = [
+        ("off", TrunkSrtp::Off),
+        ("opportunistic", TrunkSrtp::Opportunistic),
+        ("sdes", TrunkSrtp::Sdes),
+        ("dtls", TrunkSrtp::Dtls),
+    ];
+    let srtp = reader.read("trunk", "srtp", TrunkSrtp::Off, value::one_of(protections));
     Some(Trunk {
         uri: uri?,
         profile,
         behind_nat,
         dtmf,
+        srtp,
     })
 }
 

@@ -84,6 +84,22 @@ pub struct Trunk {
     pub behind_nat: bool,
     /// How keys cross.
     pub dtmf: TrunkDtmf,
+    /// How its media is protected.
+    pub srtp: TrunkSrtp,
+}
+
+/// `[trunk] srtp`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrunkSrtp {
+    /// Not at all.
+    #[default]
+    Off,
+    /// Where the trunk takes the keys beside an offer of plain RTP (RFC 8643).
+    Opportunistic,
+    /// With keys in the SDP (RFC 4568), or no call.
+    Sdes,
+    /// With keys of a DTLS handshake (RFC 5763), or no call.
+    Dtls,
 }
 
 /// `[trunk] dtmf`

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use media::{Bridge, BridgeConfig, BridgeEvent, Digit, DtmfWay, Leg, PacketKind, Transmit};
 use mio::net::UdpSocket;
-use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, demux};
+use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, SessionEvent, demux};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -22,6 +22,9 @@ const OUT: usize = 1600;
 
 /// How soon an end that found no room in the queue of its call's task is offered again.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// The longest such datagram: a ClientHello is much shorter.
+const MAX_EARLY: usize = 1500;
 
 /// How long the browser may take from its answer to a connected path.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,6 +56,8 @@ pub(super) struct MediaCall {
     peer: Peer,
     bridge: Bridge,
     trunk: Option<TrunkLeg>,
+    /// The first datagram of a telephone's handshake, which was faster than its answer.
+    early: Option<Box<(SocketAddr, Vec<u8>)>>,
     answered: Option<Instant>,
     silence: Duration,
     strangers: u64,
@@ -67,6 +72,7 @@ pub(super) struct MediaCall {
     /// Of a test call with a bad network.
     impaired: Option<Box<Impaired>>,
     watch: Watch,
+    identity: Arc<Identity>,
 }
 
 /// What a call needs from its worker's settings.
@@ -118,6 +124,7 @@ impl MediaCall {
             peer,
             bridge,
             trunk: None,
+            early: None,
             answered: None,
             silence: settings.silence,
             strangers: 0,
@@ -130,6 +137,7 @@ impl MediaCall {
             impaired: (!open.impairments.is_none())
                 .then(|| Box::new(Impaired::new(&open.impairments, open.seed))),
             watch: Watch::default(),
+            identity: Arc::clone(&settings.identity),
         })
     }
 
@@ -156,28 +164,24 @@ impl MediaCall {
         self.flush(now, browsers);
     }
 
-    /// A datagram on the telephone's RTP port, RTCP included where it is multiplexed (RFC 5761).
+    /// A datagram on the telephone's RTP port, RTCP and DTLS included where they share it.
     pub(super) fn handle_trunk_rtp(
         &mut self,
         now: Instant,
         from: SocketAddr,
-        packet: &[u8],
+        packet: &mut [u8],
         browsers: &BrowserSockets,
     ) {
         assert!(!self.sabotaged, "sabotaged");
-        let kind = match demux::classify(packet) {
-            demux::Kind::Rtp => Some(PacketKind::Rtp),
-            demux::Kind::Rtcp => Some(PacketKind::Rtcp),
-            _ => None,
-        };
         let Some(trunk) = self.trunk.as_mut() else {
+            if demux::classify(packet) == demux::Kind::Dtls && packet.len() <= MAX_EARLY {
+                self.early
+                    .get_or_insert_with(|| Box::new((from, packet.to_vec())));
+            }
             return;
         };
-        let taken = kind.and_then(|kind| Some((kind, trunk.on_rtp_port(now, kind, from, packet)?)));
-        match taken {
-            Some((kind, taken)) => self.trunk_packet(now, kind, from, taken, packet),
-            None => self.strangers += 1,
-        }
+        let taken = trunk.on_rtp_port(now, from, packet);
+        self.trunk_packet(now, from, taken, packet);
         self.flush(now, browsers);
     }
 
@@ -186,33 +190,33 @@ impl MediaCall {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        packet: &[u8],
+        packet: &mut [u8],
         browsers: &BrowserSockets,
     ) {
         let Some(trunk) = self.trunk.as_mut() else {
             return;
         };
-        let is_rtcp = demux::classify(packet) == demux::Kind::Rtcp;
-        match is_rtcp.then(|| trunk.on_rtcp_port(now, from)).flatten() {
-            Some(taken) => self.trunk_packet(now, PacketKind::Rtcp, from, taken, packet),
-            None => self.strangers += 1,
-        }
+        let taken = trunk.on_rtcp_port(now, from, packet);
+        self.trunk_packet(now, from, taken, packet);
         self.flush(now, browsers);
     }
 
-    fn trunk_packet(
-        &mut self,
-        now: Instant,
-        kind: PacketKind,
-        to: SocketAddr,
-        taken: Taken,
-        packet: &[u8],
-    ) {
+    fn trunk_packet(&mut self, now: Instant, to: SocketAddr, taken: Taken, packet: &[u8]) {
+        let (kind, len, moved_from) = match taken {
+            Taken::Handshake => return,
+            Taken::Refused => return self.strangers += 1,
+            Taken::Media {
+                kind,
+                len,
+                moved_from,
+            } => (kind, len, moved_from),
+        };
         if kind == PacketKind::Rtcp {
             self.reported = Some(now);
-        } else if let Some(from) = taken.moved_from {
+        } else if let Some(from) = moved_from {
             self.tell(now, MediaEvent::Moved { from, to });
         }
+        let packet = packet.get(..len).unwrap_or_default();
         match (&mut self.impaired, kind) {
             (Some(way), kind) => way.came(now, Leg::Trunk, kind, packet),
             (None, PacketKind::Rtp) => self.bridge.handle_rtp(now, Leg::Trunk, packet),
@@ -226,13 +230,19 @@ impl MediaCall {
         self.bridge.set_trunk_sending(media.send);
         self.bridge.set_trunk_dtmf(now, media.dtmf);
         self.bridge.set_voip_metrics(media.voip_metrics);
-        let same = self
-            .trunk
-            .as_ref()
-            .is_some_and(|trunk| trunk.media.rtp == media.rtp && trunk.media.rtcp == media.rtcp);
-        match &mut self.trunk {
-            Some(trunk) if same => trunk.media = media,
-            trunk => *trunk = Some(TrunkLeg::new(now, media)),
+        let identity = &self.identity;
+        self.trunk = Some(match self.trunk.take() {
+            None => TrunkLeg::new(now, media, identity),
+            Some(mut trunk) if trunk.media.is_as_reached(&media) => {
+                trunk.media = media;
+                trunk
+            }
+            Some(trunk) => trunk.change(now, media, identity),
+        });
+        // It would come again, but only after a second (RFC 6347 §4.2.4.1).
+        if let (Some(trunk), Some(early)) = (&mut self.trunk, self.early.take()) {
+            let (from, mut packet) = *early;
+            trunk.on_rtp_port(now, from, &mut packet);
         }
         self.flush(now, browsers);
     }
@@ -286,6 +296,7 @@ impl MediaCall {
             silent,
             retry,
             self.watch.poll_timeout(),
+            self.trunk.as_ref().and_then(TrunkLeg::poll_timeout),
             self.impaired.as_ref().and_then(|way| way.poll_timeout()),
         ]
         .into_iter()
@@ -298,6 +309,9 @@ impl MediaCall {
         // Its task may have gone without a word; nobody else would close this call.
         self.abandoned |= self.events.is_closed();
         self.peer.handle_timeout(now);
+        if let Some(trunk) = &mut self.trunk {
+            trunk.handle_timeout(now);
+        }
         self.bridge.handle_timeout(now);
         if let Some((_, event)) = self.undelivered.take_if(|(at, _)| *at <= now) {
             self.tell(now, event);
@@ -321,6 +335,9 @@ impl MediaCall {
         self.bridge.close(now);
         self.flush(now, browsers);
         self.peer.close(now);
+        if let Some(trunk) = &mut self.trunk {
+            trunk.close(now);
+        }
         self.flush(now, browsers);
         let report = self.bridge.report();
         let phone = LegReport {
@@ -342,6 +359,7 @@ impl MediaCall {
             Err(TrySendError::Closed(_)) => self.abandoned = true,
             Err(TrySendError::Full(event)) => match event {
                 MediaEvent::PeerFailed(_)
+                | MediaEvent::TrunkFailed(_)
                 | MediaEvent::ConsentLost
                 | MediaEvent::PeerClosed
                 | MediaEvent::Silent(_) => self.undelivered = Some((now + RETRY, event)),
@@ -395,6 +413,7 @@ impl MediaCall {
                 self.impaired = Some(way);
             }
         }
+        self.flush_handshake(now);
         while let Some(event) = self.peer.poll_event() {
             match event {
                 PeerEvent::PathSelected(path) | PeerEvent::PathChanged(path) => {
@@ -465,8 +484,12 @@ impl MediaCall {
                 }
             }
             Leg::Trunk => {
-                let Some(trunk) = &self.trunk else { return };
-                let Some((target, from_rtcp_port)) = trunk.target(kind) else {
+                let Some(trunk) = &mut self.trunk else {
+                    return;
+                };
+                let sent = trunk.send(kind, &mut self.out[..], len);
+                // Before there are keys, nothing is sent in the clear.
+                let Some((len, target, from_rtcp_port)) = sent else {
                     return;
                 };
                 let socket = match from_rtcp_port {
@@ -475,6 +498,26 @@ impl MediaCall {
                 };
                 let _ = socket.send_to(&self.out[..len], target);
             }
+        }
+    }
+
+    /// Sends what the handshake with the telephone has ready, and passes on what came of it.
+    fn flush_handshake(&mut self, now: Instant) {
+        let Some(trunk) = &mut self.trunk else { return };
+        while let Some((datagram, target)) = trunk.poll_handshake() {
+            let _ = self.sockets.rtp.send_to(&datagram, target);
+        }
+        match trunk.poll_event() {
+            None => {}
+            Some(SessionEvent::Connected { profile }) => {
+                let profile = profile.to_string();
+                self.tell(now, MediaEvent::TrunkConnected { profile });
+            }
+            Some(SessionEvent::Failed(failure)) => {
+                self.tell(now, MediaEvent::TrunkFailed(failure));
+            }
+            // Signalling ends calls: a BYE is on its way.
+            Some(SessionEvent::Closed) => {}
         }
     }
 }

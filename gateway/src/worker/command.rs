@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::{Digit, DtmfWay, Leg, RtpFormat, StreamStart};
-use peer::{Fingerprint, IceCredentials, PeerFailure};
+use peer::{Fingerprint, IceCredentials, PeerFailure, SessionFailure};
+use sdp::trunk::Srtp;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -77,6 +78,10 @@ pub struct TrunkMedia {
     pub rtp: SocketAddr,
     /// Where its RTCP goes.
     pub rtcp: Option<SocketAddr>,
+    /// RTCP shares RTP's port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// How both are protected.
+    pub srtp: Srtp,
     /// Whether it wants to hear us (not `sendonly` or `inactive`).
     pub send: bool,
     /// Whether it is to be heard (not `recvonly` or `inactive`).
@@ -87,6 +92,16 @@ pub struct TrunkMedia {
     pub dtmf: DtmfWay,
     /// Whether it is told how its voice arrives (RTCP XR, RFC 3611).
     pub voip_metrics: bool,
+}
+
+impl TrunkMedia {
+    /// The other description leads to the same address with the same keys: what was learned of it holds.
+    pub fn is_as_reached(&self, other: &TrunkMedia) -> bool {
+        self.rtp == other.rtp
+            && self.rtcp == other.rtcp
+            && self.rtcp_mux == other.rtcp_mux
+            && self.srtp == other.srtp
+    }
 }
 
 /// From a media worker, about one call.
@@ -125,6 +140,13 @@ pub enum MediaEvent {
         /// Now.
         to: SocketAddr,
     },
+    /// DTLS with the telephone is up: its media flows.
+    TrunkConnected {
+        /// The SRTP protection profile (RFC 5764 §4.1.2).
+        profile: String,
+    },
+    /// There will be no keys for SRTP with the telephone.
+    TrunkFailed(SessionFailure),
     /// One side does not hear the other, or, with none, both do again.
     OneWay(Option<OneWay>),
     /// Nothing came from the telephone for that long.

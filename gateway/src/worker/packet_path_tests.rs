@@ -86,6 +86,8 @@ impl Scene {
             format: RtpFormat::usual(Codec::Pcmu),
             rtp: phone.local_addr().unwrap(),
             rtcp: None,
+            rtcp_mux: false,
+            srtp: Default::default(),
             send: true,
             receive: true,
             voip_metrics: true,

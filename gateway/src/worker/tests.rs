@@ -101,6 +101,8 @@ impl Call {
             format: RtpFormat::usual(Codec::Pcmu),
             rtp: phone.local_addr().unwrap(),
             rtcp: None,
+            rtcp_mux: false,
+            srtp: Default::default(),
             send: true,
             receive: true,
             voip_metrics: true,

@@ -170,6 +170,7 @@ impl Chosen {
             remote_rtp: None,
             remote_rtcp: None,
             rtcp_mux: true,
+            srtp: crate::trunk::Srtp::Plain,
             also_accepted: self
                 .formats
                 .iter()

@@ -1,6 +1,6 @@
 //! Answering an offer of the SIP side: what a phone of ours, or the gateway for a browser, says.
 
-use super::{Offer, OfferOptions, read};
+use super::{Offer, OfferOptions, Srtp, read};
 use crate::{Action, Codec, Direction, Format, Negotiated, Note, Refusal, format, write};
 
 /// Answers an offer of the SIP side.
@@ -60,6 +60,7 @@ pub fn answer(
         remote_rtp: audio.remote_rtp,
         remote_rtcp: remote_rtcp(offer, rtcp_mux),
         rtcp_mux,
+        srtp: Srtp::Plain,
         also_accepted: formats
             .iter()
             .skip(1)

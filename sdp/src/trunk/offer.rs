@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sdp_types::{Bandwidth, Media, Session};
 
-use super::{ConnectionPlace, Profile, RtcpAttribute};
+use super::{ConnectionPlace, Keying, Profile, RtcpAttribute};
 use crate::{
     Action, Codec, Direction, Format, Note, attributes, browser,
     write::{self, flag, value},
@@ -31,6 +31,8 @@ pub struct OfferOptions {
     pub session_id: u64,
     /// `o=` session version; one more for each changed description (RFC 3264 §8).
     pub session_version: u64,
+    /// How the media gets its keys, in offers.
+    pub keying: Keying,
     /// The trunk's quirks.
     pub profile: Profile,
 }
@@ -48,6 +50,7 @@ impl OfferOptions {
             direction: Direction::SendRecv,
             session_id: 1,
             session_version: 1,
+            keying: Keying::None,
             profile: Profile::default(),
         }
     }
@@ -75,6 +78,11 @@ impl OfferOptions {
 
     pub(super) fn ptime_ms(&self) -> u32 {
         write::ptime(self.profile.ptime_ms, self.ptime_ms, None)
+    }
+
+    /// Offer RTP and RTCP on one port.
+    pub(super) fn rtcp_mux(&self) -> bool {
+        self.profile.rtcp_mux || self.keying.needs_mux()
     }
 
     /// The formats of our offer: the codecs, then telephone events at each of their clock rates.
@@ -209,8 +217,9 @@ pub fn offer_fresh(options: &OfferOptions) -> String {
 
 fn write_offer(options: &OfferOptions, formats: &[Format], direction: Direction) -> String {
     let mut session = options.session();
-    let rtcp_mux = options.profile.rtcp_mux;
-    let media = options.section("RTP/AVP", formats, direction, rtcp_mux);
+    let proto = options.keying.proto();
+    let mut media = options.section(proto, formats, direction, options.rtcp_mux());
+    options.keying.write(&mut media);
     session.medias.push(media);
     write::text(&session)
 }
@@ -257,7 +266,10 @@ fn note_transport(
     notes.push(Note::new(
         Action::Changed,
         format!("m=audio {proto}"),
-        "RTP/AVP: DTLS-SRTP ends in the gateway (RFC 3551, RFC 5763)",
+        format!(
+            "{}: the browser's DTLS-SRTP ends in the gateway (RFC 3551, RFC 5763)",
+            options.keying.proto()
+        ),
     ));
     notes.push(Note::new(
         Action::Changed,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Connection, Media, NetType};
 
+use super::Keying;
 use crate::{
     Action, Direction, Format, Note, Refusal,
     description::{Description, is_token, milliseconds},
@@ -25,11 +26,12 @@ pub(super) struct RemoteAudio {
     pub(super) rtcp_unshared: Option<SocketAddr>,
 }
 
-/// Reads one audio section; `may_mux`: shared ports are understood in it.
+/// Reads one audio section; `may_mux`: shared ports are understood in it; `keying`: what we offered, if it is an answer.
 pub(super) fn read_audio(
     description: &Description<'_>,
     index: usize,
     may_mux: bool,
+    keying: &Keying,
     notes: &mut Vec<Note>,
 ) -> Result<RemoteAudio, Refusal> {
     let Some(media) = description.session.medias.get(index) else {
@@ -39,7 +41,7 @@ pub(super) fn read_audio(
         let at = description.at_media(index);
         return Err(Refusal::AudioRejected { at });
     }
-    check_proto(description, index, media)?;
+    check_proto(description, index, media, keying)?;
     let address = read_address(description, index, media, notes)?;
     let mut direction = Direction::read(&description.session, media);
     if address.is_none() {
@@ -61,13 +63,6 @@ pub(super) fn read_audio(
             "layered encodings only; the first port is used (RFC 8866 §5.14)",
         ));
     }
-    if media.has_attribute("crypto") {
-        notes.push(Note::new(
-            Action::Dropped,
-            "a=crypto",
-            "keys without RTP/SAVP are not used; the stream is plain RTP (RFC 4568 §7)",
-        ));
-    }
     Ok(RemoteAudio {
         proto: media.proto.clone(),
         formats: format::read_formats(media, rtcp_mux, notes),
@@ -81,14 +76,21 @@ pub(super) fn read_audio(
     })
 }
 
-fn check_proto(description: &Description<'_>, index: usize, media: &Media) -> Result<(), Refusal> {
+fn check_proto(
+    description: &Description<'_>,
+    index: usize,
+    media: &Media,
+    keying: &Keying,
+) -> Result<(), Refusal> {
+    if keying.takes(&media.proto) {
+        return Ok(());
+    }
     let wanted = match media.proto.as_str() {
-        "RTP/AVP" | "RTP/AVPF" => return Ok(()),
-        "RTP/SAVP" | "RTP/SAVPF" => "SRTP on the SIP side is not spoken yet; RTP/AVP is",
-        proto if proto.contains("TLS") || proto.contains("DTLS") => {
-            "DTLS-SRTP on the SIP side is not spoken yet; RTP/AVP is"
+        proto if proto.contains("SAVP") && *keying == Keying::None => {
+            "SRTP that the SIP side offers is not spoken yet; RTP/AVP is"
         }
-        _ => "RTP/AVP is spoken on the SIP side (RFC 3551)",
+        _ if *keying == Keying::None => "RTP/AVP is spoken on the SIP side (RFC 3551)",
+        _ => keying.wanted(),
     };
     Err(Refusal::Transport {
         found: crate::note::shortened(media.proto.clone()),

@@ -1,7 +1,7 @@
 //! Reading the SIP side's answer to our offer (RFC 3264 §7).
 
 use super::{
-    OfferOptions,
+    OfferOptions, keying,
     read::{self, RemoteAudio},
 };
 use crate::{
@@ -19,12 +19,20 @@ pub fn read_answer(text: &str, offered: &OfferOptions) -> Result<Negotiated, Ref
     let mut notes = Vec::new();
     description.note_missing(&mut notes);
     check_media_count(&description, &mut notes)?;
-    let remote = read::read_audio(&description, 0, offered.profile.rtcp_mux, &mut notes)?;
-    if remote.proto != "RTP/AVP" {
+    let keying = &offered.keying;
+    let remote = read::read_audio(&description, 0, offered.rtcp_mux(), keying, &mut notes)?;
+    let srtp = keying.read_answer(&description, 0, &mut notes)?;
+    if keying.needs_mux() && !remote.rtcp_mux {
+        return Err(keying::no_mux(description.at_media(0)));
+    }
+    if remote.proto != keying.proto() {
         notes.push(Note::new(
             Action::Changed,
             format!("m=audio {}", remote.proto),
-            "RTP/AVP was offered and is used; an answer repeats the protocol (RFC 3264 §6)",
+            format!(
+                "{} was offered; an answer repeats the protocol (RFC 3264 §6)",
+                keying.proto()
+            ),
         ));
     }
     let ours = offered.formats();
@@ -56,6 +64,7 @@ pub fn read_answer(text: &str, offered: &OfferOptions) -> Result<Negotiated, Ref
         remote_rtp: remote.rtp,
         remote_rtcp: remote.rtcp,
         rtcp_mux: remote.rtcp_mux,
+        srtp,
         also_accepted,
         notes,
     })

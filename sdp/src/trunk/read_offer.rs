@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::Keying;
 use super::read::{self, RemoteAudio};
-use crate::{Direction, Format, Note, Refusal, attributes, description::Description, format};
+use crate::{
+    Action, Direction, Format, Note, Refusal, attributes, description::Description, format,
+};
 
 pub use crate::browser::Section;
 
@@ -101,7 +104,14 @@ fn read_usable(
     index: usize,
     notes: &mut Vec<Note>,
 ) -> Result<RemoteAudio, Refusal> {
-    let remote = read::read_audio(description, index, true, notes)?;
+    let remote = read::read_audio(description, index, true, &Keying::None, notes)?;
+    if description.has(index, "crypto") {
+        notes.push(Note::new(
+            Action::Dropped,
+            "a=crypto",
+            "keys without RTP/SAVP are not used; the stream is plain RTP (RFC 4568 §7)",
+        ));
+    }
     if remote.formats.iter().any(|format| format.codec().is_some()) {
         return Ok(remote);
     }

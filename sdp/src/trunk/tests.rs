@@ -13,7 +13,7 @@ const CISCO: &str = include_str!("../../testdata/sip/cisco.sdp");
 const LINPHONE: &str = include_str!("../../testdata/sip/linphone.sdp");
 const PJSUA: &str = include_str!("../../testdata/sip/pjsua.sdp");
 
-fn options() -> OfferOptions {
+pub(super) fn options() -> OfferOptions {
     OfferOptions::new(IpAddr::from([192, 0, 2, 1]), 20_000)
 }
 
@@ -36,14 +36,14 @@ fn read(text: &str) -> Offer {
 }
 
 /// An answer with these lines after `t=`.
-fn sdp(media: &str) -> String {
+pub(super) fn sdp(media: &str) -> String {
     format!(
         "v=0\r\no=- 1 1 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\n{}\r\n",
         media.replace('\n', "\r\n")
     )
 }
 
-fn agreed(media: &str, offered: &OfferOptions) -> Negotiated {
+pub(super) fn agreed(media: &str, offered: &OfferOptions) -> Negotiated {
     read_answer(&sdp(media), offered).expect("a good answer")
 }
 

@@ -450,6 +450,7 @@ fn environment() -> Environment {
         profile: sdp::trunk::Profile::default(),
         behind_nat: false,
         dtmf: Default::default(),
+        srtp: Default::default(),
     };
     Environment {
         routes: Routes {

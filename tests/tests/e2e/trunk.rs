@@ -230,6 +230,40 @@ fn a_cancel_that_crosses_the_answer_leaves_no_call() {
 }
 
 #[test]
+fn with_dtls_on_the_trunk_both_sides_hear_each_other_whoever_begins() {
+    let scene = Scene::begin();
+    let phone = SipPhone::start();
+    let trunk = phone.trunk();
+    let gateway = Gateway::start(&scene, &[("trunk.uri", &trunk), ("trunk.srtp", "\"dtls\"")]);
+    for active in [true, false] {
+        let page = Page::open(&gateway);
+        page.dial("4930123456");
+        let (invite, from) = phone.expect(&Method::Invite, SOON);
+        let offer = String::from_utf8_lossy(&invite.body).into_owned();
+        let rtp = RtpPhone::start_dtls(PHONE_HZ, &offer, active);
+        let port = offer
+            .split("m=audio ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next()?.parse::<u16>().ok());
+        rtp.speak_to(([127, 0, 0, 1], port.expect("a port in the offer")).into());
+        phone.answer(&invite, from, 200, Some(&rtp));
+        phone.expect(&Method::Ack, SOON);
+        page.wait_for("in_call", SOON);
+        assert_hears_the_microphone(&rtp);
+        page.listen(LISTEN, &[PHONE_HZ])
+            .assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
+        page.hang_up();
+        let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+        phone.answer(&bye, from, 200, None);
+    }
+    for record in gateway.records() {
+        record.assert_ended("normal", "browser");
+        let profile = record.text("/phone_srtp");
+        assert!(profile.starts_with("SRTP_AEAD"), "{profile}");
+    }
+}
+
+#[test]
 fn one_way_audio_is_named_and_mended_when_the_phone_comes_back_from_another_port() {
     const ELSEWHERE_HZ: f64 = 600.0;
     let scene = Scene::begin();

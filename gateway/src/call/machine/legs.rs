@@ -8,11 +8,13 @@ use peer::{Fingerprint, IceCredentials};
 use rand::Rng;
 use rand::rngs::StdRng;
 use sdp::Negotiated;
+use sdp::crypto::{Crypto, KeySalt, Suite};
+use sdp::trunk::Keying;
 
 use super::Environment;
 use crate::call::CallId;
 use crate::call::negotiation::{rtp_format, trunk_media};
-use crate::settings::TrunkDtmf;
+use crate::settings::{TrunkDtmf, TrunkSrtp};
 use crate::worker::{Impairments, OpenCall, TrunkMedia};
 
 /// What was agreed with the browser.
@@ -117,6 +119,31 @@ impl BrowserLeg {
         };
         sdp::browser::answer(&self.offer, &options)
     }
+}
+
+/// The suites of SDES, the best first. With AES-GCM a packet costs least; the other is what every telephone has.
+const SUITES: [Suite; 2] = [Suite::AeadAes128Gcm, Suite::AesCm128HmacSha1_80];
+
+/// How the telephone's media is to get its keys: each call's are its own.
+pub(super) fn keying(srtp: TrunkSrtp, fingerprint: &Fingerprint, rng: &mut StdRng) -> Keying {
+    match srtp {
+        TrunkSrtp::Off => Keying::None,
+        TrunkSrtp::Opportunistic => Keying::Opportunistic(keys(rng)),
+        TrunkSrtp::Sdes => Keying::Sdes(keys(rng)),
+        TrunkSrtp::Dtls => Keying::Dtls {
+            fingerprint: fingerprint.to_string(),
+        },
+    }
+}
+
+fn keys(rng: &mut StdRng) -> Vec<Crypto> {
+    let crypto = |(tag, suite): (u32, Suite)| {
+        let mut bytes = vec![0; suite.key_len() + suite.salt_len()];
+        rng.fill(&mut bytes[..]);
+        let key = KeySalt::new(suite, &bytes)?;
+        Some(Crypto { tag, suite, key })
+    };
+    (1..).zip(SUITES).filter_map(crypto).collect()
 }
 
 /// What we offered to the telephone.

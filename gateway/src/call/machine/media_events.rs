@@ -61,6 +61,16 @@ impl Machine {
                 Topic::Media,
                 format!("the telephone's audio moved from {from} to {to}, and ours follows it"),
             ),
+            MediaEvent::TrunkConnected { profile } => {
+                let text = format!("DTLS with the telephone is up: {profile}");
+                self.timeline.note(now, Topic::Media, text);
+                self.story.phone_srtp = Some(profile);
+            }
+            MediaEvent::TrunkFailed(failure) => self.end(
+                now,
+                CauseCode::TrunkError.because(format!("no SRTP with the telephone: {failure}")),
+                EndedBy::Gateway,
+            ),
             MediaEvent::OneWay(trouble) => self.one_way(now, trouble),
             MediaEvent::Silent(silence) => {
                 let text = format!("nothing from the telephone for {} s", silence.as_secs());

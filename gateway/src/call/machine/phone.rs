@@ -75,6 +75,7 @@ impl Machine {
                     ),
                 );
                 self.story.phone_codec = Some(codec_name(agreed.codec));
+                self.story.phone_srtp = sdes_suite(&media);
                 if calling.early.is_none() {
                     self.actions
                         .push_back(Action::Browser(ServerMessage::Early {
@@ -111,9 +112,16 @@ impl Machine {
         };
         match media {
             Ok((agreed, media)) => {
-                let reading = format!("talking {} with {}", codec_name(agreed.codec), media.rtp);
+                let reading = format!(
+                    "talking {} with {}, SRTP: {}",
+                    codec_name(agreed.codec),
+                    media.rtp,
+                    media.srtp.name()
+                );
                 self.timeline.note_reading(now, reading, &agreed.notes);
                 self.story.phone_codec = Some(codec_name(agreed.codec));
+                // That of DTLS is told when its handshake is over, which it may be.
+                self.story.phone_srtp = sdes_suite(&media).or(self.story.phone_srtp.take());
                 let joined = calling.early.as_ref() == Some(&media);
                 self.talk(now, media, joined);
             }
@@ -185,5 +193,13 @@ fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
         Failure::Timeout => (CauseCode::Unreachable.cause(), EndedBy::Gateway),
         Failure::Transport(error) => (CauseCode::Unreachable.because(error), EndedBy::Gateway),
         Failure::Cancelled => (CauseCode::Cancelled.cause(), EndedBy::Gateway),
+    }
+}
+
+/// The suite of keys in the SDP.
+fn sdes_suite(media: &TrunkMedia) -> Option<String> {
+    match &media.srtp {
+        sdp::trunk::Srtp::Sdes { suite, .. } => Some(suite.name().to_owned()),
+        sdp::trunk::Srtp::Plain | sdp::trunk::Srtp::Dtls { .. } => None,
     }
 }

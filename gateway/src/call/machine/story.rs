@@ -20,6 +20,7 @@ pub(super) struct Story {
     pub(super) ended: Option<(Instant, Cause, EndedBy)>,
     pub(super) browser_codec: Option<&'static str>,
     pub(super) phone_codec: Option<&'static str>,
+    pub(super) phone_srtp: Option<String>,
     pub(super) one_way: OneWaySpells,
     pub(super) media: Option<MediaReport>,
 }
@@ -55,6 +56,7 @@ impl Story {
             ended: None,
             browser_codec: None,
             phone_codec: None,
+            phone_srtp: None,
             one_way: OneWaySpells::default(),
             media: None,
         }
@@ -83,6 +85,7 @@ impl Story {
             ended_by: by,
             browser_codec: self.browser_codec.map(str::to_owned),
             phone_codec: self.phone_codec.map(str::to_owned),
+            phone_srtp: self.phone_srtp.take(),
             one_way: std::mem::take(&mut self.one_way.0)
                 .into_iter()
                 .map(|(trouble, from, until)| OneWaySpell {

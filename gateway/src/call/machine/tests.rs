@@ -5,6 +5,7 @@ use sip::StatusCode;
 use sip::endpoint::{EndedBy as SipEndedBy, Failure};
 
 use super::*;
+use crate::settings::TrunkSrtp;
 use crate::signaling::message::{Hangup, Reoffer, SendDtmf};
 use crate::worker::OneWay;
 
@@ -570,11 +571,16 @@ fn digits_wait_for_open_audio() {
 
 /// A call by way of a trunk that is set so.
 fn talking_with_trunk(dtmf: TrunkDtmf, sdp: &str) -> Story {
+    talking_over(dtmf, TrunkSrtp::Off, sdp)
+}
+
+fn talking_over(dtmf: TrunkDtmf, srtp: TrunkSrtp, sdp: &str) -> Story {
     let trunk = crate::settings::Trunk {
         uri: "sip:192.0.2.9".parse().unwrap(),
         profile: sdp::trunk::Profile::default(),
         behind_nat: false,
         dtmf,
+        srtp,
     };
     let mut story = Story::dial_by("12345", OFFER, Some(trunk));
     story.media(MediaEvent::Opened {
@@ -695,6 +701,54 @@ fn trouble_without_end_leaves_a_bounded_record() {
 }
 
 #[test]
+fn keys_of_the_telephone_reach_the_worker_and_no_record() {
+    const KEY: &str = "d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    let answer = format!(
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+         m=audio 4000 RTP/SAVP 0\r\na=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n"
+    );
+    let mut story = talking_over(TrunkDtmf::Auto, TrunkSrtp::Sdes, &answer);
+    let ours = story.media.iter().find_map(|command| match command {
+        MediaCommand::Bridge(_, media) => match &media.srtp {
+            sdp::trunk::Srtp::Sdes { ours, .. } => Some(ours.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let ours = ours.expect("keys");
+    assert_ne!(ours.key(), [0; 16]);
+    let again = talking_over(TrunkDtmf::Auto, TrunkSrtp::Sdes, &answer);
+    assert!(again.told().contains(&"accepted"));
+    story.hangs_up();
+    story.media_closes();
+    story.phone_ends(SipEndedBy::Local);
+    let record = story.record();
+    assert_eq!(
+        record.phone_srtp.as_deref(),
+        Some("AES_CM_128_HMAC_SHA1_80")
+    );
+    let text = serde_json::to_string(record).unwrap();
+    assert!(text.contains("a=crypto:(redacted)"));
+    assert!(!text.contains("inline:") && !text.contains(KEY), "{text}");
+}
+
+#[test]
+fn a_telephone_that_answers_without_keys_is_hung_up_on_where_they_are_asked_for() {
+    let plain = talking_over(TrunkDtmf::Auto, TrunkSrtp::Off, PHONE_SDP);
+    assert!(plain.told().contains(&"accepted"));
+    for srtp in [TrunkSrtp::Sdes, TrunkSrtp::Dtls] {
+        let story = talking_over(TrunkDtmf::Auto, srtp, PHONE_SDP);
+        assert_eq!(story.cause(), CauseCode::NotAcceptable, "{srtp:?}");
+        assert!(
+            !story
+                .media
+                .iter()
+                .any(|command| matches!(command, MediaCommand::Bridge(..)))
+        );
+    }
+}
+
+#[test]
 fn a_flood_of_candidates_leaves_a_bounded_trace() {
     let mut story = Story::calling();
     for _ in 0..10_000 {
@@ -738,6 +792,7 @@ fn only_calls_to_the_lab_have_a_network_that_is_bad_on_purpose() {
         profile: sdp::trunk::Profile::default(),
         behind_nat: false,
         dtmf: TrunkDtmf::Auto,
+        srtp: TrunkSrtp::Off,
     };
     for (to, bad) in [("echo", true), ("12345", false)] {
         let story = Story::dial_by(to, OFFER, Some(trunk.clone()));

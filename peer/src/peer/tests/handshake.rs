@@ -228,7 +228,7 @@ fn a_browser_that_gives_up_is_given_up_within_seconds() {
     network.tamper = Some(|_| Vec::new());
     network.inject(address(1), record(21, [0xfe, 0xfd], &[2, 42]));
     network.run(ms(5_100));
-    let why = "the browser sent TLS alert 42".to_owned();
+    let why = "TLS alert 42 was received".to_owned();
     let failed = PeerEvent::Failed(PeerFailure::Handshake(why));
     assert_eq!(network.take_events(), [failed]);
 }
