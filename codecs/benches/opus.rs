@@ -81,7 +81,7 @@ fn main() {
                 let pcm = &voice[frame * 160..][..160];
                 black_box(encoder.encode(pcm, &mut packet)).expect("a frame");
             });
-            let mut decoder = Decoder::new().expect("a decoder");
+            let mut decoder = Decoder::new(codecs::Bandwidth::Narrow).expect("a decoder");
             let decode = microseconds(|frame| {
                 black_box(decoder.decode(&packets[frame], &mut [0; 160])).expect("audio");
             });

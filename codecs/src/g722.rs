@@ -104,7 +104,7 @@ impl Encoder {
 pub struct Decoder {
     low: Band,
     high: Band,
-    filter: Filter,
+    joint: Joint,
 }
 
 impl Default for Decoder {
@@ -119,20 +119,15 @@ impl Decoder {
         Self {
             low: Band::new(LOW_START),
             high: Band::new(HIGH_START),
-            filter: Filter::default(),
+            joint: Joint::default(),
         }
     }
 
     /// Decodes to samples at 16 kHz, two from an octet; as many as both slices have room for.
     pub fn decode(&mut self, octets: &[u8], pcm: &mut [i16]) {
         for (octet, pair) in octets.iter().zip(pcm.chunks_exact_mut(2)) {
-            let low = self.low(*octet);
-            let code = usize::from(*octet >> 6);
-            let high = limit(self.high.s + ((self.high.det * QM2[code]) >> 15));
-            self.high.adapt_high(code);
-            let (even, odd) = self.filter.shift(low + high, low - high);
-            pair[0] = saturate(odd >> 11) as i16;
-            pair[1] = saturate(even >> 11) as i16;
+            let (low, high) = (self.low(*octet), self.high(*octet));
+            self.joint.put(low, high, pair);
         }
     }
 
@@ -143,11 +138,49 @@ impl Decoder {
         }
     }
 
+    /// Decodes both bands, each to samples at 8 kHz; [`Joint::join`] makes one signal of them.
+    pub fn decode_bands(&mut self, octets: &[u8], low: &mut [i16], high: &mut [i16]) {
+        for ((octet, low), high) in octets.iter().zip(low).zip(high) {
+            *low = (self.low(*octet) << 1) as i16;
+            *high = (self.high(*octet) << 1) as i16;
+        }
+    }
+
+    fn high(&mut self, octet: u8) -> i32 {
+        let code = usize::from(octet >> 6);
+        let high = limit(self.high.s + ((self.high.det * QM2[code]) >> 15));
+        self.high.adapt_high(code);
+        high
+    }
+
     fn low(&mut self, octet: u8) -> i32 {
         let code = usize::from(octet & 0x3f);
         let low = limit(self.low.s + ((self.low.det * QM6[code]) >> 15));
         self.low.adapt_low(code);
         low
+    }
+}
+
+/// Makes one signal at 16 kHz of two bands at 8 kHz (the receiving quadrature mirror filter, §4.4). A narrowband signal
+/// with an empty high band comes out at 16 kHz: that is how one is resampled.
+#[derive(Debug, Clone, Default)]
+pub struct Joint {
+    filter: Filter,
+}
+
+impl Joint {
+    /// Joins two bands; where `high` is shorter it is empty. As many samples as `low` and half of `pcm` have.
+    pub fn join(&mut self, low: &[i16], high: &[i16], pcm: &mut [i16]) {
+        for (index, (low, pair)) in low.iter().zip(pcm.chunks_exact_mut(2)).enumerate() {
+            let high = high.get(index).map_or(0, |high| i32::from(*high) >> 1);
+            self.put(i32::from(*low) >> 1, high, pair);
+        }
+    }
+
+    fn put(&mut self, low: i32, high: i32, pair: &mut [i16]) {
+        let (even, odd) = self.filter.shift(low + high, low - high);
+        pair[0] = saturate(odd >> 11) as i16;
+        pair[1] = saturate(even >> 11) as i16;
     }
 }
 
@@ -326,6 +359,27 @@ mod tests {
         }
         let tone = 2.0 * (re * re + im * im) / n;
         10.0 * (tone / (all - tone)).log10()
+    }
+
+    #[test]
+    fn the_bands_joined_are_the_signal() {
+        let mut encoder = Encoder::new();
+        let mut octets = [0; 320];
+        encoder.encode(&tone(2_900.0, 16_000.0, 640), &mut octets);
+        let (mut low, mut high) = ([0; 320], [0; 320]);
+        Decoder::new().decode_bands(&octets, &mut low, &mut high);
+        let (mut joined, mut whole) = ([0; 640], [0; 640]);
+        Joint::default().join(&low, &high, &mut joined);
+        Decoder::new().decode(&octets, &mut whole);
+        assert_eq!(joined, whole);
+    }
+
+    #[test]
+    fn a_narrowband_signal_is_resampled_without_its_image() {
+        let mut pcm = vec![0; 3_200];
+        Joint::default().join(&tone(1_600.0, 8_000.0, 1_600), &[], &mut pcm);
+        let clean = tone_to_rest(&pcm[640..], 1_600.0, 16_000.0);
+        assert!(clean > 40.0, "{clean} dB");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::Routes;
 use crate::lab;
-use crate::settings::{RecordDestination, Settings};
+use crate::settings::{OpusFec, RecordDestination, Settings};
 use crate::signaling::gate::{Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
@@ -275,6 +275,9 @@ fn raise_descriptor_limit() {
 #[cfg(not(target_os = "linux"))]
 fn raise_descriptor_limit() {}
 
+/// The loss, in percent, that Opus prepares for before any is reported, where FEC is wanted from the start.
+const ALWAYS_EXPECTED_LOSS: u8 = 10;
+
 fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSettings {
     let media = &settings.media;
     WorkerSettings {
@@ -288,11 +291,16 @@ fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSetti
         port_rest: media.port_rest,
         timeout: media.timeout,
         consent_timeout: media.consent_timeout,
+        dtx: settings.opus.dtx,
         max_complexity: settings.opus.max_complexity,
         opus: codecs::opus::EncoderSettings {
             bitrate: settings.opus.bitrate,
             complexity: settings.opus.complexity,
-            fec: settings.opus.fec,
+            fec: settings.opus.fec != OpusFec::Off,
+            expected_loss: match settings.opus.fec {
+                OpusFec::Always => ALWAYS_EXPECTED_LOSS,
+                OpusFec::Auto | OpusFec::Off => 0,
+            },
             ..codecs::opus::EncoderSettings::default()
         },
         identity: Arc::clone(identity),

@@ -274,7 +274,12 @@ impl Call {
             let context = Context::new(profile, &key, &vec![7; profile.salt_len()]);
             context.map_err(|error| error.to_string())
         };
-        let codec = || Ok::<_, codecs::opus::Error>((Decoder::new()?, Encoder::new(opus)?));
+        let codec = || {
+            Ok::<_, codecs::opus::Error>((
+                Decoder::new(codecs::Bandwidth::Narrow)?,
+                Encoder::new(opus)?,
+            ))
+        };
         let codec = transcoded.then(codec).transpose();
         Ok(Self {
             codec: codec.map_err(|error| error.to_string())?,
@@ -303,7 +308,7 @@ fn address(socket: &UdpSocket) -> Result<SocketAddr, String> {
 
 /// The sound as telephones say it.
 fn telephone(sound: &Sound) -> Result<Vec<[u8; FRAME]>, String> {
-    let mut decoder = Decoder::new().map_err(|error| error.to_string())?;
+    let mut decoder = Decoder::new(codecs::Bandwidth::Narrow).map_err(|error| error.to_string())?;
     let frames = sound.packets.iter().map(|packet| {
         let mut octets = [0; FRAME];
         if sound.transcoded {

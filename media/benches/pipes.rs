@@ -95,7 +95,7 @@ impl Pipe {
 /// The codec alone.
 fn floor(from: Codec, to: Codec, voice: &[i16]) -> impl FnMut() {
     let payloads = payloads(from, voice);
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(codecs::Bandwidth::Narrow).expect("a decoder");
     let mut encoder = Encoder::new(EncoderSettings::default()).expect("an encoder");
     let mut index = 0;
     move || {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use codecs::Bandwidth;
 use codecs::g711::Law;
 use codecs::opus;
 
@@ -36,31 +37,48 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, static payload type 8 (RFC 3551).
     Pcma,
+    /// G.722 at 64 kbit/s, wideband, static payload type 9 (RFC 3551).
+    G722,
 }
 
 impl Codec {
-    /// The clock of its RTP timestamps in Hz. Opus always counts at 48 kHz (RFC 7587 §4.1).
+    /// The clock of its RTP timestamps in Hz. Opus always counts at 48 kHz (RFC 7587 §4.1), G.722 at 8 (RFC 3551
+    /// §4.5.2).
     pub fn clock_rate(self) -> u32 {
         match self {
             Codec::Opus => 48_000,
-            Codec::Pcmu | Codec::Pcma => 8_000,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8_000,
         }
     }
 
     /// The law of a G.711 codec.
     pub fn law(self) -> Option<Law> {
         match self {
-            Codec::Opus => None,
+            Codec::Opus | Codec::G722 => None,
             Codec::Pcmu => Some(Law::Mu),
             Codec::Pcma => Some(Law::A),
         }
+    }
+
+    /// What its audio has.
+    pub(crate) fn bandwidth(self) -> Bandwidth {
+        match self {
+            Codec::Opus | Codec::G722 => Bandwidth::Wide,
+            Codec::Pcmu | Codec::Pcma => Bandwidth::Narrow,
+        }
+    }
+
+    /// Whether a stream of this codec may hold packets of the other one.
+    pub(crate) fn is_family_of(self, other: Codec) -> bool {
+        self == other || (self.law().is_some() && other.law().is_some())
     }
 
     /// The samples at 8 kHz in a payload, if it is audio of a length that we take.
     pub(crate) fn samples_of(self, payload: &[u8]) -> Option<usize> {
         let samples = match self {
             Codec::Opus => opus::packet_samples(payload)?,
-            Codec::Pcmu | Codec::Pcma => payload.len(),
+            // An octet of G.722 holds two samples at 16 kHz, as long as one at 8.
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => payload.len(),
         };
         (1..=opus::MAX_PACKET_SAMPLES)
             .contains(&samples)
@@ -103,6 +121,7 @@ impl RtpFormat {
             Codec::Opus => (111, 110, 48_000),
             Codec::Pcmu => (0, 101, 8_000),
             Codec::Pcma => (8, 101, 8_000),
+            Codec::G722 => (9, 101, 8_000),
         };
         Self {
             codec,

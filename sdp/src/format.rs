@@ -17,11 +17,16 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// G.722 at 64 kbit/s: wideband, on telephones.
+    G722,
 }
 
 impl Codec {
-    /// Every codec, in the order in which a browser is asked for them.
-    pub const ALL: [Self; 3] = [Self::Opus, Self::Pcmu, Self::Pcma];
+    /// Every codec.
+    pub const ALL: [Self; 4] = [Self::Opus, Self::Pcmu, Self::Pcma, Self::G722];
+
+    /// What is spoken with browsers, in the order in which they are asked for it.
+    pub const BROWSERS: [Self; 3] = [Self::Opus, Self::Pcmu, Self::Pcma];
 
     /// The encoding name of `a=rtpmap`.
     pub fn encoding_name(self) -> &'static str {
@@ -29,14 +34,15 @@ impl Codec {
             Self::Opus => "opus",
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
         }
     }
 
-    /// RTP clock rate in Hz. Opus always counts 48 000 (RFC 7587 §4.1).
+    /// RTP clock rate in Hz. Opus always counts 48 000 (RFC 7587 §4.1), G.722 8 000 (RFC 3551 §4.5.2).
     pub fn clock_rate(self) -> u32 {
         match self {
             Self::Opus => 48_000,
-            Self::Pcmu | Self::Pcma => 8_000,
+            Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
         }
     }
 
@@ -44,7 +50,7 @@ impl Codec {
     pub fn channels(self) -> u8 {
         match self {
             Self::Opus => 2,
-            Self::Pcmu | Self::Pcma => 1,
+            Self::Pcmu | Self::Pcma | Self::G722 => 1,
         }
     }
 
@@ -54,12 +60,13 @@ impl Codec {
             Self::Opus => None,
             Self::Pcmu => Some(0),
             Self::Pcma => Some(8),
+            Self::G722 => Some(9),
         }
     }
 
     /// Whether it is one of the two laws of G.711.
     pub fn is_g711(self) -> bool {
-        self != Self::Opus
+        matches!(self, Self::Pcmu | Self::Pcma)
     }
 }
 
@@ -69,6 +76,7 @@ impl fmt::Display for Codec {
             Self::Opus => "Opus",
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G.722",
         })
     }
 }
@@ -122,6 +130,22 @@ impl Format {
         }
     }
 
+    /// Comfort noise at 8 kHz, whose payload type is fixed (RFC 3389 §4).
+    pub fn comfort_noise() -> Self {
+        Self {
+            payload_type: 13,
+            encoding: "CN".into(),
+            clock_rate: 8_000,
+            channels: 1,
+            fmtp: None,
+        }
+    }
+
+    /// Whether it is comfort noise that goes with a codec of ours.
+    pub fn is_comfort_noise(&self) -> bool {
+        self.encoding.eq_ignore_ascii_case("CN") && self.clock_rate == 8_000
+    }
+
     /// The codec it stands for, if the gateway speaks it.
     pub fn codec(&self) -> Option<Codec> {
         Codec::ALL.into_iter().find(|codec| {
@@ -129,6 +153,11 @@ impl Format {
                 && self.clock_rate == codec.clock_rate()
                 && (1..=codec.channels()).contains(&self.channels)
         })
+    }
+
+    /// The codec it stands for, if the gateway speaks it with browsers.
+    pub(crate) fn browser_codec(&self) -> Option<Codec> {
+        self.codec().filter(|codec| Codec::BROWSERS.contains(codec))
     }
 
     /// Whether it carries telephone events.

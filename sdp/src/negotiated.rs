@@ -25,6 +25,8 @@ pub struct Negotiated {
     pub telephone_event_out: Option<u8>,
     /// Clock rate of the telephone events in Hz; the codec's own where there are none.
     pub telephone_event_clock_rate: u32,
+    /// Payload type of comfort noise both ways (RFC 3389); `None`: pauses are filled.
+    pub comfort_noise: Option<u8>,
     /// Packetisation time of what the gateway sends, in milliseconds, 10 to 60.
     pub ptime_ms: u32,
     /// What the gateway may do: `sends()` is towards the other side.

@@ -19,18 +19,19 @@ pub struct Baresip {
     child: Child,
     port: u16,
     folder: PathBuf,
+    rate: u32,
 }
 
 impl Baresip {
     /// One whose microphone hears a sine of this frequency at -15 dBFS.
     #[track_caller]
     pub fn start(scene: &Scene, hz: f64) -> Self {
-        Self::with(scene, hz, "", &[])
+        Self::with(scene, hz, 8000, "", &[])
     }
 
-    /// One whose account has these parameters too, and that has loaded these modules too.
+    /// One whose account has these parameters too, that has loaded these modules too, and whose codec has this rate.
     #[track_caller]
-    pub fn with(scene: &Scene, hz: f64, account: &str, modules: &[&str]) -> Self {
+    pub fn with(scene: &Scene, hz: f64, rate: u32, account: &str, modules: &[&str]) -> Self {
         let modules: String = modules
             .iter()
             .map(|module| format!("module {module}\n"))
@@ -39,12 +40,12 @@ impl Baresip {
         std::fs::create_dir_all(&folder).expect("its folder can be made");
         let (port, rtp) = (free_port(), port_range(20));
         let microphone = folder.join("microphone.wav");
-        write_wav(&microphone, &sine(hz, 0.25, 8000, 60), 8000);
+        write_wav(&microphone, &sine(hz, 0.25, rate, 60), rate);
         // No player: what it hears is dumped by the filter, which gets every decoded frame.
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\nrtp_ports {rtp}-{}\n\
              module_path {MODULES}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\n{modules}module_app account.so\n\
-             rtcp_mux yes\naudio_source aufile,{}\nsnd_path .\n",
+             rtcp_mux yes\nopus_stereo no\nopus_sprop_stereo no\naudio_source aufile,{}\nsnd_path .\n",
             rtp + 19,
             microphone.display(),
         );
@@ -71,6 +72,7 @@ impl Baresip {
             child,
             port,
             folder,
+            rate,
         };
         wait_until("baresip at its port", Duration::from_secs(10), || {
             is_bound("udp", port).then_some(())
@@ -83,7 +85,12 @@ impl Baresip {
         format!("\"sip:127.0.0.1:{}\"", self.port)
     }
 
-    /// Ends it, and gives what it heard, at 8 kHz.
+    /// The rate of what it hears, in Hz.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Ends it, and gives what it heard, at its codec's rate.
     pub fn heard(&mut self) -> Vec<i16> {
         terminate(&self.child);
         let _ = wait_for_exit(&mut self.child, Duration::from_secs(5));

@@ -1,47 +1,49 @@
-//! Opus packets to 8 kHz mono.
+//! Opus packets to mono audio at 8 or 16 kHz.
 
+use bytemuck::cast_slice_mut;
 use opusic_c::{Channels, SampleRate};
 
 use super::{Error, GRANULE, MAX_PACKET_SAMPLES, packet_samples};
+use crate::Bandwidth;
 
 /// One stream's decoder. Allocates when made, never after.
 pub struct Decoder {
     library: opusic_c::Decoder,
-    // The binding takes u16; the copy costs a thousandth of the decoding and keeps us free of unsafe.
-    scratch: [u16; MAX_PACKET_SAMPLES],
+    bandwidth: Bandwidth,
 }
 
 impl Decoder {
-    /// A decoder to 8 kHz mono. Fails only for want of memory.
-    pub fn new() -> Result<Self, Error> {
-        let library = opusic_c::Decoder::new(Channels::Mono, SampleRate::Hz8000)
+    /// A decoder to mono audio of that bandwidth. Fails only for want of memory.
+    pub fn new(bandwidth: Bandwidth) -> Result<Self, Error> {
+        let rate = match bandwidth {
+            Bandwidth::Narrow => SampleRate::Hz8000,
+            Bandwidth::Wide => SampleRate::Hz16000,
+        };
+        let library = opusic_c::Decoder::new(Channels::Mono, rate)
             .map_err(|code| Error::from_library(code, 0))?;
-        Ok(Self {
-            library,
-            scratch: [0; MAX_PACKET_SAMPLES],
-        })
+        Ok(Self { library, bandwidth })
     }
 
     /// Decodes a packet of any duration, bandwidth and channel count to the front of `pcm`; says how many samples.
     /// Stereo is mixed down. On error the decoder is as before, and `pcm` untouched.
     pub fn decode(&mut self, packet: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
         let samples = packet_samples(packet).ok_or(Error::InvalidPacket)?;
-        self.run(packet, samples, pcm, false)
+        self.run(packet, samples * self.bandwidth.scale(), pcm, false)
     }
 
     /// Rebuilds the `pcm.len()` samples just before `packet` from what `packet` carries of them (in-band FEC), and
     /// whatever it does not carry by concealment. Call it before [`Decoder::decode`] of the same packet.
-    /// The length is a multiple of [`GRANULE`], at most [`MAX_PACKET_SAMPLES`].
+    /// At 8 kHz the length is a multiple of [`GRANULE`], at most [`MAX_PACKET_SAMPLES`].
     pub fn decode_fec(&mut self, packet: &[u8], pcm: &mut [i16]) -> Result<usize, Error> {
         packet_samples(packet).ok_or(Error::InvalidPacket)?;
-        check_duration(pcm.len())?;
+        check_duration(pcm.len() / self.bandwidth.scale())?;
         self.run(packet, pcm.len(), pcm, true)
     }
 
-    /// Conceals `samples` lost samples (a multiple of [`GRANULE`], at most [`MAX_PACKET_SAMPLES`]).
+    /// Conceals `samples` lost samples (counted at 8 kHz; a multiple of [`GRANULE`], at most [`MAX_PACKET_SAMPLES`]).
     pub fn conceal(&mut self, samples: usize, pcm: &mut [i16]) -> Result<usize, Error> {
         check_duration(samples)?;
-        self.run(&[], samples, pcm, false)
+        self.run(&[], samples * self.bandwidth.scale(), pcm, false)
     }
 
     /// Forgets the stream, as for a new source.
@@ -59,16 +61,12 @@ impl Decoder {
     ) -> Result<usize, Error> {
         let too_small = Error::BufferTooSmall(pcm.len());
         let pcm = pcm.get_mut(..samples).ok_or(too_small)?;
-        let scratch = self.scratch.get_mut(..samples).ok_or(too_small)?;
+        // The binding takes samples as u16.
         let decoded = self
             .library
-            .decode_to_slice(packet, scratch, fec)
-            .map_err(|code| Error::from_library(code, samples))?
-            .min(samples);
-        for (to, from) in pcm.iter_mut().zip(&scratch[..decoded]) {
-            *to = *from as i16;
-        }
-        Ok(decoded)
+            .decode_to_slice(packet, cast_slice_mut(pcm), fec)
+            .map_err(|code| Error::from_library(code, samples))?;
+        Ok(decoded.min(samples))
     }
 }
 

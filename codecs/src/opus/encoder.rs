@@ -1,8 +1,10 @@
-//! 8 kHz mono to Opus packets.
+//! Mono audio at 8 or 16 kHz to Opus packets.
 
-use opusic_c::{Application, Bandwidth, Bitrate, Channels, InbandFec, SampleRate, Signal};
+use bytemuck::cast_slice;
+use opusic_c::{Application, Bitrate, Channels, InbandFec, SampleRate, Signal};
 
-use super::{Error, MAX_PACKET_SAMPLES};
+use super::Error;
+use crate::Bandwidth;
 
 /// How to encode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct EncoderSettings {
     pub dtx: bool,
     /// The loss to prepare for, in percent, 0 to 100.
     pub expected_loss: u8,
+    /// What is encoded.
+    pub bandwidth: Bandwidth,
 }
 
 impl Default for EncoderSettings {
@@ -30,6 +34,7 @@ impl Default for EncoderSettings {
             fec: true,
             dtx: false,
             expected_loss: 0,
+            bandwidth: Bandwidth::Narrow,
         }
     }
 }
@@ -37,32 +42,30 @@ impl Default for EncoderSettings {
 /// One stream's encoder. Allocates when made, never after.
 pub struct Encoder {
     library: opusic_c::Encoder,
-    scratch: [u16; MAX_PACKET_SAMPLES],
+    bandwidth: Bandwidth,
 }
 
 impl Encoder {
-    /// An encoder of 8 kHz mono speech. Fails for settings out of range.
+    /// An encoder of mono speech. Fails for settings out of range.
     pub fn new(settings: EncoderSettings) -> Result<Self, Error> {
         let library = build(settings).map_err(|code| Error::from_library(code, 0))?;
         Ok(Self {
             library,
-            scratch: [0; MAX_PACKET_SAMPLES],
+            bandwidth: settings.bandwidth,
         })
     }
 
-    /// Encodes all of `pcm` (20, 40, 80, 160, 320, 480, 640, 800 or 960 samples) to the front of `packet`; says how
-    /// many octets. With DTX, one or two octets mean that nothing need be sent.
+    /// Encodes all of `pcm` (as long as 20, 40, 80, 160, 320, 480, 640, 800 or 960 samples at 8 kHz) to the front of
+    /// `packet`; says how many octets. With DTX, one or two octets mean that nothing need be sent.
     pub fn encode(&mut self, pcm: &[i16], packet: &mut [u8]) -> Result<usize, Error> {
-        if !matches!(pcm.len(), 20 | 40 | 80 | 160 | 320 | 480 | 640 | 800 | 960) {
-            return Err(Error::InvalidDuration(pcm.len()));
-        }
-        let scratch = &mut self.scratch[..pcm.len()];
-        for (to, from) in scratch.iter_mut().zip(pcm) {
-            *to = *from as u16;
+        let samples = pcm.len() / self.bandwidth.scale();
+        if !matches!(samples, 20 | 40 | 80 | 160 | 320 | 480 | 640 | 800 | 960) {
+            return Err(Error::InvalidDuration(samples));
         }
         let room = packet.len();
+        // The binding takes samples as u16.
         self.library
-            .encode_to_slice(scratch, packet)
+            .encode_to_slice(cast_slice(pcm), packet)
             .map_err(|code| Error::from_library(code, room))
     }
 
@@ -89,12 +92,15 @@ impl Encoder {
 }
 
 fn build(settings: EncoderSettings) -> Result<opusic_c::Encoder, opusic_c::ErrorCode> {
-    let mut library =
-        opusic_c::Encoder::new(Channels::Mono, SampleRate::Hz8000, Application::Voip)?;
+    let (rate, bandwidth) = match settings.bandwidth {
+        Bandwidth::Narrow => (SampleRate::Hz8000, opusic_c::Bandwidth::Narrow),
+        Bandwidth::Wide => (SampleRate::Hz16000, opusic_c::Bandwidth::Wide),
+    };
+    let mut library = opusic_c::Encoder::new(Channels::Mono, rate, Application::Voip)?;
     library.set_bitrate(Bitrate::Value(settings.bitrate))?;
     library.set_complexity(settings.complexity)?;
     library.set_signal(Signal::Voice)?;
-    library.set_max_bandwidth(Bandwidth::Narrow)?;
+    library.set_max_bandwidth(bandwidth)?;
     library.set_inband_fec(if settings.fec {
         InbandFec::Mode1
     } else {

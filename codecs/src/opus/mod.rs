@@ -1,7 +1,8 @@
-//! Opus (RFC 6716) at 8 kHz mono, by libopus.
+//! Opus (RFC 6716) at 8 or 16 kHz mono, by libopus.
 //!
 //! libopus resamples inside its own band splitting: asking it for 8 kHz costs less than decoding at 48 kHz and
-//! resampling. The RTP clock of Opus is 48 kHz whatever is inside (RFC 7587 §4.1); sample counts here are at 8 kHz.
+//! resampling. The RTP clock of Opus is 48 kHz whatever is inside (RFC 7587 §4.1); durations here are counted in samples
+//! at 8 kHz.
 
 mod decoder;
 mod encoder;

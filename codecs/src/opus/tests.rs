@@ -26,7 +26,7 @@ fn encode(settings: EncoderSettings, pcm: &[i16], samples: usize) -> Vec<Vec<u8>
 }
 
 fn decode(packets: &[Vec<u8>]) -> Vec<i16> {
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(crate::Bandwidth::Narrow).expect("a decoder");
     let mut heard = Vec::new();
     for packet in packets {
         let mut pcm = [0; MAX_PACKET_SAMPLES];
@@ -106,7 +106,7 @@ fn a_lost_packet_comes_back_from_the_next_one_and_better_than_by_concealment() {
         }
         let original = &whole[lost * 160..][..160];
         for fec in [true, false] {
-            let mut decoder = Decoder::new().expect("a decoder");
+            let mut decoder = Decoder::new(crate::Bandwidth::Narrow).expect("a decoder");
             let mut pcm = [0; MAX_PACKET_SAMPLES];
             packets[..lost]
                 .iter()
@@ -177,7 +177,7 @@ fn stereo_of_120_ms_at_the_highest_rate_is_decoded_to_mono() {
         opusic_c::Encoder::new(Channels::Stereo, SampleRate::Hz48000, Application::Audio)
             .expect("one");
     encoder.set_bitrate(Bitrate::Max).expect("a rate");
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(crate::Bandwidth::Narrow).expect("a decoder");
     let mut heard = Vec::new();
     for index in 0..5 {
         let sample =
@@ -203,7 +203,7 @@ fn stereo_of_120_ms_at_the_highest_rate_is_decoded_to_mono() {
 
 #[test]
 fn what_is_not_opus_is_refused() {
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(crate::Bandwidth::Narrow).expect("a decoder");
     let mut pcm = [0; MAX_PACKET_SAMPLES];
     // RFC 6716 §3.4: nothing, no frame count, more than 120 ms, lengths past the end, odd halves.
     let broken: [&[u8]; 6] = [
@@ -229,7 +229,7 @@ fn what_is_not_opus_is_refused() {
 
 #[test]
 fn buffers_and_durations_that_do_not_fit_are_refused() {
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(crate::Bandwidth::Narrow).expect("a decoder");
     let mut encoder = Encoder::new(EncoderSettings::default()).expect("an encoder");
     let mut packet = [0; 1276];
     let len = encoder.encode(&[0; 160], &mut packet).expect("a frame");
@@ -264,7 +264,7 @@ fn buffers_and_durations_that_do_not_fit_are_refused() {
 
 #[test]
 fn random_packets_never_do_harm() {
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(crate::Bandwidth::Narrow).expect("a decoder");
     let mut state = 1_u64;
     let mut next = || {
         state = state

@@ -346,7 +346,7 @@ impl Machine {
         };
         self.timeline
             .note_reading(now, "the browser's offer is understood", &offer.notes);
-        let mut leg = BrowserLeg::new(offer, &mut self.rng);
+        let mut leg = BrowserLeg::new(offer, route.trunk.as_ref(), &mut self.rng);
         // The answer's text waits until the worker listens; what it agrees to is known now.
         let answer = match leg.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,

@@ -17,7 +17,7 @@ pub(super) fn rtp_format(agreed: &Negotiated) -> RtpFormat {
         telephone_event_in: agreed.telephone_event_in,
         telephone_event_out: agreed.telephone_event_out,
         telephone_event_clock_rate: agreed.telephone_event_clock_rate,
-        comfort_noise: None,
+        comfort_noise: agreed.comfort_noise,
         ptime: Duration::from_millis(u64::from(agreed.ptime_ms)),
     }
 }
@@ -66,6 +66,7 @@ pub(super) fn codec_name(codec: sdp::Codec) -> &'static str {
         sdp::Codec::Opus => "opus",
         sdp::Codec::Pcmu => "PCMU",
         sdp::Codec::Pcma => "PCMA",
+        sdp::Codec::G722 => "G722",
     }
 }
 
@@ -74,5 +75,6 @@ fn codec(codec: sdp::Codec) -> media::Codec {
         sdp::Codec::Opus => media::Codec::Opus,
         sdp::Codec::Pcmu => media::Codec::Pcmu,
         sdp::Codec::Pcma => media::Codec::Pcma,
+        sdp::Codec::G722 => media::Codec::G722,
     }
 }

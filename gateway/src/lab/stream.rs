@@ -38,7 +38,7 @@ impl Format {
             law: match negotiated.codec {
                 Codec::Pcmu => Law::Mu,
                 Codec::Pcma => Law::A,
-                Codec::Opus => return None,
+                Codec::Opus | Codec::G722 => return None,
             },
             payload_type_out: negotiated.payload_type_out,
             payload_type_in: negotiated.payload_type_in,

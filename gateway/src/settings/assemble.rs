@@ -10,8 +10,8 @@ use super::profile;
 use super::read::Reader;
 use super::routes::Routes;
 use super::{
-    Calls, Http, Lab, Log, LogFormat, Media, OpusSettings, RecordDestination, Records, Settings,
-    Sip, Trunk, TrunkDtmf, TrunkSrtp, value,
+    Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, RecordDestination, Records,
+    Settings, Sip, Trunk, TrunkDtmf, TrunkSrtp, value,
 };
 use crate::worker::Impairments;
 
@@ -322,7 +322,17 @@ fn read_opus(reader: &mut Reader, default: OpusSettings) -> OpusSettings {
             default.max_complexity,
             value::number(0..=10),
         ),
-        fec: reader.read("opus", "fec", default.fec, value::boolean),
+        fec: reader.read(
+            "opus",
+            "fec",
+            default.fec,
+            value::one_of([
+                ("auto", OpusFec::Auto),
+                ("always", OpusFec::Always),
+                ("off", OpusFec::Off),
+            ]),
+        ),
+        dtx: reader.read("opus", "dtx", default.dtx, value::boolean),
     }
 }
 

@@ -162,8 +162,22 @@ pub struct OpusSettings {
     /// What it rises to while a media worker has time to spare, 0 to 10; less than `complexity` means that it never
     /// does.
     pub max_complexity: u8,
-    /// In-band forward error correction from the start of a call.
-    pub fec: bool,
+    /// When packets carry the one before them again (RFC 6716 §2.1.7).
+    pub fec: OpusFec,
+    /// Silence of the telephone is not sent to the browser.
+    pub dtx: bool,
+}
+
+/// `[opus] fec`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OpusFec {
+    /// While the browser reports loss.
+    #[default]
+    Auto,
+    /// From the start of a call.
+    Always,
+    /// Never.
+    Off,
 }
 
 /// `[lab]`
@@ -257,7 +271,8 @@ impl Settings {
                 bitrate: 32_000,
                 complexity: 0,
                 max_complexity: 5,
-                fec: false,
+                fec: OpusFec::Auto,
+                dtx: true,
             },
             lab: Lab {
                 listen: Some(SocketAddr::new(loopback, 5070)),

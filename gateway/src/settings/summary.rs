@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::value::show_duration;
-use super::{RecordDestination, Settings};
+use super::{OpusFec, RecordDestination, Settings};
 
 impl Settings {
     /// What would be bound and what was chosen, a line for each section.
@@ -115,7 +115,11 @@ impl Settings {
             opus.bitrate,
             opus.complexity,
             opus.max_complexity.max(opus.complexity),
-            if opus.fec { "on" } else { "off" }
+            match opus.fec {
+                OpusFec::Auto => "while loss is reported",
+                OpusFec::Always => "always",
+                OpusFec::Off => "off",
+            }
         )
     }
 

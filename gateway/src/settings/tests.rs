@@ -226,14 +226,16 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
 fn environment_values_take_every_shape() {
     let env = [
         ("SWITCHHOOK__CALLS__MAX", "12"),
-        ("SWITCHHOOK__OPUS__FEC", "true"),
+        ("SWITCHHOOK__OPUS__FEC", "always"),
+        ("SWITCHHOOK__OPUS__DTX", "false"),
         ("SWITCHHOOK__MEDIA__LISTEN", "192.0.2.7, 2001:db8::7"),
         ("SWITCHHOOK__MEDIA__TIMEOUT", "1m 30s"),
         ("SWITCHHOOK__HTTP__ALLOWED_ORIGINS", ""),
     ];
     let settings = load("", &env, Overrides::default()).expect("no mistakes");
     assert_eq!(settings.calls.max, 12);
-    assert!(settings.opus.fec);
+    assert_eq!(settings.opus.fec, OpusFec::Always);
+    assert!(!settings.opus.dtx);
     assert_eq!(
         settings.media.listen,
         [

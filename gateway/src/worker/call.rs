@@ -81,6 +81,7 @@ pub(super) struct CallSettings {
     pub(super) silence: Duration,
     pub(super) consent: Duration,
     pub(super) opus: codecs::opus::EncoderSettings,
+    pub(super) dtx: bool,
 }
 
 impl MediaCall {
@@ -115,6 +116,7 @@ impl MediaCall {
             BridgeConfig {
                 ntp_start: open.ntp_start,
                 opus: settings.opus,
+                dtx: settings.dtx,
                 ..config
             },
         );

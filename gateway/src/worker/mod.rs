@@ -60,6 +60,8 @@ pub struct WorkerSettings {
     pub consent_timeout: Duration,
     /// How audio is encoded towards browsers.
     pub opus: codecs::opus::EncoderSettings,
+    /// Whether silence is left out towards browsers.
+    pub dtx: bool,
     /// What the complexity rises to while a worker has time to spare.
     pub max_complexity: u8,
     /// The certificate that browsers see.

@@ -51,6 +51,7 @@ impl Scene {
             timeout: PATIENCE,
             consent_timeout: Duration::from_secs(30),
             opus: EncoderSettings::default(),
+            dtx: true,
             max_complexity: 0,
             identity: Arc::new(Identity::generate().unwrap()),
         };

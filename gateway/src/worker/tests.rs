@@ -32,6 +32,7 @@ fn settings(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> WorkerSettings
         timeout,
         consent_timeout: Duration::from_secs(30),
         opus: codecs::opus::EncoderSettings::default(),
+        dtx: true,
         max_complexity: 5,
         identity: Arc::new(Identity::generate().unwrap()),
     }

@@ -98,6 +98,7 @@ impl WorkerThread {
                 silence: settings.timeout,
                 consent: settings.consent_timeout,
                 opus: settings.opus,
+                dtx: settings.dtx,
             },
             calls: Calls::default(),
             count,

@@ -30,7 +30,7 @@ pub(crate) fn play(job: &Job, speech: &[i16]) -> Played {
 
 /// Decodes a stream of Opus as a browser does: a lost frame is taken from the packet after it, if that has it.
 pub(crate) fn decode(packets: &[Vec<u8>], chain: Chain, lost: impl Fn(usize) -> bool) -> Vec<i16> {
-    let mut decoder = Decoder::new().expect("memory");
+    let mut decoder = Decoder::new(codecs::Bandwidth::Narrow).expect("memory");
     let mut heard = Vec::with_capacity(packets.len() * FRAME);
     for (n, packet) in packets.iter().enumerate() {
         let mut pcm = [0; FRAME];

@@ -18,6 +18,7 @@ pub(crate) fn opus(settings: Opus, pcm: &[i16], figures: &mut Figures) -> Vec<Ve
         fec: settings.expected_loss > 0,
         dtx: settings.dtx,
         expected_loss: settings.expected_loss,
+        bandwidth: codecs::Bandwidth::Narrow,
     })
     .expect("the job's settings are libopus'");
     let mut packet = [0; 1276];

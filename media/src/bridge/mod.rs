@@ -152,13 +152,13 @@ impl Bridge {
         if !news {
             return;
         }
-        let loss = side.reporter.expected_loss();
+        let reported = side.reporter.expected_loss();
         let pipe = match from {
             Leg::Browser => &mut self.to_browser,
             Leg::Trunk => &mut self.to_trunk,
         };
         if let Some(pipe) = pipe {
-            pipe.set_expected_loss(loss);
+            pipe.set_expected_loss(reported.max(self.config.opus.expected_loss));
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use codecs::g711;
 use codecs::tone::{DtmfDetector, DtmfHeard};
+use codecs::{g711, g722};
 
 use super::{Digit, Ticks, receive::Heard, receive::Volume};
 use crate::format::Codec;
@@ -24,6 +24,8 @@ pub(crate) struct Ear {
     /// The timestamp that follows the last audio.
     expected: Option<u32>,
     last: Option<Instant>,
+    /// Of a leg that speaks G.722.
+    g722: g722::Decoder,
 }
 
 impl Ear {
@@ -34,6 +36,7 @@ impl Ear {
             timeout,
             expected: None,
             last: None,
+            g722: g722::Decoder::new(),
         }
     }
 
@@ -42,7 +45,7 @@ impl Ear {
         self.detector.held().is_some()
     }
 
-    /// Listens to a packet of audio, in its turn. Of codecs other than G.711 nothing is heard.
+    /// Listens to a packet of audio, in its turn. Of Opus nothing is heard: its senders have telephone-events.
     pub(crate) fn hear(
         &mut self,
         now: Instant,
@@ -50,7 +53,9 @@ impl Ear {
         codec: Codec,
         mut heard: impl FnMut(Heard),
     ) {
-        let Some(law) = codec.law() else { return };
+        if codec == Codec::Opus {
+            return;
+        }
         let samples = frame.payload.len().min(MAX_SAMPLES);
         let gap = self
             .expected
@@ -69,8 +74,12 @@ impl Ear {
             _ => self.detector.finish(&mut note),
         }
         let mut pcm = [0; MAX_SAMPLES];
-        g711::decode_into(law, frame.payload, &mut pcm[..samples]);
-        self.detector.hear(&pcm[..samples], &mut note);
+        let pcm = &mut pcm[..samples];
+        match codec.law() {
+            Some(law) => g711::decode_into(law, frame.payload, pcm),
+            None => self.g722.decode_narrow(frame.payload, pcm),
+        }
+        self.detector.hear(pcm, &mut note);
         if let Some(held) = self.detector.held() {
             heard(Heard::Held(ticks(held)));
         }

@@ -51,7 +51,7 @@ impl AudioPacket {
     pub(crate) fn of(frame: &Frame<'_>, codec: Codec) -> Self {
         let samples = match codec {
             Codec::Opus => codecs::opus::packet_samples(frame.payload).unwrap_or(160) as u32,
-            Codec::Pcmu | Codec::Pcma => frame.payload.len() as u32,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => frame.payload.len() as u32,
         };
         Self {
             lost: frame.lost,

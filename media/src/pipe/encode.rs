@@ -1,6 +1,8 @@
-//! 8 kHz linear to our audio.
+//! Linear to our audio.
 
+use codecs::Bandwidth;
 use codecs::g711::{self, Law};
+use codecs::g722;
 use codecs::opus::{self, EncoderSettings};
 
 use crate::format::Codec;
@@ -12,13 +14,25 @@ pub(super) const MAX_ENCODED: usize = 1276;
 pub(super) enum Encode {
     Opus(Box<opus::Encoder>),
     G711(Law),
+    /// With the bandwidth of what comes in.
+    G722(Box<g722::Encoder>, Bandwidth),
 }
 
 impl Encode {
-    pub(super) fn new(codec: Codec, settings: EncoderSettings) -> Result<Self, opus::Error> {
-        Ok(match codec.law() {
-            None => Encode::Opus(Box::new(opus::Encoder::new(settings)?)),
-            Some(law) => Encode::G711(law),
+    pub(super) fn new(
+        codec: Codec,
+        settings: EncoderSettings,
+        bandwidth: Bandwidth,
+    ) -> Result<Self, opus::Error> {
+        let settings = EncoderSettings {
+            bandwidth,
+            ..settings
+        };
+        Ok(match codec {
+            Codec::Opus => Encode::Opus(Box::new(opus::Encoder::new(settings)?)),
+            Codec::Pcmu => Encode::G711(Law::Mu),
+            Codec::Pcma => Encode::G711(Law::A),
+            Codec::G722 => Encode::G722(Box::default(), bandwidth),
         })
     }
 
@@ -34,6 +48,14 @@ impl Encode {
             Encode::G711(law) => {
                 g711::encode_into(*law, pcm, packet);
                 pcm.len()
+            }
+            Encode::G722(encoder, Bandwidth::Narrow) => {
+                encoder.encode_narrow(pcm, packet);
+                pcm.len()
+            }
+            Encode::G722(encoder, Bandwidth::Wide) => {
+                encoder.encode(pcm, packet);
+                pcm.len() / 2
             }
         };
         packet.get(..len)

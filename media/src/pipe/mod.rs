@@ -13,6 +13,7 @@ mod transcode;
 
 use std::time::Instant;
 
+use codecs::g711::Law;
 use codecs::opus::{self, EncoderSettings};
 
 use crate::format::{Codec, RtpFormat};
@@ -68,16 +69,20 @@ impl Pipe {
         settings: EncoderSettings,
         dtx: bool,
     ) -> Result<Self, opus::Error> {
-        let chain = match (from.codec.law(), to.codec.law()) {
-            (Some(_), Some(law)) => {
-                Chain::CopyG711(Box::new(CopyG711::new(law, to.packet_samples())))
+        let chain = match (from.codec, to.codec) {
+            (Codec::Opus, Codec::Opus) => Chain::ForwardOpus(ForwardOpus),
+            (Codec::Pcmu | Codec::Pcma, Codec::Pcmu) => {
+                Chain::CopyG711(Box::new(CopyG711::new(Law::Mu, to.packet_samples())))
             }
-            (None, None) => Chain::ForwardOpus(ForwardOpus),
+            (Codec::Pcmu | Codec::Pcma, Codec::Pcma) => {
+                Chain::CopyG711(Box::new(CopyG711::new(Law::A, to.packet_samples())))
+            }
             _ => Chain::Transcode(Box::new(Transcode::new(from.codec, to, settings, dtx)?)),
         };
         Ok(Self {
             chain,
             background: Background::default(),
+            // RFC 3389 is for codecs without a way of their own.
             comfort_noise: to.comfort_noise.filter(|_| to.codec != Codec::Opus),
             figures: Figures::default(),
         })
@@ -249,8 +254,8 @@ impl Chain {
     /// Whether it reads that codec.
     fn takes(&self, codec: Codec) -> bool {
         match self {
-            Chain::Transcode(chain) => (chain.input() == Codec::Opus) == (codec == Codec::Opus),
-            Chain::CopyG711(_) => codec != Codec::Opus,
+            Chain::Transcode(chain) => chain.input().is_family_of(codec),
+            Chain::CopyG711(_) => codec.law().is_some(),
             Chain::ForwardOpus(_) => codec == Codec::Opus,
         }
     }

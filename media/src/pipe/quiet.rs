@@ -86,13 +86,13 @@ pub(super) enum Send {
 }
 
 impl Dtx {
-    /// Decides about a frame of ours; `noise` says that it is background whatever its level.
-    pub(super) fn decide(&mut self, pcm: &[i16], noise: bool) -> Send {
+    /// Decides about a frame of ours of `samples` at 8 kHz; `noise` says that it is background whatever its level.
+    pub(super) fn decide(&mut self, pcm: &[i16], samples: usize, noise: bool) -> Send {
         if !noise && !is_silent(pcm) {
             self.silent = 0;
             return Send::Frame;
         }
-        let frame = pcm.len() as u64;
+        let frame = samples as u64;
         let before = self.silent;
         self.silent += frame;
         if before < HANGOVER {

@@ -1,5 +1,7 @@
-//! From one codec to another by way of 8 kHz linear samples: the gateway's main job.
+//! From one codec to another by way of linear samples, at 16 kHz where both have them: the gateway's main job.
 
+use codecs::Bandwidth;
+use codecs::g722::Joint;
 use codecs::opus::{self, EncoderSettings};
 
 use super::decode::Decode;
@@ -9,22 +11,25 @@ use super::{Figures, MAX_CONCEALED, Pass};
 use crate::format::{Codec, RtpFormat};
 use crate::outgoing::{Audio, Outgoing};
 
-/// The longest frame of ours: 60 ms.
-const MAX_FRAME: usize = 480;
+/// Room for the longest audio that is handled at once, wideband.
+const MAX_PCM: usize = 2 * MAX_CONCEALED;
 /// The last audio that is kept: 20 ms.
 const HEARD: usize = 160;
 
 #[derive(Debug)]
 pub(super) struct Transcode {
     input: Codec,
+    /// Linear samples for each one at 8 kHz, in which all else is counted.
+    scale: usize,
     decode: Decode,
-    /// Audio of a packet of ours that is not full yet: `frame[..filled]` of `size`.
-    frame: [i16; MAX_FRAME],
+    /// A packet of ours, which is not full yet: `frame[..filled]`.
+    frame: Box<[i16]>,
     filled: usize,
-    size: usize,
+    /// Makes wideband of what is narrowband: our own sounds.
+    widen: Option<Box<Joint>>,
     /// All of that is background noise.
     noise: bool,
-    /// The last audio of theirs, `heard[..known]`: in a pause it tells how that sounds.
+    /// The last audio of theirs at 8 kHz, `heard[..known]`: in a pause it tells how that sounds.
     heard: [i16; HEARD],
     known: usize,
     encode: Encode,
@@ -41,16 +46,21 @@ impl Transcode {
         settings: EncoderSettings,
         dtx: bool,
     ) -> Result<Self, opus::Error> {
+        let bandwidth = match (input.bandwidth(), to.codec.bandwidth()) {
+            (Bandwidth::Wide, Bandwidth::Wide) => Bandwidth::Wide,
+            _ => Bandwidth::Narrow,
+        };
         Ok(Self {
             input,
-            decode: Decode::new(input)?,
-            frame: [0; MAX_FRAME],
+            scale: bandwidth.scale(),
+            decode: Decode::new(input, bandwidth)?,
+            frame: vec![0; to.packet_samples() * bandwidth.scale()].into_boxed_slice(),
             filled: 0,
-            size: to.packet_samples(),
+            widen: (bandwidth == Bandwidth::Wide).then(Box::default),
             noise: true,
             heard: [0; HEARD],
             known: 0,
-            encode: Encode::new(to.codec, settings)?,
+            encode: Encode::new(to.codec, settings, bandwidth)?,
             dtx: (dtx && to.codec == Codec::Opus).then(Dtx::default),
             expected_loss: settings.expected_loss,
         })
@@ -70,25 +80,31 @@ impl Transcode {
         out: &mut Outgoing,
         figures: &mut Figures,
     ) {
-        let mut pcm = [0; MAX_CONCEALED];
-        let audio = &mut pcm[..pass.burst];
-        self.decode.decode(codec, payload, audio, figures);
+        let mut pcm = [0; MAX_PCM];
+        let samples = pass.burst;
+        let audio = &mut pcm[..samples * self.scale];
+        self.decode.decode(codec, payload, samples, audio, figures);
         figures.level.hear(audio);
         // Only an Opus sender pauses without a word on how that sounds. What it pauses with is no background yet.
         if self.input == Codec::Opus && payload.len() > 2 {
-            self.known = audio.len().min(HEARD);
-            self.heard[..self.known].copy_from_slice(&audio[audio.len() - self.known..]);
+            self.known = samples.min(HEARD);
+            let last = audio[(samples - self.known) * self.scale..].chunks_exact(self.scale);
+            for (heard, samples) in self.heard.iter_mut().zip(last) {
+                // Of wideband the mean of two: its upper half is little noise.
+                let sum: i32 = samples.iter().map(|sample| i32::from(*sample)).sum();
+                *heard = (sum / self.scale as i32) as i16;
+            }
         }
         if muted {
-            self.pause(pass, audio.len() as u64, out);
+            self.pause(pass, samples as u64, out);
         } else {
             self.write(&mut pass, audio, out);
         }
     }
 
-    /// Audio of our own.
+    /// Audio of our own, at 8 kHz.
     pub(super) fn sound(&mut self, mut pass: Pass, pcm: &[i16], out: &mut Outgoing) {
-        self.write(&mut pass, pcm, out);
+        self.put_narrow(&mut pass, pcm, false, out);
     }
 
     /// What was lost before a packet, which may hold it again.
@@ -99,9 +115,9 @@ impl Transcode {
         out: &mut Outgoing,
         figures: &mut Figures,
     ) {
-        let mut pcm = [0; MAX_CONCEALED];
-        let lost = &mut pcm[..pass.burst];
-        self.decode.fill(successor, lost, figures);
+        let mut pcm = [0; MAX_PCM];
+        let lost = &mut pcm[..pass.burst * self.scale];
+        self.decode.fill(successor, pass.burst, lost, figures);
         self.write(&mut pass, lost, out);
     }
 
@@ -110,18 +126,18 @@ impl Transcode {
         &self.heard[..self.known]
     }
 
-    /// Background noise of our own.
+    /// Background noise of our own, at 8 kHz.
     pub(super) fn noise(&mut self, mut pass: Pass, pcm: &[i16], out: &mut Outgoing) {
-        self.put(&mut pass, pcm, true, out);
+        self.put_narrow(&mut pass, pcm, true, out);
     }
 
     /// Time without audio. A packet that is not full yet is filled up with silence; the rest is a gap of ours.
     pub(super) fn pause(&mut self, mut pass: Pass, samples: u64, out: &mut Outgoing) {
         let mut rest = samples;
         if self.filled > 0 && rest > 0 {
-            let padding =
-                (self.size - self.filled).min(usize::try_from(rest).unwrap_or(usize::MAX));
-            self.write(&mut pass, &[0; MAX_FRAME][..padding], out);
+            let room = (self.frame.len() - self.filled) / self.scale;
+            let padding = room.min(usize::try_from(rest).unwrap_or(usize::MAX));
+            self.write(&mut pass, &[0; MAX_PCM][..padding * self.scale], out);
             rest -= padding as u64;
         }
         out.skip(pass.now, rest);
@@ -156,14 +172,26 @@ impl Transcode {
         self.put(pass, pcm, false, out);
     }
 
+    /// Puts audio at 8 kHz.
+    fn put_narrow(&mut self, pass: &mut Pass, pcm: &[i16], noise: bool, out: &mut Outgoing) {
+        let Some(widen) = &mut self.widen else {
+            return self.put(pass, pcm, noise, out);
+        };
+        let mut wide = [0; MAX_PCM];
+        let len = pcm.len().min(MAX_CONCEALED) * 2;
+        widen.join(pcm, &[], &mut wide[..len]);
+        self.put(pass, &wide[..len], noise, out);
+    }
+
     fn put(&mut self, pass: &mut Pass, mut pcm: &[i16], noise: bool, out: &mut Outgoing) {
+        let size = self.frame.len();
         while !pcm.is_empty() {
-            let (now, later) = pcm.split_at(pcm.len().min(self.size - self.filled));
+            let (now, later) = pcm.split_at(pcm.len().min(size - self.filled));
             self.frame[self.filled..self.filled + now.len()].copy_from_slice(now);
             self.filled += now.len();
             self.noise &= noise;
             pcm = later;
-            if self.filled == self.size {
+            if self.filled == size {
                 self.filled = 0;
                 self.send(pass, out);
                 self.noise = true;
@@ -172,9 +200,10 @@ impl Transcode {
     }
 
     fn send(&mut self, pass: &mut Pass, out: &mut Outgoing) {
-        let pcm = &self.frame[..self.size];
+        let pcm = &self.frame[..];
+        let samples = pcm.len() / self.scale;
         let decision = match &mut self.dtx {
-            Some(dtx) => dtx.decide(pcm, self.noise),
+            Some(dtx) => dtx.decide(pcm, samples, self.noise),
             None => Send::Frame,
         };
         let mut packet = [0; MAX_ENCODED];
@@ -184,14 +213,14 @@ impl Transcode {
             Send::Nothing => None,
         };
         let Some(payload) = payload else {
-            return out.skip(pass.now, self.size as u64);
+            return out.skip(pass.now, samples as u64);
         };
         if let Some(dtx) = &mut self.dtx {
             dtx.sent(payload);
         }
         let audio = Audio {
             payload,
-            samples: self.size,
+            samples,
             burst: pass.burst,
             first: std::mem::take(&mut pass.first),
         };

@@ -75,12 +75,15 @@ impl AnswerOptions {
     }
 }
 
-/// The Opus parameters of RFC 7587 §6.1 as the gateway sets them: narrowband mono, since the other side is a telephone.
+/// The Opus parameters of RFC 7587 §6.1 as the gateway sets them: mono, and narrowband unless the telephone has more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpusOptions {
     /// `maxaveragebitrate` in bit/s; `None` leaves it to the browser. Chromium takes it as the rate to use; by itself
     /// it takes 12 kbit/s for narrowband, too little for FEC to fit in.
     pub max_average_bitrate: Option<u32>,
+    /// `maxplaybackrate` and `sprop-maxcapturerate` in Hz: what the other side of the call can hear and say. 8000 is a
+    /// telephone; `None`: all that Opus has.
+    pub max_playback_rate: Option<u32>,
     /// `useinbandfec`: loss is repaired from the next packet.
     pub inband_fec: bool,
     /// `usedtx`: nearly nothing is sent in pauses.
@@ -91,6 +94,7 @@ impl Default for OpusOptions {
     fn default() -> Self {
         Self {
             max_average_bitrate: None,
+            max_playback_rate: Some(8_000),
             inband_fec: true,
             dtx: false,
         }
@@ -100,8 +104,11 @@ impl Default for OpusOptions {
 impl OpusOptions {
     /// The parameters of `a=fmtp`.
     pub(crate) fn fmtp(self) -> String {
+        let rate = self.max_playback_rate.map_or(String::new(), |rate| {
+            format!("maxplaybackrate={rate};sprop-maxcapturerate={rate};")
+        });
         let mut fmtp = format!(
-            "minptime=10;maxplaybackrate=8000;sprop-maxcapturerate=8000;stereo=0;sprop-stereo=0;useinbandfec={}",
+            "minptime=10;{rate}stereo=0;sprop-stereo=0;useinbandfec={}",
             u8::from(self.inband_fec)
         );
         if self.dtx {

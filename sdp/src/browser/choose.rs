@@ -118,11 +118,11 @@ fn note_formats(audio: &Audio, codec: Codec, answered: &[Format], notes: &mut Ve
         let taken = answered
             .iter()
             .any(|one| one.payload_type == format.payload_type);
-        let note = match (taken, format.codec()) {
+        let note = match (taken, format.browser_codec()) {
             (true, Some(Codec::Opus)) => Note::new(
                 Action::Changed,
                 subject,
-                "chosen; a=fmtp asks for narrowband mono, since a telephone is on the other side (RFC 7587 §6.1)",
+                "chosen; a=fmtp asks for mono, and for what the telephone on the other side can hear (RFC 7587 §6.1)",
             ),
             (true, Some(_)) => Note::new(Action::Kept, subject, "chosen (RFC 3264 §6.1)"),
             (true, None) => Note::new(
@@ -165,6 +165,8 @@ impl Chosen {
             telephone_event_in: self.telephone_event,
             telephone_event_out: self.telephone_event,
             telephone_event_clock_rate: self.codec.clock_rate(),
+            // Opus has a way of its own, and for G.711 a browser is better off with audio.
+            comfort_noise: None,
             ptime_ms: write::ptime(audio.ptime, options.ptime_ms, audio.maxptime),
             direction: audio.direction.reversed(),
             remote_rtp: None,

@@ -240,7 +240,10 @@ fn read_audio(
     let (ufrag, pwd) = read_credentials(description, transport)?;
     let setup = read_setup(description, transport)?;
     let formats = format::read_formats(media, true, notes);
-    if !formats.iter().any(|format| format.codec().is_some()) {
+    if !formats
+        .iter()
+        .any(|format| format.browser_codec().is_some())
+    {
         return Err(Refusal::NoCommonCodec {
             theirs: format::names(&formats),
             ours: "opus/48000, PCMU/8000, PCMA/8000".into(),

@@ -42,7 +42,7 @@ impl OfferOptions {
     /// (RFC 5737), a fingerprint of zeros, and names that say so.
     pub fn placeholder() -> Self {
         Self {
-            codecs: Codec::ALL.to_vec(),
+            codecs: Codec::BROWSERS.to_vec(),
             ufrag: "placeholderUfrag".into(),
             pwd: "placeholderPasswordOfTheGateway".into(),
             fingerprint: ["00"; 32].join(":"),

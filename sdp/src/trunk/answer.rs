@@ -40,6 +40,17 @@ pub fn answer(
         fmtp: Some(options.profile.telephone_event_range.clone()),
         ..events.clone()
     }));
+    let comfort_noise = options
+        .profile
+        .comfort_noise
+        .then(|| {
+            audio
+                .formats
+                .iter()
+                .find(|format| format.is_comfort_noise())
+        })
+        .flatten();
+    formats.extend(comfort_noise.cloned());
     note_formats(&audio.formats, &formats, codec, &mut notes);
 
     let wanted = audio.direction.reversed();
@@ -55,6 +66,7 @@ pub fn answer(
         telephone_event_in: events.map(|events| events.payload_type),
         telephone_event_out: events.map(|events| events.payload_type),
         telephone_event_clock_rate: events.map_or(codec.clock_rate(), |events| events.clock_rate),
+        comfort_noise: comfort_noise.map(|format| format.payload_type),
         ptime_ms: write::ptime(audio.ptime, options.ptime_ms(), audio.maxptime),
         direction,
         remote_rtp: audio.remote_rtp,
@@ -108,6 +120,9 @@ fn note_formats(theirs: &[Format], answered: &[Format], codec: Codec, notes: &mu
         let subject = format.to_string();
         notes.push(match (taken, format.codec()) {
             (true, Some(_)) => Note::new(Action::Kept, subject, "chosen (RFC 3264 §6.1)"),
+            (true, None) if format.is_comfort_noise() => {
+                Note::new(Action::Kept, subject, "pauses are told of (RFC 3389)")
+            }
             (true, None) => Note::new(
                 Action::Kept,
                 subject,

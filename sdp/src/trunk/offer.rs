@@ -100,6 +100,9 @@ impl OfferOptions {
             }
             formats.push(format);
         }
+        if profile.comfort_noise {
+            formats.push(Format::comfort_noise());
+        }
         if !self.dtmf || !profile.telephone_event {
             return formats;
         }
@@ -119,10 +122,11 @@ impl OfferOptions {
         formats
     }
 
-    /// Narrowband mono, as towards browsers.
+    /// Mono; what Opus has, for it is passed on to browsers.
     pub(super) fn opus_fmtp(&self) -> String {
         let opus = browser::OpusOptions {
             max_average_bitrate: self.profile.opus_max_average_bitrate,
+            max_playback_rate: None,
             ..browser::OpusOptions::default()
         };
         opus.fmtp()

@@ -14,6 +14,8 @@ pub struct Profile {
     pub opus_payload_type: u8,
     /// `maxaveragebitrate` asked of the phone's Opus encoder in bit/s; absent: not asked (RFC 7587 §6.1).
     pub opus_max_average_bitrate: Option<u32>,
+    /// Offer comfort noise (RFC 3389): pauses of the browser are told of instead of being filled. Many PBXs do without.
+    pub comfort_noise: bool,
     /// Offer telephone events (RFC 4733) where the call wants digits; `false`: the trunk chokes on them.
     pub telephone_event: bool,
     /// Payload type of telephone events at 8000 Hz, 96 to 127. Some old gateways know only 101.
@@ -63,6 +65,7 @@ impl Default for Profile {
             codecs: Vec::new(),
             opus_payload_type: 107,
             opus_max_average_bitrate: None,
+            comfort_noise: false,
             telephone_event: true,
             telephone_event_payload_type: 101,
             telephone_event_48k_payload_type: 102,

@@ -56,6 +56,17 @@ pub fn read_answer(text: &str, offered: &OfferOptions) -> Result<Negotiated, Ref
         telephone_event_in: events.map(|events| events.0),
         telephone_event_out: events.map(|events| events.1),
         telephone_event_clock_rate: events.map_or(codec.clock_rate(), |events| events.2),
+        comfort_noise: offered
+            .profile
+            .comfort_noise
+            .then(|| {
+                remote
+                    .formats
+                    .iter()
+                    .find(|format| format.is_comfort_noise())
+            })
+            .flatten()
+            .map(|format| format.payload_type),
         ptime_ms: write::ptime(remote.ptime, offered.ptime_ms(), remote.maxptime),
         direction: Direction::new(
             wanted.sends() && offered.direction.sends(),

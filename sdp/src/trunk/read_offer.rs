@@ -117,7 +117,7 @@ fn read_usable(
     }
     Err(Refusal::NoCommonCodec {
         theirs: format::names(&remote.formats),
-        ours: "opus/48000, PCMU/8000, PCMA/8000".into(),
+        ours: "opus/48000, PCMU/8000, PCMA/8000, G722/8000".into(),
         at: description.at_media(index),
     })
 }

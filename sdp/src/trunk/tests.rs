@@ -19,7 +19,7 @@ pub(super) fn options() -> OfferOptions {
 
 fn with_opus() -> OfferOptions {
     OfferOptions {
-        codecs: Codec::ALL.to_vec(),
+        codecs: Codec::BROWSERS.to_vec(),
         ..options()
     }
 }
@@ -561,4 +561,49 @@ fn other_codecs_of_an_answer_come_under_our_numbers() {
         .map(|one| one.payload_type)
         .collect();
     assert_eq!(also, [107]);
+}
+
+#[test]
+fn g722_is_offered_where_a_trunk_has_it_and_counts_8000_hz() {
+    let offered = profiled(Profile {
+        codecs: vec![Codec::G722, Codec::Pcma],
+        ..Profile::default()
+    });
+    let text = offer_fresh(&offered);
+    assert!(
+        text.contains("RTP/AVP 9 8 101\r\na=rtpmap:9 G722/8000\r\n"),
+        "{text}"
+    );
+    let agreed = agreed(
+        "m=audio 4000 RTP/AVP 9 101\na=rtpmap:101 telephone-event/8000",
+        &offered,
+    );
+    assert_eq!((agreed.codec, agreed.payload_type_out), (Codec::G722, 9));
+    assert_eq!(agreed.telephone_event_out, Some(101));
+}
+
+#[test]
+fn comfort_noise_is_agreed_on_only_where_both_have_it() {
+    let offered = profiled(Profile {
+        comfort_noise: true,
+        ..Profile::default()
+    });
+    let text = offer_fresh(&offered);
+    assert!(
+        text.contains("RTP/AVP 0 8 13 101") && text.contains("a=rtpmap:13 CN/8000"),
+        "{text}"
+    );
+    let with = "m=audio 4000 RTP/AVP 0 13";
+    assert_eq!(agreed(with, &offered).comfort_noise, Some(13));
+    assert_eq!(
+        agreed("m=audio 4000 RTP/AVP 0", &offered).comfort_noise,
+        None
+    );
+    assert_eq!(agreed(with, &options()).comfort_noise, None);
+    let theirs = read(&sdp(with));
+    let (text, negotiated, _) = answer(&theirs, &offered).expect("an answer");
+    assert!(text.contains("RTP/AVP 0 13"), "{text}");
+    assert_eq!(negotiated.comfort_noise, Some(13));
+    let (text, ..) = answer(&theirs, &options()).expect("an answer");
+    assert!(!text.contains("CN/8000"), "{text}");
 }

@@ -32,10 +32,14 @@ fn talk_with(scene: &Scene, mut phone: Baresip, settings: &[(&str, &str)]) -> Re
     page.assert_ended("normal", "The call has ended.", SOON);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
-    let heard = phone.heard();
-    assert!(heard.len() >= 8000, "baresip heard {} samples", heard.len());
-    let end = &heard[heard.len() - 8000..];
-    let tone = level_at(end, MICROPHONE_HZ, 8000);
+    let (heard, second) = (phone.heard(), phone.rate() as usize);
+    assert!(
+        heard.len() >= second,
+        "baresip heard {} samples",
+        heard.len()
+    );
+    let end = &heard[heard.len() - second..];
+    let tone = level_at(end, MICROPHONE_HZ, phone.rate());
     assert!(
         (tone - MICROPHONE_DBFS).abs() < 3.0,
         "baresip hears {MICROPHONE_HZ} Hz at {tone} dBFS, all at {} dBFS",
@@ -55,7 +59,7 @@ fn a_browser_and_baresip_hear_each_other() {
 #[test]
 fn with_keys_in_the_sdp_the_two_hear_each_other_and_with_nothing_less() {
     let scene = Scene::begin();
-    let phone = Baresip::with(&scene, PHONE_HZ, ";mediaenc=srtp-mand", &["srtp.so"]);
+    let phone = Baresip::with(&scene, PHONE_HZ, 8000, ";mediaenc=srtp-mand", &["srtp.so"]);
     let record = talk_with(&scene, phone, &[("trunk.srtp", "\"sdes\"")]);
     let suite = record.text("/phone_srtp");
     assert!(suite.starts_with("AE"), "{suite}");
@@ -64,7 +68,7 @@ fn with_keys_in_the_sdp_the_two_hear_each_other_and_with_nothing_less() {
 #[test]
 fn opportunistic_keys_are_taken_up() {
     let scene = Scene::begin();
-    let phone = Baresip::with(&scene, PHONE_HZ, ";mediaenc=srtp", &["srtp.so"]);
+    let phone = Baresip::with(&scene, PHONE_HZ, 8000, ";mediaenc=srtp", &["srtp.so"]);
     let record = talk_with(&scene, phone, &[("trunk.srtp", "\"opportunistic\"")]);
     let suite = record.text("/phone_srtp");
     assert!(suite.starts_with("AE"), "{suite}");
@@ -76,6 +80,30 @@ fn opportunistic_keys_that_nobody_takes_up_leave_plain_audio() {
     let phone = Baresip::start(&scene, PHONE_HZ);
     let record = talk_with(&scene, phone, &[("trunk.srtp", "\"opportunistic\"")]);
     assert!(record.0["phone_srtp"].is_null());
+}
+
+#[test]
+fn wideband_by_g722() {
+    let scene = Scene::begin();
+    let phone = Baresip::with(&scene, PHONE_HZ, 16_000, ";audio_codecs=G722", &["g722.so"]);
+    let record = talk_with(
+        &scene,
+        phone,
+        &[("trunk.profile", "{ codecs = [\"g722\", \"pcmu\"] }")],
+    );
+    assert_eq!(record.text("/phone_codec"), "G722");
+}
+
+#[test]
+fn opus_passes_through_to_a_telephone_that_has_it() {
+    let scene = Scene::begin();
+    let phone = Baresip::with(&scene, PHONE_HZ, 48_000, ";audio_codecs=opus", &["opus.so"]);
+    let record = talk_with(
+        &scene,
+        phone,
+        &[("trunk.profile", "{ codecs = [\"opus\", \"pcmu\"] }")],
+    );
+    assert_eq!(record.text("/phone_codec"), "opus");
 }
 
 /// Calls it with that setting, which ends the call; its record.
@@ -101,7 +129,13 @@ fn a_trunk_without_keys_gets_no_call_where_they_are_asked_for() {
 #[test]
 fn a_telephone_with_an_rsa_certificate_is_told_of_in_words() {
     let scene = Scene::begin();
-    let phone = Baresip::with(&scene, PHONE_HZ, ";mediaenc=dtls_srtp", &["dtls_srtp.so"]);
+    let phone = Baresip::with(
+        &scene,
+        PHONE_HZ,
+        8000,
+        ";mediaenc=dtls_srtp",
+        &["dtls_srtp.so"],
+    );
     let record = ended_by(&scene, &phone, "dtls");
     assert_eq!(record.code(), "trunk_error", "{}", record.story());
     assert!(record.words().contains("ECDSA"), "{}", record.words());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use switchhook_tests::browser::Page;
 use switchhook_tests::gateway::Gateway;
-use switchhook_tests::scene::Scene;
+use switchhook_tests::scene::{Scene, wait_until};
 
 use crate::{LISTEN, SOON, assert_hears_itself, talk};
 
@@ -199,4 +199,43 @@ fn a_network_that_is_bad_on_purpose_is_told_of_and_heard_through() {
         record.0
     );
     assert_eq!(lost("phone"), Some(0.0), "{}", record.0);
+}
+
+/// What Chromium has counted of the audio that came.
+fn inbound(page: &Page, name: &str) -> f64 {
+    let stats = page.ask("stats", json!({}));
+    let reports = stats["reports"].as_array().cloned().unwrap_or_default();
+    reports
+        .iter()
+        .filter(|report| report["type"] == "inbound-rtp")
+        .find_map(|report| report[name].as_f64())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_browser_that_loses_packets_is_sent_redundancy() {
+    let scene = Scene::begin();
+    let settings = [("lab.impair_browser", "\"loss=10\"")];
+    let bad = Gateway::start(&scene, &settings);
+    let page = Page::open(&bad);
+    talk(&page, "echo");
+    wait_until("packets with redundancy", SOON * 2, || {
+        (inbound(&page, "fecPacketsReceived") > 10.0).then_some(())
+    });
+    page.hang_up();
+    page.assert_ended("normal", "The call has ended.", SOON);
+}
+
+#[test]
+fn a_browser_that_loses_nothing_is_sent_no_redundancy() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[]);
+    let page = Page::open(&gateway);
+    talk(&page, "echo");
+    wait_until("six seconds of audio", SOON * 2, || {
+        (inbound(&page, "packetsReceived") > 300.0).then_some(())
+    });
+    assert_eq!(inbound(&page, "fecPacketsReceived"), 0.0);
+    page.hang_up();
+    page.assert_ended("normal", "The call has ended.", SOON);
 }

@@ -14,7 +14,7 @@ use sdp::trunk::Keying;
 use super::Environment;
 use crate::call::CallId;
 use crate::call::negotiation::{rtp_format, trunk_media};
-use crate::settings::{TrunkDtmf, TrunkSrtp};
+use crate::settings::{Trunk, TrunkDtmf, TrunkSrtp};
 use crate::worker::{Impairments, OpenCall, TrunkMedia};
 
 /// What was agreed with the browser.
@@ -27,11 +27,13 @@ pub(super) struct BrowserLeg {
     session_version: u64,
     ssrc: u32,
     cname: String,
+    /// What the other side of the call is likely to hear, in Hz; none for all that Opus has.
+    playback_rate: Option<u32>,
 }
 
 impl BrowserLeg {
     /// A leg for a first offer, with credentials and names of its own.
-    pub(super) fn new(offer: sdp::browser::Offer, rng: &mut StdRng) -> Self {
+    pub(super) fn new(offer: sdp::browser::Offer, trunk: Option<&Trunk>, rng: &mut StdRng) -> Self {
         Self {
             offer,
             agreed: None,
@@ -41,6 +43,7 @@ impl BrowserLeg {
             session_version: 1,
             ssrc: rng.random(),
             cname: format!("{:016x}", rng.random::<u64>()),
+            playback_rate: playback_rate(trunk),
         }
     }
 
@@ -113,11 +116,22 @@ impl BrowserLeg {
             cname: self.cname.clone(),
             opus: sdp::browser::OpusOptions {
                 max_average_bitrate: Some(environment.opus_bitrate),
+                max_playback_rate: self.playback_rate,
                 ..sdp::browser::OpusOptions::default()
             },
             ..sdp::browser::AnswerOptions::default()
         };
         sdp::browser::answer(&self.offer, &options)
+    }
+}
+
+/// What a telephone of that trunk hears, in Hz: what its first codec has. The browser is answered before the telephone
+/// is, and would be heard less well, or cost more than it is worth, with another hint.
+fn playback_rate(trunk: Option<&Trunk>) -> Option<u32> {
+    match trunk.and_then(|trunk| trunk.profile.codecs.first()) {
+        Some(sdp::Codec::Opus) => None,
+        Some(sdp::Codec::G722) => Some(16_000),
+        Some(sdp::Codec::Pcmu | sdp::Codec::Pcma) | None => Some(8_000),
     }
 }
 

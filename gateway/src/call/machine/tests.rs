@@ -786,6 +786,47 @@ fn the_browser_is_asked_for_a_bit_rate_that_has_room_for_fec() {
 }
 
 #[test]
+fn a_browser_is_told_what_its_telephone_can_hear() {
+    for (codecs, wanted) in [
+        (vec![], Some("maxplaybackrate=8000")),
+        (
+            vec![sdp::Codec::Pcmu, sdp::Codec::Opus],
+            Some("maxplaybackrate=8000"),
+        ),
+        (
+            vec![sdp::Codec::G722, sdp::Codec::Pcmu],
+            Some("maxplaybackrate=16000"),
+        ),
+        (vec![sdp::Codec::Opus, sdp::Codec::Pcmu], None),
+    ] {
+        let trunk = crate::settings::Trunk {
+            uri: "sip:192.0.2.9".parse().unwrap(),
+            profile: sdp::trunk::Profile {
+                codecs: codecs.clone(),
+                ..sdp::trunk::Profile::default()
+            },
+            behind_nat: false,
+            dtmf: TrunkDtmf::Auto,
+            srtp: TrunkSrtp::Off,
+        };
+        let mut story = Story::dial_by("12345", OFFER, Some(trunk));
+        story.media(MediaEvent::Opened {
+            rtp: RTP.parse().unwrap(),
+            rtcp: RTCP.parse().unwrap(),
+        });
+        let answer = story.browser.iter().find_map(|message| match message {
+            ServerMessage::Answer { sdp, .. } => Some(sdp.clone()),
+            _ => None,
+        });
+        let answer = answer.expect("an answer");
+        match wanted {
+            Some(wanted) => assert!(answer.contains(wanted), "{codecs:?}: {answer}"),
+            None => assert!(!answer.contains("maxplaybackrate"), "{codecs:?}: {answer}"),
+        }
+    }
+}
+
+#[test]
 fn only_calls_to_the_lab_have_a_network_that_is_bad_on_purpose() {
     let trunk = crate::settings::Trunk {
         uri: "sip:192.0.2.9".parse().unwrap(),

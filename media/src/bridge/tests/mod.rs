@@ -1,6 +1,7 @@
 //! A bridge in virtual time, its two peers played by the tests.
 
 mod dtmf;
+mod g722;
 mod hostile;
 mod keys;
 mod loss;
@@ -254,7 +255,7 @@ pub(super) fn packet(header: Header, payload: &[u8]) -> Vec<u8> {
 
 /// Audio packets as 8 kHz samples, gaps in the timestamps filled with silence.
 pub(super) fn hear(packets: &[Sent]) -> Vec<i16> {
-    let mut decoder = Decoder::new().expect("a decoder");
+    let mut decoder = Decoder::new(codecs::Bandwidth::Narrow).expect("a decoder");
     let mut heard = Vec::new();
     let first = packets.first().map_or(0, |sent| sent.timestamp);
     for sent in packets {
