@@ -31,8 +31,8 @@ const PURITY: f32 = 0.9;
 const STEADY: f32 = 1.3;
 /// A slot that has this much of both tones' amplitudes has the key.
 const PRESENT: f32 = 0.6;
-/// A slot with this much of it is full of it.
-const WHOLE: f32 = 0.85;
+/// A slot with this much of it is full of it: in one that has less it began or ended.
+const WHOLE: f32 = 0.92;
 /// And of a slot that has less than this nothing is of it.
 const LEAST: f32 = 0.15;
 /// Lost audio longer than this, in samples (160 ms), ends a key: what comes after it is another press.
@@ -219,11 +219,12 @@ impl DtmfDetector {
         let Some((row, column)) = key_in(slots, edge) else {
             return false;
         };
+        // The first may be filled in part, the last ones are not.
         let (mut low, mut high) = (0.0, 0.0);
-        for slot in slots {
+        for slot in &slots[1..] {
             let (row, column) = slot.split(row.index, column.index);
-            low += row.amplitude() / count as f32;
-            high += column.amplitude() / count as f32;
+            low += row.amplitude() / (count - 1) as f32;
+            high += column.amplitude() / (count - 1) as f32;
         }
         let mut held = Held {
             row: row.index,
@@ -240,7 +241,13 @@ impl DtmfDetector {
             true => &Before::Slot(self.slots[self.heard - count - 1]),
             false => &self.before,
         };
+        let first = held.samples_in(&slots[0]);
+        let began_in_it = first < (WHOLE * SLOT as f32) as u32;
+        if began_in_it {
+            held.held -= SLOT as u32 - first;
+        }
         held.held += match before {
+            _ if began_in_it => 0,
             Before::Slot(slot) => held.samples_in(slot),
             Before::Lost(samples, [earlier, later]) => {
                 let samples = (*samples).min(MAX_LOST);

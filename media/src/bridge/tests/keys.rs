@@ -61,7 +61,7 @@ pub(super) struct Packet {
     pub(super) bytes: Vec<u8>,
     /// The index of the key whose end it is.
     ends: Option<usize>,
-    arrives: bool,
+    pub(super) arrives: bool,
 }
 
 /// The packets of a sender, frame by frame.
