@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use codecs::g711::Law;
 use is::stun::{StunMessage, StunPacket};
 use is::{Candidate, IceAgent, IceAgentEvent, IceCreds, Protocol};
 use media::{Participant, ParticipantConfig, rtp};
@@ -16,6 +17,7 @@ use crate::call::{Figures, Shared};
 use crate::dtls::{Client, Keys};
 use crate::ear::Ear;
 use crate::link::{Heard, Link};
+use crate::recorder::Recorder;
 use crate::sound::Sound;
 use crate::wire::Wire;
 
@@ -40,6 +42,7 @@ pub(crate) struct Media {
     phone_talks: bool,
     participant: Participant,
     ear: Ear,
+    recorder: Option<Recorder>,
     /// Of the audio, from the moment it can be sent.
     next_packet: Option<Instant>,
     began: Option<Instant>,
@@ -110,6 +113,11 @@ impl Media {
         ice.set_remote_credentials(theirs);
         ice.add_remote_candidate(candidate);
         ice.handle_timeout(now);
+        let recorder = match (link.recorded, shared.sound.transcoded) {
+            (false, _) => None,
+            (true, true) => Some(Recorder::opus().map_err(|error| error.to_string())?),
+            (true, false) => Some(Recorder::g711(Law::Mu)),
+        };
         let units = shared.sound.units;
         let clock_rate = if shared.sound.transcoded {
             OPUS_CLOCK
@@ -130,6 +138,7 @@ impl Media {
             phone_talks: shared.phone_talks,
             participant: Participant::new(now, config(ssrc, clock_rate)),
             ear: Ear::new(units),
+            recorder,
             next_packet: None,
             began: None,
             ssrc,
@@ -151,7 +160,7 @@ impl Media {
 
     /// What was heard so far.
     pub(crate) fn heard(&self) -> Heard {
-        Heard::of(&self.participant, &self.ear)
+        Heard::of(&self.participant, &self.ear, self.recorder.as_ref())
     }
 
     pub(crate) fn due(&mut self) -> Option<Instant> {
@@ -238,6 +247,8 @@ impl Media {
                         message,
                     },
                 );
+                // It nominates when it is told the time, and would do so only with its next check.
+                self.ice.handle_timeout(now);
                 self.after_ice(now)?;
             }
             Kind::Dtls => {
@@ -258,7 +269,10 @@ impl Media {
                     true => &self.link.from_phone,
                     false => &self.link.from_browser,
                 };
-                self.ear.hear(came, &packet, log);
+                let place = self.ear.hear(came, &packet, log);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.hear(&packet, place);
+                }
                 if let Some(began) = self.began {
                     figures.heard.get_or_insert(now - began);
                 }

@@ -9,7 +9,7 @@ use is::IceCreds;
 use media::ImpairmentSettings;
 use peer::Fingerprint;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -172,7 +172,7 @@ impl<'a> Call<'a> {
                     let message = message.ok_or("the session was closed")?;
                     self.handle_message(message.map_err(|error| error.to_string())?, offered, figures).await?;
                 }
-                received = receive(self.media.as_ref(), &mut buffer) => {
+                received = receive(self.media.as_ref().map(|media| &media.socket), &mut buffer) => {
                     if let (Ok(len), Some(media)) = (received, &mut self.media) {
                         media.handle_packet(Instant::now(), &mut buffer[..len], figures)?;
                     }
@@ -309,9 +309,9 @@ async fn timely<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T
     waited.map_err(|_| format!("nothing came for {} s", limit.as_secs()))
 }
 
-async fn receive(media: Option<&Media>, buffer: &mut [u8]) -> std::io::Result<usize> {
-    match media {
-        Some(media) => media.socket.recv(buffer).await,
+async fn receive(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> std::io::Result<usize> {
+    match socket {
+        Some(socket) => socket.recv(buffer).await,
         None => std::future::pending().await,
     }
 }

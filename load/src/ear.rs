@@ -87,23 +87,20 @@ impl Ear {
         }
     }
 
-    /// A packet of audio came, of the stream whose packets left as the log says.
-    pub fn hear(&mut self, now: Instant, packet: &Packet<'_>, log: &SentLog) {
-        let Some(last) = log.last() else {
-            return;
-        };
+    /// A packet of audio came, of the stream whose packets left as the log says. Says which one carried its audio, once
+    /// that is known.
+    pub fn hear(&mut self, now: Instant, packet: &Packet<'_>, log: &SentLog) -> Option<u64> {
+        let last = log.last()?;
         let (timestamp, number) = *self.anchor.get_or_insert((packet.timestamp, last));
         let units = i64::from(packet.timestamp.wrapping_sub(timestamp) as i32);
-        let Some(here) = number.checked_add_signed(units.div_euclid(i64::from(self.units))) else {
-            return;
-        };
+        let here = number.checked_add_signed(units.div_euclid(i64::from(self.units)))?;
         let took = log
             .time(here)
             .and_then(|sent| now.checked_duration_since(sent));
         let Some(took) = took else {
             // It would have come before it was sent: the distance is a packet less, or the stream made a jump.
             self.anchor = Some((packet.timestamp, last));
-            return;
+            return None;
         };
         self.heard += 1;
         if self.heard <= WARM_UP {
@@ -111,7 +108,7 @@ impl Ear {
             if self.heard == WARM_UP {
                 self.anchor = Some((timestamp, number + self.least.as_millis() as u64 / 20));
             }
-            return;
+            return None;
         }
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         if self.times.len() < MOST_TIMES {
@@ -120,6 +117,7 @@ impl Ear {
             let place = (self.heard % MOST_TIMES as u64) as usize;
             self.times[place] = micros;
         }
+        Some(here)
     }
 
     /// How long packets took, in microseconds.

@@ -12,6 +12,7 @@ use crate::call::Figures;
 use crate::cost::Usage;
 use crate::floor::Floor;
 use crate::link::Heard;
+use crate::pesq::Scores;
 
 /// One look at the gateway's process.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,8 @@ pub struct Report {
     pub after: Option<Usage>,
     /// What the primitives of a call take.
     pub floor: Floor,
+    /// PESQ of each direction, where it was asked for.
+    pub pesq: Option<Vec<Scores>>,
     /// This program's own CPU time, and the time in which it was used.
     pub own: Option<(Duration, Duration)>,
 }
@@ -172,6 +175,20 @@ impl Report {
         Ok(())
     }
 
+    fn write_pesq(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, scores) in DIRECTIONS.iter().zip(self.pesq.iter().flatten()) {
+            match (scores.mean(), scores.least()) {
+                (Some(mean), Some(least)) => writeln!(
+                    f,
+                    "PESQ, {name}: {mean:.2}, the least {least:.2}, of {} pieces of 8 s",
+                    scores.0.len()
+                )?,
+                _ => writeln!(f, "PESQ, {name}: calls of 10 s at least are needed")?,
+            }
+        }
+        Ok(())
+    }
+
     /// Everything, for programs. Times are in ms, memory in octets, shares from 0 to 1.
     pub fn json(&self) -> Value {
         let number = |time: Duration| time.as_secs_f64() * 1000.0;
@@ -218,6 +235,13 @@ impl Report {
             },
             "set_up_ms": set_up.collect::<serde_json::Map<_, _>>(),
             "audio": directions.collect::<serde_json::Map<_, _>>(),
+            "pesq": self.pesq.as_ref().map(|scores| {
+                let names = DIRECTIONS.iter().map(|name| name.replace(' ', "_"));
+                let scores = scores.iter().map(|scores| {
+                    json!({ "mean": scores.mean(), "least": scores.least(), "pieces": scores.0.len() })
+                });
+                names.zip(scores).collect::<serde_json::Map<_, _>>()
+            }),
             "floor": { "cpu_ms_per_call_second": number(floor) },
             "gateway": {
                 "calls_up": self.steady().map(|(most, _)| most),
@@ -300,6 +324,7 @@ impl fmt::Display for Report {
             }
         }
         self.write_directions(f)?;
+        self.write_pesq(f)?;
         self.write_cost(f)?;
         self.write_memory(f)?;
         if let Some((cpu, time)) = self.own {
@@ -312,6 +337,9 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+/// The two directions of PESQ's scores.
+const DIRECTIONS: [&str; 2] = ["browser to phone", "phone to browser"];
 
 /// What all calls' sides heard in one direction.
 struct Direction {
@@ -423,7 +451,9 @@ mod tests {
                 impair_phone: Default::default(),
                 progress: false,
                 opus: EncoderSettings::default(),
+                pesq: None,
             },
+            pesq: None,
             outcomes: vec![
                 (Figures::default(), Ok(())),
                 (Figures::default(), Err("busy".into())),

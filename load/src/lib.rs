@@ -13,7 +13,9 @@ pub mod figures;
 pub mod floor;
 pub mod link;
 pub mod offer;
+pub mod pesq;
 mod phone;
+mod recorder;
 pub mod sound;
 pub mod speech;
 pub mod wav;
@@ -34,8 +36,11 @@ use self::call::{Figures, Shared};
 use self::cost::Usage;
 use self::figures::{Report, Sample};
 use self::floor::Floor;
-use self::link::{Link, Links};
+use self::link::{Heard, Link, Links};
 use self::sound::Sound;
+
+/// So many calls are recorded for PESQ: decoding all would be the load's main work.
+const RECORDED: usize = 4;
 
 /// Time between two looks at the gateway's process.
 const LOOK: Duration = Duration::from_millis(200);
@@ -81,6 +86,8 @@ pub struct Options {
     pub progress: bool,
     /// How the gateway encodes.
     pub opus: EncoderSettings,
+    /// A Python that judges what the first calls sound like, by PESQ.
+    pub pesq: Option<PathBuf>,
 }
 
 /// Places the calls and measures.
@@ -162,8 +169,19 @@ pub async fn run_until(options: Options, stop: watch::Receiver<bool>) -> Result<
         let link = links.get(&dialled(&options, number));
         figures.phone = link.and_then(|link| link.heard());
     }
+    let pesq = match &options.pesq {
+        Some(python) => {
+            let recordings = [
+                recordings(&outcomes, |figures| figures.phone.as_ref()),
+                recordings(&outcomes, |figures| Some(&figures.browser)),
+            ];
+            Some(pesq::judge(python, &pcm, &recordings)?)
+        }
+        None => None,
+    };
     Ok(Report {
         options,
+        pesq,
         outcomes,
         before,
         samples,
@@ -176,6 +194,16 @@ pub async fn run_until(options: Options, stop: watch::Receiver<bool>) -> Result<
             )
         }),
     })
+}
+
+/// What one side of the calls that went well heard.
+fn recordings(
+    outcomes: &[(Figures, Result<(), String>)],
+    side: impl Fn(&Figures) -> Option<&Heard>,
+) -> Vec<&pesq::Recording> {
+    let good = outcomes.iter().filter(|(_, result)| result.is_ok());
+    good.filter_map(|(figures, _)| side(figures)?.recording.as_ref())
+        .collect()
 }
 
 /// Each call in a task of its own, begun when its time has come.
@@ -199,7 +227,7 @@ async fn place_all(
         }
         tokio::time::sleep_until(begin.into()).await;
         let (shared, to) = (Arc::clone(shared), dialled(options, number));
-        let link = Arc::new(Link::default());
+        let link = Arc::new(Link::new(options.pesq.is_some() && number < RECORDED));
         if options.answer.is_some() {
             let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
             links.insert(to.clone(), Arc::clone(&link));

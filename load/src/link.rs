@@ -7,6 +7,8 @@ use std::time::Instant;
 use media::Participant;
 
 use crate::ear::{Ear, SentLog};
+use crate::pesq::Recording;
+use crate::recorder::Recorder;
 
 /// One call's two ends.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Link {
     pub from_browser: SentLog,
     /// What the telephone sent.
     pub from_phone: SentLog,
+    /// What both ends hear is recorded.
+    pub(crate) recorded: bool,
     phone: Mutex<Phone>,
 }
 
@@ -44,11 +48,13 @@ pub struct Heard {
     pub jitter_ms: f64,
     /// How long packets took through the gateway, in microseconds.
     pub times: Vec<u32>,
+    /// What was recorded, where it was to be.
+    pub recording: Option<Recording>,
 }
 
 impl Heard {
     /// What they say of it.
-    pub fn of(participant: &Participant, ear: &Ear) -> Self {
+    pub(crate) fn of(participant: &Participant, ear: &Ear, recorder: Option<&Recorder>) -> Self {
         let report = participant.report();
         Self {
             sent: report.packets_out,
@@ -58,6 +64,7 @@ impl Heard {
             duplicates: report.duplicates,
             jitter_ms: report.jitter_ms,
             times: ear.times().to_vec(),
+            recording: recorder.map(Recorder::recording),
         }
     }
 
@@ -68,6 +75,14 @@ impl Heard {
 }
 
 impl Link {
+    /// The link of a call, and whether both its ends are recorded.
+    pub fn new(recorded: bool) -> Self {
+        Self {
+            recorded,
+            ..Self::default()
+        }
+    }
+
     /// The INVITE has come.
     pub fn invite(&self, now: Instant) {
         self.phone().invited.get_or_insert(now);

@@ -16,6 +16,7 @@ use tokio::net::UdpSocket;
 use crate::browser::config;
 use crate::ear::Ear;
 use crate::link::{Heard, Link, Links};
+use crate::recorder::Recorder;
 use crate::sound::Sound;
 use crate::wire::Wire;
 
@@ -103,6 +104,7 @@ struct Call {
     wire: Wire,
     participant: Participant,
     ear: Ear,
+    recorder: Option<Recorder>,
     next_packet: Instant,
     /// In the schedule.
     scheduled: Option<Instant>,
@@ -210,7 +212,8 @@ impl Phones {
                         .remove(&session)
                         .and_then(|rtp| self.calls.remove(&rtp))
                     {
-                        call.link.set_heard(Heard::of(&call.participant, &call.ear));
+                        let heard = Heard::of(&call.participant, &call.ear, call.recorder.as_ref());
+                        call.link.set_heard(heard);
                         self.rtcp.retain(|_, rtp| *rtp != call.rtp);
                     }
                 }
@@ -246,6 +249,11 @@ impl Phones {
             Arc::clone(links.entry(number.to_owned()).or_default())
         };
         link.invite(now);
+        let law = match negotiated.codec {
+            sdp::Codec::Pcma => Law::A,
+            _ => Law::Mu,
+        };
+        let recorder = link.recorded.then(|| Recorder::g711(law));
         self.count += 1;
         let ssrc = 0x2000_0000 + self.count;
         let mut call = Call {
@@ -257,6 +265,7 @@ impl Phones {
             wire: Wire::new(self.impairment, u64::from(ssrc)),
             participant: Participant::new(now, config(ssrc, 8000)),
             ear: Ear::new(UNITS),
+            recorder,
             next_packet: now,
             scheduled: None,
             ssrc,
@@ -344,7 +353,10 @@ impl Call {
         let is_audio = packet.payload_type == self.payload_type || packet.payload_type == 13;
         self.participant.received(now, &packet, is_audio);
         if is_audio {
-            self.ear.hear(came, &packet, &self.link.from_browser);
+            let place = self.ear.hear(came, &packet, &self.link.from_browser);
+            if let Some(recorder) = self.recorder.as_mut().filter(|_| packet.payload_type != 13) {
+                recorder.hear(&packet, place);
+            }
         }
     }
 }

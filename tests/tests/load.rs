@@ -57,6 +57,7 @@ async fn calls_of_a_load_reach_a_telephone_and_audio_comes_back() {
         impair_phone: ImpairmentSettings::default(),
         progress: false,
         opus: EncoderSettings::default(),
+        pesq: None,
     };
     let report = load::run(options.clone()).await.expect("a report");
     assert_eq!(report.failed(), 0, "{report}");

@@ -55,6 +55,10 @@ pub(super) struct Load {
         requires = "answer"
     )]
     impair_phone: ImpairmentSettings,
+    /// Judge what the first calls sound like by PESQ: a Python that has the package pesq (pip install pesq). Calls of 10 s
+    /// at least; best with --speech
+    #[arg(long, value_name = "PYTHON")]
+    pesq: Option<PathBuf>,
     /// Write everything as JSON, too; "-" is standard output, instead of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -167,6 +171,7 @@ impl Load {
                 fec: self.fec,
                 ..EncoderSettings::default()
             },
+            pesq: self.pesq,
         }
     }
 }
