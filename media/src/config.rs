@@ -63,7 +63,8 @@ pub struct Limits {
     /// The most that packets are delayed to make up for jitter. One that the schedule reaches only after losses or
     /// late packets.
     pub delay: Duration,
-    /// The most audio that is made up in a row; a longer loss is a pause in our stream.
+    /// The most audio that is made up in a row; a longer loss is a pause in our stream. What is made up fades long before,
+    /// and goes on so that a packet leaves every 20 ms in all but the worst bursts.
     pub concealment: Duration,
     /// How long a telephone-event lasts without a word from its sender. A packet is on its way through the
     /// playout for 20 ms of it after a loss.
@@ -78,7 +79,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             delay: Duration::from_millis(80),
-            concealment: Duration::from_millis(100),
+            concealment: Duration::from_millis(300),
             event_timeout: Duration::from_millis(220),
             interdigit: Duration::from_millis(60),
             report_interval: Duration::from_secs(5),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use codecs::opus;
 
 use crate::arrivals::Arrivals;
+use crate::pipe::MAX_CONCEALED;
 use crate::rtp::{MAX_PACKET, Packet};
 use crate::timeline::Timeline;
 
@@ -433,7 +434,7 @@ impl Playout {
             return (at, Step::Conceal(frame));
         }
         let payload = &self.places[index].payload[..held.len];
-        let fill = if missing as u64 <= room {
+        let fill = if missing as u64 <= room.min(MAX_CONCEALED as u64) {
             missing
         } else if opus && opus::has_fec(payload) {
             samples.min(missing)

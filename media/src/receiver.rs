@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 use crate::losses::Losses;
-use crate::pipe::MAX_CONCEALED;
 use crate::playout::{Content, Offer, Playout, Style, Turn};
 use crate::rtp::Packet;
 use crate::sequence::{Arrival, Jitter, Tracker};
@@ -77,7 +76,7 @@ pub(crate) enum Accepted {
 impl Receiver {
     /// A receiver that has heard nothing.
     pub(crate) fn new(now: Instant, limits: &Limits) -> Self {
-        let concealment = (limits.concealment.as_millis() as u64 * 8).min(MAX_CONCEALED as u64);
+        let concealment = limits.concealment.as_millis() as u64 * 8;
         Self {
             epoch: now,
             source: None,

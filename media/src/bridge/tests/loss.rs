@@ -128,10 +128,10 @@ fn duplicates_are_played_once() {
 }
 
 #[test]
-fn of_a_long_loss_100_ms_are_made_up_and_what_fec_brings_at_its_end() {
+fn of_a_long_loss_300_ms_are_made_up_and_what_fec_brings_at_its_end() {
     for (browser, trunk) in pairs() {
         let lost = |index| {
-            if (LOST - 5..LOST + 5).contains(&index) {
+            if (LOST - 12..LOST + 5).contains(&index) {
                 vec![]
             } else {
                 vec![0]
@@ -140,8 +140,8 @@ fn of_a_long_loss_100_ms_are_made_up_and_what_fec_brings_at_its_end() {
         let call = stream(Call::usual(browser, trunk), browser, lost);
         let sent = call.audio_to(Leg::Trunk);
         let concealed = call.bridge.report().browser.concealed.as_millis() as usize / 20;
-        assert_eq!(concealed, 5 + usize::from(browser == Codec::Opus));
-        assert_eq!(sent.len(), 40 + concealed);
+        assert_eq!(concealed, 15 + usize::from(browser == Codec::Opus));
+        assert_eq!(sent.len(), 33 + concealed);
         assert_continuous(&sent, 160);
         let units = trunk.units_per_sample();
         let whole = sent[sent.len() - 1]
