@@ -43,6 +43,8 @@ pub(crate) struct Media {
     participant: Participant,
     ear: Ear,
     recorder: Option<Recorder>,
+    /// The gateway reports that packets of ours are lost.
+    loses: bool,
     /// Of the audio, from the moment it can be sent.
     next_packet: Option<Instant>,
     began: Option<Instant>,
@@ -101,6 +103,8 @@ impl Media {
             let socket = UdpSocket::bind(any).await?;
             // Connected, it has the address that the way to the gateway begins with: our host candidate.
             socket.connect(remote).await?;
+            // Before the runtime has heard of it, nothing can be sent without waiting.
+            socket.writable().await?;
             let local = socket.local_addr()?;
             Ok::<_, std::io::Error>((socket, local))
         };
@@ -139,6 +143,7 @@ impl Media {
             participant: Participant::new(now, config(ssrc, clock_rate)),
             ear: Ear::new(units),
             recorder,
+            loses: false,
             next_packet: None,
             began: None,
             ssrc,
@@ -284,6 +289,7 @@ impl Media {
                 if let Ok(len) = keys.receiver.unprotect_rtcp(packet) {
                     let read = self.participant.handle_rtcp(now, &packet[..len]);
                     read.map_err(|error| format!("RTCP: {error:?}"))?;
+                    self.loses = self.participant.report().remote_loss > 0.0;
                 }
             }
             Kind::Unknown => {}
@@ -323,7 +329,11 @@ impl Media {
         let Some(keys) = &mut self.keys else {
             return Ok(());
         };
-        let payload = &sound.packets[usize::from(self.sequence) % sound.packets.len()];
+        let packets = match &sound.protected {
+            Some(protected) if self.loses => protected,
+            _ => &sound.packets,
+        };
+        let payload = &packets[usize::from(self.sequence) % packets.len()];
         let mut packet = [0; 2048];
         packet[..2]
             .copy_from_slice(&[0x80, sound.payload_type | u8::from(self.sequence == 0) << 7]);

@@ -20,6 +20,8 @@ pub struct Sound {
     pub transcoded: bool,
     /// Their payloads.
     pub packets: Vec<Vec<u8>>,
+    /// The same with redundancy, for a gateway that reports loss: each packet has the one before it again.
+    pub protected: Option<Vec<Vec<u8>>>,
 }
 
 impl Sound {
@@ -36,15 +38,23 @@ impl Sound {
     /// # Errors
     /// libopus's.
     pub fn opus_of(pcm: &[i16]) -> Result<Self, opus::Error> {
-        let settings = EncoderSettings {
-            complexity: 9,
-            bitrate: 24_000,
-            ..EncoderSettings::default()
+        let encode = |expected_loss| {
+            let mut encoder = Encoder::new(EncoderSettings {
+                complexity: 9,
+                // What the gateway asks for (`maxaveragebitrate`).
+                bitrate: 32_000,
+                expected_loss,
+                ..EncoderSettings::default()
+            })?;
+            let frames = pcm.chunks_exact(SAMPLE_RATE as usize / 50);
+            frames
+                .map(|frame| packet(|room| encoder.encode(frame, room)))
+                .collect::<Result<Vec<_>, _>>()
         };
-        let mut encoder = Encoder::new(settings)?;
-        let frames = pcm.chunks_exact(SAMPLE_RATE as usize / 50);
-        let packets = frames.map(|frame| packet(|room| encoder.encode(frame, room)));
-        Ok(Self::of_opus(packets.collect::<Result<_, _>>()?))
+        Ok(Self {
+            protected: Some(encode(10)?),
+            ..Self::of_opus(encode(0)?)
+        })
     }
 
     /// Fullband Opus, as a browser makes it that does not care what a telephone can use.
@@ -79,6 +89,7 @@ impl Sound {
             units: 160,
             transcoded: false,
             packets: frames.collect(),
+            protected: None,
         }
     }
 
@@ -88,6 +99,7 @@ impl Sound {
             units: 960,
             transcoded: true,
             packets,
+            protected: None,
         }
     }
 }
@@ -118,6 +130,15 @@ mod tests {
         let narrowband = Sound::opus().expect("packets");
         assert_eq!(narrowband.packets.len(), SECONDS * 50);
         assert_eq!(share(&narrowband, &[0, 1, 2, 3]), 1.0);
+        let protected = narrowband.protected.expect("redundancy");
+        let with_fec = protected.iter().filter(|packet| opus::has_fec(packet));
+        assert!(with_fec.count() > protected.len() / 3);
+        assert!(
+            !narrowband
+                .packets
+                .iter()
+                .any(|packet| opus::has_fec(packet))
+        );
         let fullband = Sound::fullband().expect("packets");
         assert_eq!(fullband.packets.len(), SECONDS * 50);
         assert!(share(&fullband, &[14, 15, 28, 29, 30, 31]) > 0.9);
