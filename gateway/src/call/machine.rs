@@ -167,6 +167,8 @@ pub struct Machine {
     gone_at: Option<Instant>,
     /// How keys cross on the telephone's leg, once that is known.
     dtmf: DtmfWay,
+    /// Keys for INFO that were pressed before the answer.
+    waiting_keys: Vec<DtmfInfo>,
     /// Keys of the telephone have come in its media: what comes by INFO are the same.
     keys_in_media: bool,
     rng: StdRng,
@@ -234,6 +236,7 @@ impl Machine {
             candidates_heard: 0,
             gone_at: None,
             dtmf: DtmfWay::Events,
+            waiting_keys: Vec::new(),
             keys_in_media: false,
             rng: StdRng::from_seed(seed),
         };

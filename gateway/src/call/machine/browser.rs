@@ -130,9 +130,7 @@ impl Machine {
             State::Calling(calling) => calling.early.is_some(),
             _ => false,
         };
-        // An INFO needs an answered call.
-        let answered = matches!(self.state, State::Talking { .. });
-        if !open || (self.dtmf == DtmfWay::Signalling && !answered) {
+        if !open {
             return self.browser_error(
                 ErrorCode::WrongState,
                 None,

@@ -11,20 +11,34 @@ use crate::call::timeline::Topic;
 use crate::signaling::message::ServerMessage;
 use crate::worker::MediaCommand;
 
+/// How many keys may wait for the answer.
+const MAX_WAITING_KEYS: usize = 32;
+
 impl Machine {
     /// A key for the telephone. They follow each other in the SIP endpoint.
     pub(super) fn send_by_info(&mut self, now: Instant, key: char, duration: Duration) {
+        let key = DtmfInfo { key, duration };
         if !matches!(self.state, State::Talking { .. }) {
-            return self.timeline.note(
-                now,
-                Topic::Sip,
-                "a key is not sent: an INFO needs an answered call",
-            );
+            // Of a menu that speaks before it answers. An INFO needs a dialog that the other side has confirmed.
+            let text = match self.waiting_keys.len() < MAX_WAITING_KEYS {
+                true => {
+                    self.waiting_keys.push(key);
+                    "a key waits for the answer, to go by INFO"
+                }
+                false => "a key is not sent: too many wait for the answer",
+            };
+            return self.timeline.note(now, Topic::Sip, text);
         }
         self.timeline
             .note(now, Topic::Sip, "a key goes to the telephone by INFO");
-        self.actions
-            .push_back(Action::Info(DtmfInfo { key, duration }));
+        self.actions.push_back(Action::Info(key));
+    }
+
+    /// The telephone has answered: keys that waited for it go.
+    pub(super) fn send_waiting_keys(&mut self, now: Instant) {
+        for DtmfInfo { key, duration } in std::mem::take(&mut self.waiting_keys) {
+            self.send_by_info(now, key, duration);
+        }
     }
 
     /// A key of the telephone by INFO: to the browser as an event and as a message, as those of its media are.

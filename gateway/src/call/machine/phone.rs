@@ -158,6 +158,7 @@ impl Machine {
         self.state = State::Talking {
             deadline: now + self.environment.max_duration,
         };
+        self.send_waiting_keys(now);
     }
 
     /// The SIP leg is over, whoever ended it.
