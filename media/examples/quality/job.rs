@@ -86,7 +86,7 @@ pub(crate) struct Figures {
     pub(crate) last_delay_ms: f64,
     /// Mean octets of an Opus packet.
     pub(crate) octets: f64,
-    /// Wall-clock time of the Opus encoder in microseconds a frame.
+    /// CPU time of the Opus encoder in microseconds a frame.
     pub(crate) encode_us: f64,
 }
 
