@@ -528,3 +528,39 @@ fn unfetched_packets_and_events_are_bounded() {
     let last = call.to_trunk.last().expect("some");
     assert_eq!(last.sequence, TRUNK_START.sequence.wrapping_add(999));
 }
+
+#[test]
+fn extended_reports_of_any_shape_are_read_or_passed_over() {
+    use crate::rtcp::voip::VoipMetrics;
+    let block = VoipMetrics {
+        mos_lq: Some(3.0),
+        ..VoipMetrics::default()
+    }
+    .to_bytes(TRUNK_START.ssrc);
+    // A receiver report without blocks, then an extended report of so many octets of blocks.
+    let compound = |blocks: &[u8]| {
+        let mut packet = vec![0x80, 201, 0, 1, 0, 0, 0x11, 0x11];
+        let words = (1 + blocks.len() / 4) as u16;
+        packet.extend([0x80, 207]);
+        packet.extend(words.to_be_bytes());
+        packet.extend([0, 0, 0x11, 0x11]);
+        packet.extend(blocks);
+        packet
+    };
+    for len in (0..=block.len()).step_by(4) {
+        let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+        call.rtcp(Leg::Trunk, &compound(&block[..len]));
+        let report = call.bridge.report().trunk;
+        assert_eq!(report.bad_packets, 0, "{len}");
+        let whole = (len == block.len()).then_some(3.0);
+        assert_eq!(report.remote_mos, whole, "{len}");
+    }
+    let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+    // Blocks that nobody knows, empty ones, one that says it is longer than the packet; then the one that counts.
+    let strange = [[200, 0, 0, 1], [1, 2, 3, 4], [99, 0, 0, 0]].concat();
+    call.rtcp(Leg::Trunk, &compound(&[&strange[..], &block].concat()));
+    assert_eq!(call.bridge.report().trunk.remote_mos, Some(3.0));
+    call.rtcp(Leg::Trunk, &compound(&[[4, 0, 0xff, 0xff], [0; 4]].concat()));
+    call.rtcp(Leg::Trunk, &[0x80, 207, 0, 0]);
+    assert_eq!(call.bridge.report().trunk.bad_packets, 1);
+}
