@@ -560,7 +560,10 @@ fn extended_reports_of_any_shape_are_read_or_passed_over() {
     let strange = [[200, 0, 0, 1], [1, 2, 3, 4], [99, 0, 0, 0]].concat();
     call.rtcp(Leg::Trunk, &compound(&[&strange[..], &block].concat()));
     assert_eq!(call.bridge.report().trunk.remote_mos, Some(3.0));
-    call.rtcp(Leg::Trunk, &compound(&[[4, 0, 0xff, 0xff], [0; 4]].concat()));
+    call.rtcp(
+        Leg::Trunk,
+        &compound(&[[4, 0, 0xff, 0xff], [0; 4]].concat()),
+    );
     call.rtcp(Leg::Trunk, &[0x80, 207, 0, 0]);
     assert_eq!(call.bridge.report().trunk.bad_packets, 1);
 }

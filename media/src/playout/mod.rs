@@ -7,12 +7,12 @@
 //! back, up to a bound. When all is well for some seconds the stream catches up, a twentieth of a packet's time in
 //! each, or at once in a pause of theirs, and is prompt again.
 
+mod plan;
+
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use codecs::opus;
-
 use crate::arrivals::Arrivals;
-use crate::pipe::MAX_CONCEALED;
 use crate::rtp::{MAX_PACKET, Packet};
 use crate::timeline::Timeline;
 
@@ -152,6 +152,8 @@ pub(crate) struct Playout {
     /// The last late packet, the delay that would have saved it, and how many of them followed each other.
     late: Option<(Instant, Duration)>,
     late_in_a_row: Option<(u32, Instant)>,
+    /// What is done next, as long as nothing happens.
+    planned: Cell<Option<Option<(Instant, Step)>>>,
 }
 
 /// What was played last.
@@ -228,6 +230,7 @@ impl Playout {
             trouble: None,
             late: None,
             late_in_a_row: None,
+            planned: Cell::new(None),
         }
     }
 
@@ -239,10 +242,12 @@ impl Playout {
     /// Plays in another style from now on.
     pub(crate) fn set_style(&mut self, style: Style) {
         self.style = style;
+        self.planned.set(None);
     }
 
     /// Their clock has `units` in a sample at 8 kHz from now on.
     pub(crate) fn set_clock(&mut self, units: u32) {
+        self.planned.set(None);
         self.timeline.restart(units);
         self.arrivals.restart(units);
         self.last = Last::Nothing;
@@ -268,6 +273,7 @@ impl Playout {
         packet: &Packet<'_>,
         content: Content,
     ) -> Offer {
+        self.planned.set(None);
         let late = match content {
             Content::Audio { .. } | Content::Dtx { .. } => {
                 self.arrivals.record(now, packet.timestamp)
@@ -325,6 +331,7 @@ impl Playout {
     /// What is to be played now.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Turn<'_>> {
         let (_, step) = self.plan().filter(|(at, _)| *at <= now + TOLERANCE)?;
+        self.planned.set(None);
         match step {
             Step::Play(index) => {
                 let place = &mut self.places[index];
@@ -389,130 +396,6 @@ impl Playout {
     /// When there is something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.plan().map(|(at, _)| at)
-    }
-
-    fn plan(&self) -> Option<(Instant, Step)> {
-        match self.lowest() {
-            Some((index, held)) if held.sequence <= self.next => {
-                Some((self.due(&held), Step::Play(index)))
-            }
-            Some((index, held)) => Some(self.plan_gap(index, &held)),
-            None => self.plan_alone(),
-        }
-    }
-
-    /// Packets are missing before the first one that is here.
-    fn plan_gap(&self, index: usize, held: &Held) -> (Instant, Step) {
-        let play = (self.due(held), Step::Play(index));
-        if self.style == Style::Forward {
-            let wait = self.needed(held.arrived).min(self.max_delay / 2);
-            let at = if self.is_crowded() {
-                held.arrived
-            } else {
-                held.arrived + wait
-            };
-            return (at, Step::Play(index));
-        }
-        let (Last::Audio { samples: frame, .. }, Content::Audio { samples, opus }) =
-            (self.last, held.content)
-        else {
-            return play;
-        };
-        let gap = self.timeline.gap(held.arrived, held.timestamp, held.marker);
-        let missing = usize::try_from(gap).unwrap_or(usize::MAX) / opus::GRANULE * opus::GRANULE;
-        if missing == 0 {
-            return play;
-        }
-        let room = self.concealment.saturating_sub(self.made);
-        let at = if self.is_crowded() {
-            held.arrived
-        } else {
-            self.due_missing(Duration::ZERO).unwrap_or(held.arrived)
-        };
-        let several = held.sequence - self.next > 1 && missing >= 2 * frame;
-        if several && frame as u64 <= room {
-            return (at, Step::Conceal(frame));
-        }
-        let payload = &self.places[index].payload[..held.len];
-        let fill = if missing as u64 <= room.min(MAX_CONCEALED as u64) {
-            missing
-        } else if opus && opus::has_fec(payload) {
-            samples.min(missing)
-        } else {
-            return play;
-        };
-        // What nothing is made up for takes its time.
-        let pause = gap - fill as u64;
-        let at = (at + time_of(pause.min(8 * 60_000) as usize)).min(held.arrived + self.max_delay);
-        let rebuild = Step::Rebuild {
-            successor: index,
-            gap: pause,
-            samples: fill,
-        };
-        (at, rebuild)
-    }
-
-    /// Nothing is here.
-    fn plan_alone(&self) -> Option<(Instant, Step)> {
-        let Style::Conceal { fill } = self.style else {
-            return None;
-        };
-        match self.last {
-            Last::Nothing => None,
-            Last::Audio { at, samples, .. } => {
-                if self.made + samples as u64 > self.concealment {
-                    return None;
-                }
-                let frame = time_of(samples);
-                let behind = self.delay.max(frame);
-                // The successor may still come, and bring it. Where all was well lately, more patience costs nothing.
-                let most = if self.is_calm(at) {
-                    3 * frame
-                } else {
-                    frame / 2
-                };
-                let slack = (frame + self.arrivals.spread()).saturating_sub(behind);
-                let wait = behind - self.delay + slack.clamp(SLACK, most.max(SLACK));
-                Some((self.due_missing(wait)?, Step::Conceal(samples)))
-            }
-            Last::Quiet { samples, until, .. } => {
-                let due = self.due_missing(SLACK)?;
-                (fill && due <= until).then_some((due, Step::Quiet(samples)))
-            }
-        }
-    }
-
-    /// When a packet leaves.
-    fn due(&self, held: &Held) -> Instant {
-        let audio = matches!(held.content, Content::Audio { .. } | Content::Dtx { .. });
-        if !audio || self.is_crowded() || self.style == Style::Forward {
-            return held.arrived;
-        }
-        let scheduled = match self.arrivals.predict(held.timestamp) {
-            Some(at) if !self.delay.is_zero() => {
-                (at + self.delay).min(held.arrived + self.max_delay)
-            }
-            _ => held.arrived,
-        };
-        self.free_at().map_or(scheduled, |free| scheduled.max(free))
-    }
-
-    /// When what follows the last audio is due, or `wait` later.
-    fn due_missing(&self, wait: Duration) -> Option<Instant> {
-        let at = self.arrivals.predict(self.timeline.expected()?)?;
-        let free = self.free_at()?;
-        Some((at + self.delay + wait).clamp(free, free + wait + self.max_delay))
-    }
-
-    /// When the audio that was played last is over, nearly: so the stream catches up without a burst.
-    fn free_at(&self) -> Option<Instant> {
-        match self.last {
-            Last::Audio { at, samples, .. } | Last::Quiet { at, samples, .. } => {
-                let frame = time_of(samples);
-                Some(at + (frame - frame / EASE))
-            }
-            Last::Nothing => None,
-        }
     }
 
     /// Whether a packet in order need not wait.
@@ -684,19 +567,6 @@ impl Playout {
     fn is_calm(&self, now: Instant) -> bool {
         self.trouble
             .is_none_or(|at| now.saturating_duration_since(at) >= CALM)
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.taken + 2 >= PLACES
-    }
-
-    fn lowest(&self) -> Option<(usize, Held)> {
-        if self.taken == 0 {
-            return None;
-        }
-        let held = self.places.iter().enumerate();
-        held.filter_map(|(index, place)| Some((index, place.held?)))
-            .min_by_key(|(_, held)| held.sequence)
     }
 }
 
