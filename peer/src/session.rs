@@ -254,7 +254,7 @@ mod tests {
         let mut sides = pair(now);
         let told = meet(&mut now, &mut sides, usize::MAX);
         let failed = SessionEvent::Failed(SessionFailure::Timeout(HANDSHAKE_TIMEOUT));
-        assert_eq!(told[0], [failed.clone()]);
+        assert_eq!(told[0], std::slice::from_ref(&failed));
         assert_eq!(told[1], [failed]);
     }
 
