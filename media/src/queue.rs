@@ -6,8 +6,8 @@ use std::time::Instant;
 use crate::rtp::MAX_PACKET;
 
 /// Over 200 ms of audio, whatever its packets: more is not queued (`Outgoing`).
-const OCTETS: usize = 4 * 1024;
-const ENTRIES: usize = 28;
+const OCTETS: usize = 5 * 512;
+const ENTRIES: usize = 20;
 
 /// A bounded first-in first-out queue. When it is full the oldest packet is dropped: late audio is worth least.
 #[derive(Debug)]

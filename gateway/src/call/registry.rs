@@ -35,7 +35,7 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Calls {
     shutting_down: bool,
-    inputs: HashMap<CallId, mpsc::Sender<Input>>,
+    inputs: HashMap<CallId, mpsc::Sender<Box<Input>>>,
 }
 
 impl Registry {
@@ -67,8 +67,8 @@ impl Registry {
         self: &Arc<Self>,
         session: &str,
         place: PlaceCall,
-        outbox: mpsc::Sender<ServerMessage>,
-    ) -> Option<mpsc::Sender<Input>> {
+        outbox: mpsc::Sender<Box<ServerMessage>>,
+    ) -> Option<mpsc::Sender<Box<Input>>> {
         let id = CallId(rand::random());
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         if let Err(cause) = self.admit(id, input.clone()) {
@@ -115,7 +115,7 @@ impl Registry {
         };
         let ended = async {
             for input in inputs {
-                let _ = input.send(Input::Shutdown).await;
+                let _ = input.send(Box::new(Input::Shutdown)).await;
             }
             loop {
                 let empty = self.empty.notified();
@@ -133,7 +133,7 @@ impl Registry {
         self.empty.notify_waiters();
     }
 
-    fn admit(&self, id: CallId, input: mpsc::Sender<Input>) -> Result<(), Cause> {
+    fn admit(&self, id: CallId, input: mpsc::Sender<Box<Input>>) -> Result<(), Cause> {
         let mut calls = self.lock();
         if calls.shutting_down {
             return Err(CauseCode::ShuttingDown.cause());
@@ -151,12 +151,12 @@ impl Registry {
         session: &str,
         place: PlaceCall,
         cause: Cause,
-        outbox: &mpsc::Sender<ServerMessage>,
+        outbox: &mpsc::Sender<Box<ServerMessage>>,
     ) {
-        let _ = outbox.try_send(ServerMessage::Hangup {
+        let _ = outbox.try_send(Box::new(ServerMessage::Hangup {
             call: place.call,
             cause: cause.clone(),
-        });
+        }));
         self.recorder
             .write(CallRecord::without_a_call(
                 id,

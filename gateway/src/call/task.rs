@@ -32,11 +32,11 @@ pub(super) struct CallTask {
     registry: Arc<Registry>,
     machine: Box<Machine>,
     worker: WorkerHandle,
-    inputs: mpsc::Receiver<Input>,
-    outbox: mpsc::Sender<ServerMessage>,
+    inputs: mpsc::Receiver<Box<Input>>,
+    outbox: mpsc::Sender<Box<ServerMessage>>,
     /// The worker's end of the next, until the worker has it: then its loss is the loss of the call's media.
-    media: Option<mpsc::Sender<MediaEvent>>,
-    media_events: Option<mpsc::Receiver<MediaEvent>>,
+    media: Option<mpsc::Sender<Box<MediaEvent>>>,
+    media_events: Option<mpsc::Receiver<Box<MediaEvent>>>,
     leg: Arc<OnceLock<Leg>>,
     leg_events: Option<mpsc::Receiver<LegEvent>>,
     dialing: Option<Dialing>,
@@ -49,8 +49,8 @@ impl CallTask {
         registry: Arc<Registry>,
         setup: Setup,
         worker: WorkerHandle,
-        inputs: mpsc::Receiver<Input>,
-        outbox: mpsc::Sender<ServerMessage>,
+        inputs: mpsc::Receiver<Box<Input>>,
+        outbox: mpsc::Sender<Box<ServerMessage>>,
     ) {
         let (id, started) = (setup.id, SystemTime::now());
         let (name, session, to) = (setup.name.clone(), setup.session.clone(), setup.to.clone());
@@ -84,10 +84,10 @@ impl CallTask {
         tokio::spawn(async move {
             if running.await.is_err() {
                 let cause = CauseCode::Internal.cause();
-                let _ = outbox.try_send(ServerMessage::Hangup {
+                let _ = outbox.try_send(Box::new(ServerMessage::Hangup {
                     call: name,
                     cause: cause.clone(),
-                });
+                }));
                 let _ = worker.send(MediaCommand::Close(id));
                 if let Some(leg) = OnceLock::get(&leg) {
                     registry.sip.bye(*leg, cause.code.reason()).await;
@@ -150,7 +150,7 @@ impl CallTask {
                     Err(why) => Some(Input::DialFailed(why)),
                 }
             }
-            input = self.inputs.recv() => Some(input.unwrap_or(Input::BrowserGone)),
+            input = self.inputs.recv() => Some(input.map_or(Input::BrowserGone, |input| *input)),
             () = timer => None,
         }
     }
@@ -158,7 +158,7 @@ impl CallTask {
     async fn act(&mut self, action: Action) {
         let sent = match action {
             Action::Browser(message) => {
-                if self.outbox.try_send(message).is_err() {
+                if self.outbox.try_send(Box::new(message)).is_err() {
                     // Its session is gone, or has not read for long: the same to this call.
                     self.machine.handle(Instant::now(), Input::BrowserGone);
                 }
@@ -201,11 +201,11 @@ impl CallTask {
 }
 
 /// A worker lets go of a call's events with the last of them; before it, only when its thread is gone.
-async fn next_media_event(events: &mut Option<mpsc::Receiver<MediaEvent>>) -> MediaEvent {
+async fn next_media_event(events: &mut Option<mpsc::Receiver<Box<MediaEvent>>>) -> MediaEvent {
     let Some(receiver) = events else {
         return std::future::pending().await;
     };
-    match receiver.recv().await {
+    match receiver.recv().await.map(|event| *event) {
         Some(last @ (MediaEvent::Refused(_) | MediaEvent::Panicked | MediaEvent::Closed(_))) => {
             *events = None;
             last
@@ -286,7 +286,7 @@ mod tests {
     async fn a_worker_that_lets_go_of_a_call_too_early_has_lost_its_media() {
         let (sender, receiver) = mpsc::channel(4);
         let mut events = Some(receiver);
-        sender.try_send(MediaEvent::ConsentLost).unwrap();
+        sender.try_send(Box::new(MediaEvent::ConsentLost)).unwrap();
         drop(sender);
         let first = next_media_event(&mut events).await;
         assert!(matches!(first, MediaEvent::ConsentLost));
@@ -299,7 +299,9 @@ mod tests {
     async fn a_worker_that_has_closed_a_call_lets_go_of_it_unnoticed() {
         let (sender, receiver) = mpsc::channel(4);
         let mut events = Some(receiver);
-        sender.try_send(MediaEvent::Closed(Box::default())).unwrap();
+        sender
+            .try_send(Box::new(MediaEvent::Closed(Box::default())))
+            .unwrap();
         drop(sender);
         let last = next_media_event(&mut events).await;
         assert!(matches!(last, MediaEvent::Closed(_)));

@@ -34,8 +34,8 @@ const BURST: f64 = 200.0;
 struct Session {
     id: String,
     signaling: Arc<Signaling>,
-    calls: HashMap<CallName, mpsc::Sender<Input>>,
-    outbox: mpsc::Sender<ServerMessage>,
+    calls: HashMap<CallName, mpsc::Sender<Box<Input>>>,
+    outbox: mpsc::Sender<Box<ServerMessage>>,
     allowance: Allowance,
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
     }
     tracing::info!(session = session.id, %remote, calls = session.calls.len(), "a browser is gone");
     for input in session.calls.into_values() {
-        let _ = input.send(Input::BrowserGone).await;
+        let _ = input.send(Box::new(Input::BrowserGone)).await;
     }
 }
 
@@ -180,7 +180,7 @@ impl Session {
             message => match self
                 .calls
                 .get(&name)
-                .map(|input| input.try_send(Input::Browser(message)))
+                .map(|input| input.try_send(Box::new(Input::Browser(message))))
             {
                 Some(Ok(())) => {}
                 Some(Err(TrySendError::Full(_))) => self.error(
@@ -214,7 +214,7 @@ impl Session {
     }
 
     fn tell(&self, message: ServerMessage) {
-        if self.outbox.try_send(message).is_err() {
+        if self.outbox.try_send(Box::new(message)).is_err() {
             tracing::debug!(
                 session = self.id,
                 "the browser does not read: an error message is dropped"

@@ -61,7 +61,7 @@ pub(super) struct MediaCall {
     answered: Option<Instant>,
     silence: Duration,
     strangers: u64,
-    events: mpsc::Sender<MediaEvent>,
+    events: mpsc::Sender<Box<MediaEvent>>,
     /// The end that found no room, and when it is offered again.
     undelivered: Option<(Instant, MediaEvent)>,
     /// When the telephone's last RTCP came: one that sends no audio, in a pause or on hold, lives.
@@ -90,7 +90,7 @@ impl MediaCall {
         open: &OpenCall,
         settings: &CallSettings,
         sockets: TrunkSockets,
-        events: mpsc::Sender<MediaEvent>,
+        events: mpsc::Sender<Box<MediaEvent>>,
     ) -> Result<Self, String> {
         let peer = Peer::new(
             now,
@@ -356,21 +356,21 @@ impl MediaCall {
 
     /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
     pub(super) fn tell(&mut self, now: Instant, event: MediaEvent) {
-        match self.events.try_send(event) {
+        match self.events.try_send(Box::new(event)) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => self.abandoned = true,
-            Err(TrySendError::Full(event)) => match event {
+            Err(TrySendError::Full(event)) => match *event {
                 MediaEvent::PeerFailed(_)
                 | MediaEvent::TrunkFailed(_)
                 | MediaEvent::ConsentLost
                 | MediaEvent::PeerClosed
-                | MediaEvent::Silent(_) => self.undelivered = Some((now + RETRY, event)),
+                | MediaEvent::Silent(_) => self.undelivered = Some((now + RETRY, *event)),
                 lost => tracing::warn!(call = %self.id, ?lost, "the call's task is behind"),
             },
         }
     }
 
-    pub(super) fn events(&self) -> mpsc::Sender<MediaEvent> {
+    pub(super) fn events(&self) -> mpsc::Sender<Box<MediaEvent>> {
         self.events.clone()
     }
 

@@ -21,9 +21,9 @@ pub const EVENT_QUEUE: usize = 64;
 #[derive(Debug)]
 pub enum MediaCommand {
     /// Makes a call's browser leg and the ports of its telephone leg.
-    Open(Box<OpenCall>, mpsc::Sender<MediaEvent>),
+    Open(Box<OpenCall>, mpsc::Sender<Box<MediaEvent>>),
     /// Joins the telephone's media, early or final; again when it changes.
-    Bridge(CallId, TrunkMedia),
+    Bridge(CallId, Box<TrunkMedia>),
     /// The telephone has answered: from now on its silence is a fault.
     Answered(CallId),
     /// Sends a digit to a side.

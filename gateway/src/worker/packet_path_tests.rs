@@ -27,7 +27,7 @@ struct Scene {
     worker: WorkerThread,
     turns: Turns,
     commands: SyncSender<MediaCommand>,
-    events: Receiver<MediaEvent>,
+    events: Receiver<Box<MediaEvent>>,
     browser: Browser,
     socket: UdpSocket,
     gateway: SocketAddr,
@@ -79,7 +79,7 @@ impl Scene {
         commands.send(command).unwrap();
         worker.waker().wake().unwrap();
         worker.turn(&mut turns).unwrap();
-        let MediaEvent::Opened { rtp, .. } = events.try_recv().unwrap() else {
+        let MediaEvent::Opened { rtp, .. } = *events.try_recv().unwrap() else {
             panic!("not opened")
         };
         let phone = UdpSocket::bind((LOCALHOST, 0)).unwrap();
@@ -95,7 +95,9 @@ impl Scene {
             behind_nat: false,
             dtmf: media::DtmfWay::Events,
         };
-        commands.send(MediaCommand::Bridge(CALL, media)).unwrap();
+        commands
+            .send(MediaCommand::Bridge(CALL, Box::new(media)))
+            .unwrap();
         worker.waker().wake().unwrap();
         let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -246,7 +248,7 @@ fn the_loop_of_a_worker_allocates_nothing_for_media() {
     }
     assert!(came > 150, "{came} of 200");
     assert_eq!(allocated, 0);
-    let first = |leg| matches!(leg, MediaEvent::FirstPacket(Leg::Browser | Leg::Trunk));
+    let first = |leg: Box<MediaEvent>| matches!(*leg, MediaEvent::FirstPacket(Leg::Browser | Leg::Trunk));
     let mut events = std::iter::from_fn(|| scene.events.try_recv().ok());
     assert_eq!(
         events.by_ref().filter(|event| first(event.clone())).count(),

@@ -42,7 +42,7 @@ fn settings(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> WorkerSettings
 struct Call {
     id: CallId,
     worker: WorkerHandle,
-    events: Receiver<MediaEvent>,
+    events: Receiver<Box<MediaEvent>>,
     phone: UdpSocket,
     rtp: SocketAddr,
     sequence: u16,
@@ -56,7 +56,7 @@ fn start(ssrc: u32) -> StreamStart {
     }
 }
 
-fn open(worker: &WorkerHandle, id: u64) -> Receiver<MediaEvent> {
+fn open(worker: &WorkerHandle, id: u64) -> Receiver<Box<MediaEvent>> {
     let open = OpenCall {
         call: CallId(id),
         local: IceCredentials::from_random(&[id as u8; 32]),
@@ -77,11 +77,11 @@ fn open(worker: &WorkerHandle, id: u64) -> Receiver<MediaEvent> {
     events
 }
 
-fn next(events: &mut Receiver<MediaEvent>) -> MediaEvent {
+fn next(events: &mut Receiver<Box<MediaEvent>>) -> MediaEvent {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match events.try_recv() {
-            Ok(event) => return event,
+            Ok(event) => return *event,
             Err(mpsc::error::TryRecvError::Empty) if Instant::now() < deadline => {
                 std::thread::yield_now();
             }
@@ -111,7 +111,7 @@ impl Call {
             dtmf: media::DtmfWay::Events,
         };
         worker
-            .send(MediaCommand::Bridge(CallId(id), media))
+            .send(MediaCommand::Bridge(CallId(id), Box::new(media)))
             .unwrap();
         let worker = worker.clone();
         Self {
@@ -262,7 +262,7 @@ fn a_phone_that_comes_back_from_another_port_is_heard_and_sent_to_there() {
     loop {
         assert!(Instant::now() < deadline, "its new port is not taken");
         call.speak();
-        match call.events.try_recv() {
+        match call.events.try_recv().map(|event| *event) {
             Ok(MediaEvent::Moved { from, to: now }) => {
                 assert_eq!((from, now), (before.local_addr().unwrap(), to));
                 break;

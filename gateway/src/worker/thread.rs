@@ -304,7 +304,7 @@ impl WorkerThread {
             match command {
                 MediaCommand::Open(open, events) => self.open(now, &open, events),
                 MediaCommand::Bridge(id, media) => {
-                    self.command(now, id, |call, browsers| call.bridge(now, media, browsers))
+                    self.command(now, id, |call, browsers| call.bridge(now, *media, browsers))
                 }
                 MediaCommand::Answered(id) => self.command(now, id, |call, _| call.answered(now)),
                 MediaCommand::Dtmf(id, to, digit, duration) => {
@@ -352,7 +352,7 @@ impl WorkerThread {
         false
     }
 
-    fn open(&mut self, now: Instant, open: &OpenCall, events: mpsc::Sender<MediaEvent>) {
+    fn open(&mut self, now: Instant, open: &OpenCall, events: mpsc::Sender<Box<MediaEvent>>) {
         let opened = self.bind_call(now).and_then(|sockets| {
             let port = sockets.port;
             let call = MediaCall::open(now, open, &self.settings, sockets, events.clone());
@@ -364,7 +364,7 @@ impl WorkerThread {
         let slot = match opened.and_then(|call| self.insert(now, call)) {
             Ok(slot) => slot,
             Err(error) => {
-                let _ = events.try_send(MediaEvent::Refused(error));
+                let _ = events.try_send(Box::new(MediaEvent::Refused(error)));
                 return;
             }
         };
@@ -435,7 +435,7 @@ impl WorkerThread {
             let events = call.events();
             self.remove(now, slot);
             // The task of this call has room: at most a few digits wait in its queue.
-            let _ = events.try_send(MediaEvent::Panicked);
+            let _ = events.try_send(Box::new(MediaEvent::Panicked));
         } else if call.is_abandoned() {
             self.close(now, slot);
         } else {
@@ -455,7 +455,7 @@ impl WorkerThread {
             Ok(report) => MediaEvent::Closed(Box::new(report)),
             Err(_) => MediaEvent::Panicked,
         };
-        let _ = events.try_send(event);
+        let _ = events.try_send(Box::new(event));
     }
 
     fn remove(&mut self, now: Instant, slot: usize) {

@@ -16,7 +16,7 @@ use crate::side::Side;
 use crate::{BridgeConfig, BridgeReport, Codec, Digit, DtmfQueueFull, DtmfWay, Leg, RtpFormat};
 
 /// Events that may wait to be fetched.
-const EVENTS: usize = 64;
+const EVENTS: usize = 24;
 
 /// What a datagram to be sent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

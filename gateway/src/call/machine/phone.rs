@@ -85,7 +85,7 @@ impl Machine {
                 calling.early = Some(media.clone());
                 self.dtmf = media.dtmf;
                 self.actions
-                    .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+                    .push_back(Action::Media(MediaCommand::Bridge(self.id, Box::new(media))));
             }
             Ok(_) => {}
             // An early answer that cannot be used is no fault yet: the final one counts.
@@ -147,7 +147,7 @@ impl Machine {
         );
         if !joined {
             self.actions
-                .push_back(Action::Media(MediaCommand::Bridge(self.id, media)));
+                .push_back(Action::Media(MediaCommand::Bridge(self.id, Box::new(media))));
         }
         self.actions
             .push_back(Action::Media(MediaCommand::Answered(self.id)));
