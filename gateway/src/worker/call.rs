@@ -1,6 +1,7 @@
 //! One call's media: the browser's transport, the bridge between the two legs, and the telephone's
 //! sockets.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,13 +30,23 @@ const MAX_EARLY: usize = 1500;
 /// How long the browser may take from its answer to a connected path.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The sockets through which a worker's browsers are reached.
-pub(super) struct BrowserSockets(pub(super) Vec<(SocketAddr, UdpSocket)>);
+/// The sockets through which a worker's browsers are reached, and the buffer in which its calls write what leaves.
+pub(super) struct BrowserSockets {
+    pub(super) sockets: Vec<(SocketAddr, UdpSocket)>,
+    out: RefCell<Box<[u8; OUT]>>,
+}
 
 impl BrowserSockets {
+    pub(super) fn new(sockets: Vec<(SocketAddr, UdpSocket)>) -> Self {
+        Self {
+            sockets,
+            out: RefCell::new(Box::new([0; OUT])),
+        }
+    }
+
     /// A send that the kernel has no room for is a lost packet, as on any network.
     fn send(&self, packet: &[u8], path: Path) {
-        if let Some((_, socket)) = self.0.iter().find(|(local, _)| *local == path.local) {
+        if let Some((_, socket)) = self.sockets.iter().find(|(local, _)| *local == path.local) {
             let _ = socket.send_to(packet, path.remote);
         }
     }
@@ -68,7 +79,6 @@ pub(super) struct MediaCall {
     reported: Option<Instant>,
     abandoned: bool,
     pub(super) sabotaged: bool,
-    out: Box<[u8; OUT]>,
     /// Of a test call with a bad network.
     impaired: Option<Box<Impaired>>,
     watch: Watch,
@@ -135,7 +145,6 @@ impl MediaCall {
             reported: None,
             abandoned: false,
             sabotaged: false,
-            out: Box::new([0; OUT]),
             impaired: (!open.impairments.is_none())
                 .then(|| Box::new(Impaired::new(&open.impairments, open.seed))),
             watch: Watch::default(),
@@ -401,17 +410,19 @@ impl MediaCall {
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
     fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
-        while let Some((len, path)) = self.peer.poll_transmit(&mut self.out[..]) {
-            browsers.send(&self.out[..len], path);
+        let mut out = browsers.out.borrow_mut();
+        let out = &mut out[..];
+        while let Some((len, path)) = self.peer.poll_transmit(out) {
+            browsers.send(&out[..len], path);
         }
         match self.impaired.take() {
             None => {
-                while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
-                    self.send(transmit, browsers);
+                while let Some(transmit) = self.bridge.poll_transmit(now, out) {
+                    self.send(transmit, browsers, out);
                 }
             }
             Some(mut way) => {
-                self.flush_impaired(now, &mut way, browsers);
+                self.flush_impaired(now, &mut way, browsers, out);
                 self.impaired = Some(way);
             }
         }
@@ -448,28 +459,35 @@ impl MediaCall {
     }
 
     /// What a bad network let through reaches the bridge; what the bridge sends goes into it, and comes out of it.
-    fn flush_impaired(&mut self, now: Instant, way: &mut Impaired, browsers: &BrowserSockets) {
+    fn flush_impaired(
+        &mut self,
+        now: Instant,
+        way: &mut Impaired,
+        browsers: &BrowserSockets,
+        out: &mut [u8],
+    ) {
         while let Some((leg, kind, packet)) = way.arrived(now) {
             match kind {
                 PacketKind::Rtp => self.bridge.handle_rtp(now, leg, packet),
                 PacketKind::Rtcp => self.bridge.handle_rtcp(now, leg, packet),
             }
         }
-        while let Some(transmit) = self.bridge.poll_transmit(now, &mut self.out[..]) {
-            let packet = &self.out[..transmit.len];
+        while let Some(transmit) = self.bridge.poll_transmit(now, out) {
+            let packet = &out[..transmit.len];
             way.leaves(now, transmit.leg, transmit.kind, packet);
         }
         while let Some((leg, kind, packet)) = way.sent(now) {
             let len = packet.len();
-            let Some(out) = self.out.get_mut(..len) else {
+            let Some(copy) = out.get_mut(..len) else {
                 continue;
             };
-            out.copy_from_slice(packet);
-            self.send(Transmit { leg, kind, len }, browsers);
+            copy.copy_from_slice(packet);
+            self.send(Transmit { leg, kind, len }, browsers, out);
         }
     }
 
-    fn send(&mut self, transmit: Transmit, browsers: &BrowserSockets) {
+    /// Protects and sends the packet at the front of `out`.
+    fn send(&mut self, transmit: Transmit, browsers: &BrowserSockets, out: &mut [u8]) {
         let Transmit { leg, kind, len } = transmit;
         match leg {
             Leg::Browser => {
@@ -477,19 +495,19 @@ impl MediaCall {
                     return;
                 };
                 let protected = match kind {
-                    PacketKind::Rtp => self.peer.protect_rtp(&mut self.out[..], len),
-                    PacketKind::Rtcp => self.peer.protect_rtcp(&mut self.out[..], len),
+                    PacketKind::Rtp => self.peer.protect_rtp(out, len),
+                    PacketKind::Rtcp => self.peer.protect_rtcp(out, len),
                 };
                 // Before DTLS is up there are no keys, and nothing is sent in the clear.
                 if let Ok(len) = protected {
-                    browsers.send(&self.out[..len], path);
+                    browsers.send(&out[..len], path);
                 }
             }
             Leg::Trunk => {
                 let Some(trunk) = &mut self.trunk else {
                     return;
                 };
-                let sent = trunk.send(kind, &mut self.out[..], len);
+                let sent = trunk.send(kind, out, len);
                 // Before there are keys, nothing is sent in the clear.
                 let Some((len, target, from_rtcp_port)) = sent else {
                     return;
@@ -498,7 +516,7 @@ impl MediaCall {
                     true => &self.sockets.rtcp,
                     false => &self.sockets.rtp,
                 };
-                let _ = socket.send_to(&self.out[..len], target);
+                let _ = socket.send_to(&out[..len], target);
             }
         }
     }

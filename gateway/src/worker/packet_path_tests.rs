@@ -248,7 +248,8 @@ fn the_loop_of_a_worker_allocates_nothing_for_media() {
     }
     assert!(came > 150, "{came} of 200");
     assert_eq!(allocated, 0);
-    let first = |leg: Box<MediaEvent>| matches!(*leg, MediaEvent::FirstPacket(Leg::Browser | Leg::Trunk));
+    let first =
+        |leg: Box<MediaEvent>| matches!(*leg, MediaEvent::FirstPacket(Leg::Browser | Leg::Trunk));
     let mut events = std::iter::from_fn(|| scene.events.try_recv().ok());
     assert_eq!(
         events.by_ref().filter(|event| first(event.clone())).count(),

@@ -89,7 +89,7 @@ impl WorkerThread {
             poll,
             waker,
             inbox,
-            browsers: BrowserSockets(browsers),
+            browsers: BrowserSockets::new(browsers),
             ports: PortPool::new(start, pairs, settings.port_rest),
             rtp_address: settings.rtp_address,
             rtp_external: settings.rtp_external,
@@ -108,7 +108,7 @@ impl WorkerThread {
 
     pub(super) fn local_addresses(&self) -> Vec<SocketAddr> {
         self.browsers
-            .0
+            .sockets
             .iter()
             .map(|(address, _)| *address)
             .collect()
@@ -199,7 +199,7 @@ impl WorkerThread {
     }
 
     fn read(&mut self, token: Token, turns: &mut Turns) {
-        let more = match self.browsers.0.len() {
+        let more = match self.browsers.sockets.len() {
             browsers if token.0 < browsers => self.read_browsers(token.0, turns),
             browsers => {
                 let n = token.0 - browsers;
@@ -213,7 +213,7 @@ impl WorkerThread {
 
     /// Takes a batch of datagrams from browsers; true when there may be more.
     fn read_browsers(&mut self, index: usize, turns: &mut Turns) -> bool {
-        let Some((local, socket)) = self.browsers.0.get(index) else {
+        let Some((local, socket)) = self.browsers.sockets.get(index) else {
             return false;
         };
         let local = *local;
@@ -404,7 +404,7 @@ impl WorkerThread {
     }
 
     fn insert(&mut self, now: Instant, mut call: MediaCall) -> Result<usize, OpenError> {
-        let first = self.browsers.0.len() + 2 * self.calls.next_slot();
+        let first = self.browsers.sockets.len() + 2 * self.calls.next_slot();
         let registry = self.poll.registry();
         let registered = registry
             .register(&mut call.sockets.rtp, Token(first), Interest::READABLE)

@@ -84,8 +84,10 @@ impl Machine {
                 }
                 calling.early = Some(media.clone());
                 self.dtmf = media.dtmf;
-                self.actions
-                    .push_back(Action::Media(MediaCommand::Bridge(self.id, Box::new(media))));
+                self.actions.push_back(Action::Media(MediaCommand::Bridge(
+                    self.id,
+                    Box::new(media),
+                )));
             }
             Ok(_) => {}
             // An early answer that cannot be used is no fault yet: the final one counts.
@@ -146,8 +148,10 @@ impl Machine {
             format!("keys cross {}", dtmf_name(media.dtmf)),
         );
         if !joined {
-            self.actions
-                .push_back(Action::Media(MediaCommand::Bridge(self.id, Box::new(media))));
+            self.actions.push_back(Action::Media(MediaCommand::Bridge(
+                self.id,
+                Box::new(media),
+            )));
         }
         self.actions
             .push_back(Action::Media(MediaCommand::Answered(self.id)));
