@@ -16,7 +16,7 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::Routes;
 use crate::lab;
-use crate::settings::{OpusFec, RecordDestination, Settings};
+use crate::settings::{OpusFec, RecordDestination, Settings, TrunkSrtp};
 use crate::signaling::gate::{Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
@@ -93,6 +93,14 @@ impl Server {
             tracing::warn!(
                 listen = %settings.http.listen,
                 "there is no sign-in yet: whoever reaches this page can call through the trunk"
+            );
+        }
+        if let Some(trunk) = &settings.trunk
+            && matches!(trunk.srtp, TrunkSrtp::Sdes | TrunkSrtp::Opportunistic)
+        {
+            tracing::warn!(
+                trunk = %trunk.uri,
+                "the keys of SRTP go to the trunk in SDP, in the clear: whoever sees the signalling can decrypt the audio; [trunk] srtp = \"dtls\" has no such keys"
             );
         }
         let bound = Bound {

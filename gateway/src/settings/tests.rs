@@ -469,6 +469,9 @@ fn wrong_values_of_every_kind_say_what_to_write() {
         "[log]\nformat = \"xml\"",
         "[trunk]\nprofile = \"strange\"",
         "[trunk]\nprofile = 3",
+        "[trunk]\nsrtp = \"yes\"",
+        "[trunk]\nprofile = { comfort_noise = 1 }",
+        "[opus]\ndtx = 1",
         "listen = \"127.0.0.1:8080\"",
     ] {
         let mistake = only(load_file(file));

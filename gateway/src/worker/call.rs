@@ -12,9 +12,10 @@ use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, SessionEvent, 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::command::{LegReport, MediaEvent, MediaReport, OpenCall, Score, TrunkMedia};
+use super::command::{MediaEvent, MediaReport, OpenCall, TrunkMedia};
 use super::impaired::Impaired;
 use super::one_way::{Expected, Watch};
+use super::report;
 use super::trunk_leg::{Taken, TrunkLeg};
 use crate::call::CallId;
 
@@ -350,17 +351,7 @@ impl MediaCall {
             trunk.close(now);
         }
         self.flush(now, browsers);
-        let report = self.bridge.report();
-        let phone = LegReport {
-            bad: report.trunk.bad_packets + self.strangers,
-            ..leg_report(&report.trunk)
-        };
-        MediaReport {
-            browser: leg_report(&report.browser),
-            phone,
-            to_phone: report.to_trunk.map(score),
-            to_browser: report.to_browser.map(score),
-        }
+        report::media_report(&self.bridge.report(), self.strangers)
     }
 
     /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
@@ -540,40 +531,4 @@ impl MediaCall {
             Some(SessionEvent::Closed) => {}
         }
     }
-}
-
-fn leg_report(leg: &media::LegReport) -> LegReport {
-    LegReport {
-        packets_in: leg.packets_in,
-        packets_out: leg.packets_out,
-        lost: leg.lost,
-        duplicates: leg.duplicates,
-        reordered: leg.reordered,
-        bad: leg.bad_packets,
-        jitter_ms: leg.jitter_ms,
-        round_trip_ms: leg.round_trip_ms,
-        concealed_ms: u64::try_from(leg.concealed.as_millis()).unwrap_or(u64::MAX),
-        level_dbm0: leg.level_dbm0.map(tenths),
-        reported_loss_percent: tenths(leg.remote_loss * 100.0),
-        reported_mos: leg.remote_mos,
-    }
-}
-
-fn score(hearing: media::Hearing) -> Score {
-    let rating = media::Rating::of(hearing);
-    Score {
-        mos: hundredths(rating.mos()),
-        r: tenths(rating.r()),
-        lost_percent: hundredths(hearing.loss * 100.0),
-        burst_ratio: hundredths(hearing.burst_ratio),
-        delay_ms: u64::try_from(hearing.delay.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-fn tenths(figure: f64) -> f64 {
-    (figure * 10.0).round() / 10.0
-}
-
-fn hundredths(figure: f64) -> f64 {
-    (figure * 100.0).round() / 100.0
 }

@@ -11,6 +11,7 @@ mod latch;
 mod one_way;
 mod pace;
 mod ports;
+mod report;
 mod schedule;
 mod sockets;
 mod thread;
