@@ -35,7 +35,7 @@ use super::negotiation::codec_name;
 use super::record::{CallRecord, EndedBy};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
-use crate::settings::{TrunkDtmf, TrunkSrtp};
+use crate::settings::{Prefer, TrunkDtmf, TrunkSrtp};
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -59,7 +59,7 @@ pub struct Environment {
     /// Where numbers lead.
     pub routes: Routes,
     /// Which codec a browser is answered with.
-    pub prefer: sdp::Preference,
+    pub prefer: Prefer,
     /// What its Opus encoder is asked to use, in bit/s.
     pub opus_bitrate: u32,
     /// The network of calls to the lab phone.
@@ -349,7 +349,12 @@ impl Machine {
         };
         self.timeline
             .note_reading(now, "the browser's offer is understood", &offer.notes);
-        let mut leg = BrowserLeg::new(offer, route.trunk.as_ref(), &mut self.rng);
+        let mut leg = BrowserLeg::new(
+            offer,
+            route.trunk.as_ref(),
+            self.environment.prefer,
+            &mut self.rng,
+        );
         // The answer's text waits until the worker listens; what it agrees to is known now.
         let answer = match leg.answer(&self.environment, &self.candidates) {
             Ok(answer) => answer,

@@ -10,8 +10,8 @@ use super::profile;
 use super::read::Reader;
 use super::routes::Routes;
 use super::{
-    Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, RecordDestination, Records,
-    Settings, Sip, Trunk, TrunkDtmf, TrunkSrtp, value,
+    Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
+    Records, Settings, Sip, Trunk, TrunkDtmf, TrunkSrtp, value,
 };
 use crate::worker::Impairments;
 
@@ -192,8 +192,9 @@ fn read_media(
     let workers = reader.read("media", "workers", 0u16, value::number(0..=256));
     let listen = reader.read_list("media", "listen", vec![None], value::ip_address_or_auto);
     let prefer = [
-        ("opus", sdp::Preference::Opus),
-        ("g711", sdp::Preference::G711),
+        ("opus", Prefer::Opus),
+        ("g711", Prefer::G711),
+        ("cheapest", Prefer::Cheapest),
     ];
     let media = Media {
         workers: match workers {

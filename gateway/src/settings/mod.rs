@@ -141,7 +141,7 @@ pub struct Media {
     /// Ports for RTP with telephones.
     pub rtp_ports: RangeInclusive<u16>,
     /// Which codec a browser is answered with.
-    pub prefer: sdp::Preference,
+    pub prefer: Prefer,
     /// A telephone silent for this long has gone.
     pub timeout: Duration,
     /// A browser that has not consented (RFC 7675) for this long gets nothing more.
@@ -150,6 +150,34 @@ pub struct Media {
     pub port_rest: Duration,
     /// Packet time towards telephones, 10 to 60 ms.
     pub ptime: Duration,
+}
+
+/// `[media] prefer`: what a browser is answered with that offers both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prefer {
+    /// Opus: loss is concealed well, and G.711 is transcoded.
+    #[default]
+    Opus,
+    /// G.711.
+    G711,
+    /// What passes through to the trunk without transcoding, by the first codec of its profile.
+    Cheapest,
+}
+
+impl Prefer {
+    /// What that is for a call to a trunk; none is the lab phone, which has G.711.
+    pub fn towards(self, trunk: Option<&Trunk>) -> sdp::Preference {
+        let first = trunk.and_then(|trunk| trunk.profile.codecs.first());
+        match (self, first) {
+            (Self::Opus, _) | (Self::Cheapest, Some(sdp::Codec::Opus | sdp::Codec::G722)) => {
+                sdp::Preference::Opus
+            }
+            (Self::G711, _)
+            | (Self::Cheapest, None | Some(sdp::Codec::Pcmu | sdp::Codec::Pcma)) => {
+                sdp::Preference::G711
+            }
+        }
+    }
 }
 
 /// `[opus]`
@@ -261,7 +289,7 @@ impl Settings {
                 port: 7000,
                 external_addresses: Vec::new(),
                 rtp_ports: 20_000..=29_999,
-                prefer: sdp::Preference::Opus,
+                prefer: Prefer::Opus,
                 timeout: Duration::from_secs(30),
                 consent_timeout: Duration::from_secs(30),
                 port_rest: Duration::from_secs(30),

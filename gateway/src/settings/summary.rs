@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::value::show_duration;
-use super::{OpusFec, RecordDestination, Settings};
+use super::{OpusFec, Prefer, RecordDestination, Settings};
 
 impl Settings {
     /// What would be bound and what was chosen, a line for each section.
@@ -101,8 +101,9 @@ impl Settings {
             media.rtp_ports.start(),
             media.rtp_ports.end(),
             match media.prefer {
-                sdp::Preference::Opus => "Opus",
-                sdp::Preference::G711 => "G.711",
+                Prefer::Opus => "Opus",
+                Prefer::G711 => "G.711",
+                Prefer::Cheapest => "what passes through",
             }
         );
         line

@@ -566,3 +566,29 @@ fn a_mistake_reads_place_setting_problem_advice() {
          write them like \"127.0.0.1:8080\""
     );
 }
+
+#[test]
+fn the_cheapest_codec_is_the_one_that_passes_through_to_the_trunk() {
+    use sdp::{Codec, Preference};
+    let trunk = |codecs: &str| {
+        let file = format!("[trunk]\nuri = \"sip:192.0.2.1\"\nprofile = {{ codecs = [{codecs}] }}");
+        load_file(&file).expect("no mistakes").trunk
+    };
+    assert_eq!(
+        trunk("\"opus\", \"pcma\"").expect("a trunk").profile.codecs,
+        [Codec::Opus, Codec::Pcma]
+    );
+    for (codecs, cheapest) in [
+        ("", Preference::G711),
+        ("\"pcma\", \"opus\"", Preference::G711),
+        ("\"opus\", \"pcma\"", Preference::Opus),
+        ("\"g722\", \"pcma\"", Preference::Opus),
+    ] {
+        let trunk = trunk(codecs);
+        let trunk = trunk.as_ref();
+        assert_eq!(Prefer::Cheapest.towards(trunk), cheapest, "{codecs}");
+        assert_eq!(Prefer::Opus.towards(trunk), Preference::Opus);
+        assert_eq!(Prefer::G711.towards(trunk), Preference::G711);
+    }
+    assert_eq!(Prefer::Cheapest.towards(None), Preference::G711);
+}

@@ -459,7 +459,7 @@ fn environment() -> Environment {
         },
         opus_bitrate: 32_000,
         lab_impairments: Default::default(),
-        prefer: sdp::Preference::Opus,
+        prefer: Default::default(),
         ptime: Duration::from_millis(20),
         ring_timeout: RING_TIMEOUT,
         max_duration: Duration::from_secs(3600),

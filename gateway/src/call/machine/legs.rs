@@ -14,7 +14,7 @@ use sdp::trunk::Keying;
 use super::Environment;
 use crate::call::CallId;
 use crate::call::negotiation::{rtp_format, trunk_media};
-use crate::settings::{Trunk, TrunkDtmf, TrunkSrtp};
+use crate::settings::{Prefer, Trunk, TrunkDtmf, TrunkSrtp};
 use crate::worker::{Impairments, OpenCall, TrunkMedia};
 
 /// What was agreed with the browser.
@@ -29,11 +29,17 @@ pub(super) struct BrowserLeg {
     cname: String,
     /// What the other side of the call is likely to hear, in Hz; none for all that Opus has.
     playback_rate: Option<u32>,
+    prefer: sdp::Preference,
 }
 
 impl BrowserLeg {
     /// A leg for a first offer, with credentials and names of its own.
-    pub(super) fn new(offer: sdp::browser::Offer, trunk: Option<&Trunk>, rng: &mut StdRng) -> Self {
+    pub(super) fn new(
+        offer: sdp::browser::Offer,
+        trunk: Option<&Trunk>,
+        prefer: Prefer,
+        rng: &mut StdRng,
+    ) -> Self {
         Self {
             offer,
             agreed: None,
@@ -44,6 +50,7 @@ impl BrowserLeg {
             ssrc: rng.random(),
             cname: format!("{:016x}", rng.random::<u64>()),
             playback_rate: playback_rate(trunk),
+            prefer: prefer.towards(trunk),
         }
     }
 
@@ -105,7 +112,7 @@ impl BrowserLeg {
         candidates: &[SocketAddr],
     ) -> Result<sdp::browser::Answer, sdp::Refusal> {
         let options = sdp::browser::AnswerOptions {
-            prefer: environment.prefer,
+            prefer: self.prefer,
             ufrag: self.local.ufrag.clone(),
             pwd: self.local.pwd.clone(),
             fingerprint: environment.fingerprint.to_string(),

@@ -48,7 +48,7 @@ impl Story {
                 browser: "loss=5".parse().unwrap(),
                 phone: Default::default(),
             },
-            prefer: sdp::Preference::Opus,
+            prefer: Prefer::Opus,
             ptime: Duration::from_millis(20),
             ring_timeout: Duration::from_secs(60),
             max_duration: Duration::from_secs(3600),
