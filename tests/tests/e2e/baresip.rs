@@ -7,7 +7,7 @@ use switchhook_tests::browser::Page;
 use switchhook_tests::gateway::Gateway;
 use switchhook_tests::record::Record;
 use switchhook_tests::scene::Scene;
-use switchhook_tests::sound::{MICROPHONE_DBFS, MICROPHONE_HZ, level, level_at};
+use switchhook_tests::sound::{MICROPHONE_DBFS, MICROPHONE_HZ, level, usual_level_at};
 
 use crate::{LISTEN, SOON, talk};
 
@@ -39,7 +39,7 @@ fn talk_with(scene: &Scene, mut phone: Baresip, settings: &[(&str, &str)]) -> Re
         heard.len()
     );
     let end = &heard[heard.len() - second..];
-    let tone = level_at(end, MICROPHONE_HZ, phone.rate());
+    let tone = usual_level_at(end, MICROPHONE_HZ, phone.rate());
     assert!(
         (tone - MICROPHONE_DBFS).abs() < 3.0,
         "baresip hears {MICROPHONE_HZ} Hz at {tone} dBFS, all at {} dBFS",
