@@ -6,8 +6,8 @@ use std::f64::consts::TAU;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use codecs::g711;
 use codecs::opus::{Decoder, Encoder, EncoderSettings};
+use codecs::{Bandwidth, g711, g722};
 use criterion::Criterion;
 use media::{Bridge, BridgeConfig, Codec, Leg, RtpFormat, StreamStart};
 
@@ -28,14 +28,19 @@ fn voice() -> Vec<i16> {
 
 fn payloads(codec: Codec, voice: &[i16]) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(EncoderSettings::default()).expect("an encoder");
+    let mut g722 = g722::Encoder::new();
     let encode = |pcm: &[i16]| {
         let mut payload = vec![0; 1276];
-        let len = match codec.law() {
-            Some(law) => {
+        let len = match (codec, codec.law()) {
+            (_, Some(law)) => {
                 g711::encode_into(law, pcm, &mut payload);
                 pcm.len()
             }
-            None => encoder.encode(pcm, &mut payload).expect("a frame"),
+            (Codec::G722, None) => {
+                g722.encode_narrow(pcm, &mut payload);
+                pcm.len()
+            }
+            (_, None) => encoder.encode(pcm, &mut payload).expect("a frame"),
         };
         payload.truncate(len);
         payload
@@ -95,13 +100,37 @@ impl Pipe {
 /// The codec alone.
 fn floor(from: Codec, to: Codec, voice: &[i16]) -> impl FnMut() {
     let payloads = payloads(from, voice);
-    let mut decoder = Decoder::new(codecs::Bandwidth::Narrow).expect("a decoder");
-    let mut encoder = Encoder::new(EncoderSettings::default()).expect("an encoder");
+    let bandwidth = match (from, to) {
+        (Codec::G722, _) | (_, Codec::G722) => Bandwidth::Wide,
+        _ => Bandwidth::Narrow,
+    };
+    let mut decoder = Decoder::new(bandwidth).expect("a decoder");
+    let settings = EncoderSettings {
+        bandwidth,
+        ..EncoderSettings::default()
+    };
+    let mut encoder = Encoder::new(settings).expect("an encoder");
+    let mut g722 = (g722::Decoder::new(), g722::Encoder::new());
     let mut index = 0;
     move || {
         let payload = &payloads[index % PACKETS];
         index += 1;
         let (mut pcm, mut out) = ([0; 960], [0; 1276]);
+        match (from, to) {
+            (Codec::Opus, Codec::G722) => {
+                let len = decoder.decode(payload, &mut pcm).expect("audio");
+                g722.1.encode(&pcm[..len], &mut out);
+                black_box(&out);
+                return;
+            }
+            (Codec::G722, Codec::Opus) => {
+                g722.0.decode(payload, &mut pcm);
+                encoder.encode(&pcm[..320], &mut out).expect("a frame");
+                black_box(&out);
+                return;
+            }
+            _ => {}
+        }
         match (from.law(), to.law()) {
             (None, Some(law)) => {
                 let len = decoder.decode(payload, &mut pcm).expect("audio");
@@ -118,12 +147,14 @@ fn floor(from: Codec, to: Codec, voice: &[i16]) -> impl FnMut() {
     }
 }
 
-const PIPES: [(&str, Codec, Codec); 5] = [
+const PIPES: [(&str, Codec, Codec); 7] = [
     ("opus -> pcmu", Codec::Opus, Codec::Pcmu),
     ("pcmu -> opus", Codec::Pcmu, Codec::Opus),
     ("pcmu -> pcmu", Codec::Pcmu, Codec::Pcmu),
     ("pcmu -> pcma", Codec::Pcmu, Codec::Pcma),
     ("opus -> opus", Codec::Opus, Codec::Opus),
+    ("opus -> g722", Codec::Opus, Codec::G722),
+    ("g722 -> opus", Codec::G722, Codec::Opus),
 ];
 
 /// Packets in a batch: short enough that some run undisturbed on a busy machine.

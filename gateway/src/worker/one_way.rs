@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// A microphone is taken for muted after so many looks without a sound while the other side speaks: who listens is
 /// silent too, for a while.
 const MUTED_LOOKS: u32 = 3;
-/// So many packets of ours that nobody reports on are too many: ten seconds.
+/// So many packets of ours that a browser does not report on are too many: ten seconds.
 const UNREPORTED: u64 = 500;
 
 /// Which way there is no audio, and why.
@@ -130,10 +130,12 @@ impl Watch {
         if expected.hears && !browser.packets {
             return Some(OneWay::BrowserSendsNothing);
         }
-        if expected.hears && hears_nothing(&report.trunk) {
+        // Some telephones never write report blocks: that alone says nothing.
+        if expected.hears && loses_all(&report.trunk) {
             return Some(OneWay::PhoneHearsNothing);
         }
-        if expected.speaks && hears_nothing(&report.browser) {
+        let unreported = report.browser.packets_out >= UNREPORTED && report.browser.unreported >= 2;
+        if expected.speaks && (unreported || loses_all(&report.browser)) {
             return Some(OneWay::BrowserHearsNothing);
         }
         let mute = |seen: &Seen| seen.mute.is_some_and(|looks| looks >= MUTED_LOOKS);
@@ -172,8 +174,8 @@ impl Seen {
 }
 
 /// They report, and what they say of our stream is that nothing came.
-fn hears_nothing(leg: &LegReport) -> bool {
-    leg.remote_loss > 0.99 || (leg.packets_out >= UNREPORTED && leg.unreported >= 2)
+fn loses_all(leg: &LegReport) -> bool {
+    leg.remote_loss > 0.99
 }
 
 #[cfg(test)]
@@ -281,6 +283,8 @@ mod tests {
         assert_eq!(news, Some(Some(OneWay::PhoneHearsNothing)));
         scene.report.trunk.remote_loss = 0.0;
         assert_eq!(scene.pass(TALK, (250, 100), (250, 100)), Some(None));
+        scene.report.trunk.unreported = 9;
+        assert_eq!(scene.pass(TALK, (250, 100), (250, 100)), None);
         scene.report.browser.unreported = 2;
         let news = scene.pass(TALK, (250, 100), (250, 100));
         assert_eq!(news, Some(Some(OneWay::BrowserHearsNothing)));
