@@ -380,6 +380,7 @@ impl MediaCall {
         let expected = Expected {
             hears: trunk.media.send,
             speaks: trunk.media.receive,
+            unauthentic: trunk.unauthentic(),
         };
         let news = self.watch.look(now, || self.bridge.report(), expected);
         if let Some(news) = news {

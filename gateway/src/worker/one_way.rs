@@ -23,6 +23,8 @@ pub enum OneWay {
     BrowserSendsNothing,
     /// Nothing comes from the telephone.
     PhoneSendsNothing,
+    /// What comes from the telephone is not authentic: it has other SRTP keys than were agreed on, or none.
+    PhoneSendsUnauthentic,
     /// The browser sends silence, while the telephone is spoken into.
     BrowserSendsSilence,
     /// The telephone sends silence, while the browser is spoken into.
@@ -42,6 +44,9 @@ impl OneWay {
             }
             Self::PhoneSendsNothing => {
                 "No audio comes from the telephone: is the gateway's RTP port range open, and the address in its SDP right?"
+            }
+            Self::PhoneSendsUnauthentic => {
+                "The telephone's packets do not fit the SRTP keys that were agreed on: does it encrypt at all, and with the key of its last answer?"
             }
             Self::BrowserSendsSilence => {
                 "The browser sends only silence: is the microphone muted, or the wrong one chosen?"
@@ -64,6 +69,8 @@ pub(super) struct Expected {
     pub(super) hears: bool,
     /// It is to send some.
     pub(super) speaks: bool,
+    /// Packets of it so far that were not authentic.
+    pub(super) unauthentic: u64,
 }
 
 /// Watches one call, from its answer on.
@@ -72,6 +79,7 @@ pub(super) struct Watch {
     next: Option<Instant>,
     browser: Seen,
     phone: Seen,
+    unauthentic: u64,
     told: Option<OneWay>,
 }
 
@@ -110,7 +118,12 @@ impl Watch {
         let phone = self.phone.look(&report.trunk);
         self.browser.count(browser, phone);
         self.phone.count(phone, browser);
-        let found = self.judge(&report, expected, browser, phone);
+        let forged = std::mem::replace(&mut self.unauthentic, expected.unauthentic);
+        let forged = expected.unauthentic > forged;
+        let found = match self.judge(&report, expected, browser, phone) {
+            Some(OneWay::PhoneSendsNothing) if forged => Some(OneWay::PhoneSendsUnauthentic),
+            found => found,
+        };
         (found != self.told).then(|| {
             self.told = found;
             found
@@ -185,6 +198,7 @@ mod tests {
     const TALK: Expected = Expected {
         hears: true,
         speaks: true,
+        unauthentic: 0,
     };
 
     /// A call of which `leg(look)` gives the packets and voiced packets of each look.
@@ -264,11 +278,25 @@ mod tests {
     }
 
     #[test]
+    fn a_telephone_with_the_wrong_keys_is_told_from_one_that_sends_nothing() {
+        let mut scene = Scene::new();
+        let forged = |unauthentic| Expected {
+            unauthentic,
+            ..TALK
+        };
+        let news = scene.pass(forged(250), (250, 100), (0, 0));
+        assert_eq!(news, Some(Some(OneWay::PhoneSendsUnauthentic)));
+        let news = scene.pass(forged(250), (250, 100), (0, 0));
+        assert_eq!(news, Some(Some(OneWay::PhoneSendsNothing)));
+    }
+
+    #[test]
     fn on_hold_nothing_is_missed() {
         let mut scene = Scene::new();
         let held = Expected {
             hears: false,
             speaks: false,
+            unauthentic: 0,
         };
         for _ in 0..20 {
             assert_eq!(scene.pass(held, (0, 0), (0, 0)), None);

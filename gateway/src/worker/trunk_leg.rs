@@ -19,6 +19,8 @@ pub(super) struct TrunkLeg {
     rtp: Latch,
     rtcp: Option<Latch>,
     protection: Protection,
+    /// Packets from where its media comes from that were not authentic.
+    unauthentic: u64,
 }
 
 /// How its packets are protected.
@@ -69,6 +71,7 @@ impl TrunkLeg {
             rtp: latch(media.rtp),
             rtcp: media.rtcp.filter(|_| !media.rtcp_mux).map(latch),
             protection: Protection::new(now, &media, identity),
+            unauthentic: 0,
             media,
         }
     }
@@ -100,6 +103,11 @@ impl TrunkLeg {
         next
     }
 
+    /// Packets so far that came from where its media comes from, and were not authentic.
+    pub(super) fn unauthentic(&self) -> u64 {
+        self.unauthentic
+    }
+
     /// The telephone has answered: a stream that has not been heard yet may still be learned.
     pub(super) fn answered(&mut self, now: Instant) {
         self.rtp.reopen(now);
@@ -123,6 +131,7 @@ impl TrunkLeg {
                     return Taken::Refused;
                 }
                 let Some(len) = self.protection.unprotect(PacketKind::Rtp, packet) else {
+                    self.unauthentic += 1;
                     return Taken::Refused;
                 };
                 Taken::Media {
@@ -439,6 +448,7 @@ mod tests {
         forged[20] ^= 1;
         assert_eq!(scene.comes(ELSEWHERE, &forged), None);
         assert_eq!(scene.comes(ELSEWHERE, &packet(2)), None, "plain RTP");
+        assert_eq!(scene.leg.unauthentic(), 2);
         let (_, to, _) = scene.leg.send(PacketKind::Rtp, &mut packet(9), 32).unwrap();
         assert_eq!(to, address(PHONE));
         let packet = scene.protected(3);
