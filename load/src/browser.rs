@@ -94,6 +94,9 @@ impl Media {
             candidate,
             fingerprint,
         } = Answer::read(answer)?;
+        if shared.sound.transcoded && !answer.contains(" opus/48000") {
+            return Err("the gateway answered without Opus: --codec pcmu has what it takes".into());
+        }
         let remote = candidate.addr();
         let any: SocketAddr = match remote.is_ipv4() {
             true => ([0, 0, 0, 0], 0).into(),

@@ -107,6 +107,10 @@ pub async fn run(options: Options) -> Result<Report, String> {
 /// As [`run`].
 pub async fn run_until(options: Options, stop: watch::Receiver<bool>) -> Result<Report, String> {
     let pcm = pcm(&options.speech)?;
+    if let Some(python) = &options.pesq {
+        // That it cannot judge is better known now than when all calls are over.
+        pesq::judge(python, &pcm, &[])?;
+    }
     let sound = match options.codec {
         Codec::Opus => Sound::opus_of(&pcm),
         Codec::Fullband => Sound::fullband(),

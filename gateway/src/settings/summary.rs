@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::value::show_duration;
-use super::{OpusFec, Prefer, RecordDestination, Settings};
+use super::{OpusFec, Prefer, RecordDestination, Settings, TrunkSrtp};
 
 impl Settings {
     /// What would be bound and what was chosen, a line for each section.
@@ -52,8 +52,19 @@ impl Settings {
     fn trunk_line(&self) -> String {
         match &self.trunk {
             None => "none: only the lab phone can be called".to_owned(),
-            Some(trunk) if trunk.behind_nat => format!("{}, behind NAT", trunk.uri),
-            Some(trunk) => trunk.uri.to_string(),
+            Some(trunk) => {
+                let mut line = trunk.uri.to_string();
+                if trunk.behind_nat {
+                    line.push_str(", behind NAT");
+                }
+                line.push_str(match trunk.srtp {
+                    TrunkSrtp::Off => "",
+                    TrunkSrtp::Opportunistic => ", SRTP where it takes the keys in SDP",
+                    TrunkSrtp::Sdes => ", SRTP with keys in SDP",
+                    TrunkSrtp::Dtls => ", SRTP by DTLS",
+                });
+                line
+            }
         }
     }
 
