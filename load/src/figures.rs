@@ -175,8 +175,16 @@ impl Report {
         Ok(())
     }
 
+    /// The directions of PESQ's scores.
+    fn pesq_names(&self) -> &'static [&'static str] {
+        match self.options.answer {
+            Some(_) => &["browser to phone", "phone to browser"],
+            None => &["there and back"],
+        }
+    }
+
     fn write_pesq(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, scores) in DIRECTIONS.iter().zip(self.pesq.iter().flatten()) {
+        for (name, scores) in self.pesq_names().iter().zip(self.pesq.iter().flatten()) {
             match (scores.mean(), scores.least()) {
                 (Some(mean), Some(least)) => writeln!(
                     f,
@@ -236,7 +244,7 @@ impl Report {
             "set_up_ms": set_up.collect::<serde_json::Map<_, _>>(),
             "audio": directions.collect::<serde_json::Map<_, _>>(),
             "pesq": self.pesq.as_ref().map(|scores| {
-                let names = DIRECTIONS.iter().map(|name| name.replace(' ', "_"));
+                let names = self.pesq_names().iter().map(|name| name.replace(' ', "_"));
                 let scores = scores.iter().map(|scores| {
                     json!({ "mean": scores.mean(), "least": scores.least(), "pieces": scores.0.len() })
                 });
@@ -337,9 +345,6 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
-
-/// The two directions of PESQ's scores.
-const DIRECTIONS: [&str; 2] = ["browser to phone", "phone to browser"];
 
 /// What all calls' sides heard in one direction.
 struct Direction {

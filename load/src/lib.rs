@@ -175,11 +175,11 @@ pub async fn run_until(options: Options, stop: watch::Receiver<bool>) -> Result<
     }
     let pesq = match &options.pesq {
         Some(python) => {
-            let recordings = [
-                recordings(&outcomes, |figures| figures.phone.as_ref()),
-                recordings(&outcomes, |figures| Some(&figures.browser)),
-            ];
-            Some(pesq::judge(python, &pcm, &recordings)?)
+            let mut directions = vec![recordings(&outcomes, |figures| Some(&figures.browser))];
+            if options.answer.is_some() {
+                directions.insert(0, recordings(&outcomes, |figures| figures.phone.as_ref()));
+            }
+            Some(pesq::judge(python, &pcm, &directions)?)
         }
         None => None,
     };
