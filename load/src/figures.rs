@@ -508,6 +508,15 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("(1024.0 KiB a call)"), "{text}");
+        let json = report.json();
+        assert_eq!(json["calls"]["failures"]["busy"], 1);
+        assert_eq!(json["gateway"]["calls_up"], 2);
+        let ratio = json["gateway"]["steady"]["ratio_to_floor"].as_f64();
+        assert!(
+            ratio.is_some_and(|ratio| (ratio - 4.0 / 1.5).abs() < 0.01),
+            "{json}"
+        );
+        assert!(json["audio"]["there_and_back"].is_object() && json["pesq"].is_null());
     }
 
     #[test]
