@@ -322,3 +322,24 @@ fn lab_numbers() -> Vec<LabNumber> {
     };
     lab::NUMBERS.iter().map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fec_is_spent_on_reported_loss_from_the_start_or_never() {
+        let identity = Arc::new(Identity::generate().unwrap());
+        for (fec, allowed, expected_loss) in [
+            (OpusFec::Auto, true, 0),
+            (OpusFec::Always, true, ALWAYS_EXPECTED_LOSS),
+            (OpusFec::Off, false, 0),
+        ] {
+            let mut settings = Settings::defaults();
+            assert_eq!(settings.opus.fec, OpusFec::Auto);
+            settings.opus.fec = fec;
+            let opus = worker_settings(&settings, &identity).opus;
+            assert_eq!((opus.fec, opus.expected_loss), (allowed, expected_loss));
+        }
+    }
+}
