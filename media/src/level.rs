@@ -18,13 +18,11 @@ struct Mean {
 }
 
 impl Level {
-    /// Takes the audio of a packet.
+    /// Takes the audio of a packet, or enough of it.
     pub(crate) fn hear(&mut self, pcm: &[i16]) {
         if pcm.is_empty() {
             return;
         }
-        // The first half says enough, for half of the time.
-        let pcm = &pcm[..pcm.len().div_ceil(2)];
         let square = |sample: &i16| u64::from(i32::from(*sample).pow(2).unsigned_abs());
         let power = pcm.iter().map(square).sum::<u64>() / pcm.len() as u64;
         let mean = if power >= VOICE {

@@ -13,8 +13,8 @@ const MAX_PITCH: usize = 120;
 const MIN_PITCH: usize = 40;
 /// How much of the past is compared with itself to find the pitch: 20 ms.
 const MATCH_WINDOW: usize = 160;
-/// The past that is kept: what the search, the three periods and their seams need.
-const HISTORY: usize = 3 * MAX_PITCH + MAX_PITCH / 4 + 10;
+/// The past that is kept, in samples: what the search, the three periods and their seams need.
+pub const HISTORY: usize = 3 * MAX_PITCH + MAX_PITCH / 4 + 10;
 /// The loudness is kept for 20 ms, then fades by a twentieth each 10 ms. Faster, as the appendix has it, is worse than
 /// a frame that is repeated as soon as losses come in bursts (`scripts/quality`).
 const FADE_AFTER: usize = 160;

@@ -34,7 +34,7 @@ const MAX_MESSAGE: usize = 256 * 1024;
 
 /// Octets that each session keeps to read into, and may have unwritten. The library's own choice, 128 KiB, would be more
 /// than all the rest of a call.
-const SESSION_BUFFER: usize = 4 * 1024;
+const SESSION_BUFFER: usize = 2 * 1024;
 
 /// HTTP connections at once, WebSockets included, beyond the sessions that are allowed.
 const SPARE_CONNECTIONS: usize = 256;

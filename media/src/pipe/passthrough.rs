@@ -1,6 +1,6 @@
 //! The same kind of codec on both sides: what came goes on, untouched where it can.
 
-use codecs::conceal::Concealer;
+use codecs::conceal::{Concealer, HISTORY};
 use codecs::g711::{self, Law};
 
 use super::{Figures, MAX_CONCEALED, Pass};
@@ -11,15 +11,22 @@ use crate::playout::Frame;
 
 /// The longest frame of ours: 60 ms.
 const MAX_FRAME: usize = 480;
+/// So many samples of a packet tell its level: 10 ms.
+const LOOKED_AT: usize = 80;
 
-/// G.711 to G.711: octets are copied, or exchanged for the other law's. They are decoded only to know what to make up
-/// when some are lost.
+/// G.711 to G.711: octets are passed on, or exchanged for the other law's. The last ones are kept, and decoded only when
+/// something has to be made up behind them.
 #[derive(Debug)]
 pub(super) struct CopyG711 {
     law: Law,
     /// That of the last packet.
     heard: Law,
     concealer: Box<Concealer>,
+    /// The last octets that the concealer has not heard yet, `recent[..kept]`.
+    recent: [u8; HISTORY],
+    kept: usize,
+    /// What was sent last was made up.
+    made_up: bool,
     frame: [u8; MAX_FRAME],
     filled: usize,
     size: usize,
@@ -31,6 +38,9 @@ impl CopyG711 {
             law,
             heard: law,
             concealer: Box::new(Concealer::new()),
+            recent: [0; HISTORY],
+            kept: 0,
+            made_up: false,
             frame: [0; MAX_FRAME],
             filled: 0,
             size,
@@ -49,24 +59,64 @@ impl CopyG711 {
         let Some(law) = codec.law() else {
             return;
         };
-        self.heard = law;
-        let mut pcm = [0; MAX_CONCEALED];
-        let mut octets = [0; MAX_CONCEALED];
-        let audio = &mut pcm[..payload.len().min(MAX_CONCEALED)];
-        g711::decode_into(law, payload, audio);
-        level.hear(audio);
-        let changed = self.concealer.receive(audio);
-        let octets = &mut octets[..audio.len()];
-        if changed {
-            g711::encode_into(self.law, audio, octets);
-        } else {
-            g711::transcode(law, self.law, payload, octets);
+        let payload = &payload[..payload.len().min(MAX_CONCEALED)];
+        if law != self.heard {
+            self.catch_up();
+            self.heard = law;
         }
+        let mut pcm = [0; LOOKED_AT];
+        let looked_at = payload.len().min(LOOKED_AT);
+        g711::decode_into(law, payload, &mut pcm[..looked_at]);
+        level.hear(&pcm[..looked_at]);
         if muted {
-            self.pause(pass, octets.len() as u64, out);
+            self.made_up = false;
+            self.keep(payload);
+            self.pause(pass, payload.len() as u64, out);
+        } else if std::mem::take(&mut self.made_up) {
+            self.join(&mut pass, payload, out);
         } else {
+            self.keep(payload);
+            if law == self.law {
+                return self.write(&mut pass, payload, out);
+            }
+            let mut octets = [0; MAX_CONCEALED];
+            let octets = &mut octets[..payload.len()];
+            g711::transcode(law, self.law, payload, octets);
             self.write(&mut pass, octets, out);
         }
+    }
+
+    /// The first audio behind what was made up, which turns into it.
+    fn join(&mut self, pass: &mut Pass, payload: &[u8], out: &mut Outgoing) {
+        let (mut pcm, mut octets) = ([0; MAX_CONCEALED], [0; MAX_CONCEALED]);
+        let (audio, octets) = (&mut pcm[..payload.len()], &mut octets[..payload.len()]);
+        g711::decode_into(self.heard, payload, audio);
+        if self.concealer.receive(audio) {
+            g711::encode_into(self.law, audio, octets);
+        } else {
+            g711::transcode(self.heard, self.law, payload, octets);
+        }
+        self.write(pass, octets, out);
+    }
+
+    /// Keeps octets for when something has to be made up behind them.
+    fn keep(&mut self, octets: &[u8]) {
+        let new = &octets[octets.len().saturating_sub(HISTORY)..];
+        let old = self.kept.min(HISTORY - new.len());
+        self.recent.copy_within(self.kept - old..self.kept, 0);
+        self.recent[old..old + new.len()].copy_from_slice(new);
+        self.kept = old + new.len();
+    }
+
+    /// Lets the concealer hear what it has not heard yet.
+    fn catch_up(&mut self) {
+        if self.kept == 0 {
+            return;
+        }
+        let mut pcm = [0; HISTORY];
+        let audio = &mut pcm[..std::mem::take(&mut self.kept)];
+        g711::decode_into(self.heard, &self.recent[..audio.len()], audio);
+        self.concealer.receive(audio);
     }
 
     /// Audio of our own.
@@ -85,6 +135,8 @@ impl CopyG711 {
         out: &mut Outgoing,
         figures: &mut Figures,
     ) {
+        self.catch_up();
+        self.made_up = true;
         let (mut pcm, mut octets) = ([0; MAX_CONCEALED], [0; MAX_CONCEALED]);
         let lost = &mut pcm[..pass.burst];
         self.concealer.make_up(successor, self.heard, lost);
@@ -159,6 +211,67 @@ impl ForwardOpus {
                     first: true,
                 },
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::StreamStart;
+    use crate::format::RtpFormat;
+
+    /// A voice, in packets of 20 ms.
+    fn packets() -> Vec<Vec<u8>> {
+        let sample = |n: usize| {
+            let time = n as f64 / 8000.0;
+            let swell = 0.6 + 0.4 * (time * 25.0).sin();
+            (swell * 9_000.0 * (time * 900.0).sin()) as i16
+        };
+        let pcm: Vec<i16> = (0..40 * 160).map(sample).collect();
+        pcm.chunks(160)
+            .map(|pcm| {
+                let mut octets = vec![0; 160];
+                g711::encode_into(Law::Mu, pcm, &mut octets);
+                octets
+            })
+            .collect()
+    }
+
+    /// What is made up must not depend on how the past was kept: here by a concealer that hears everything at once.
+    #[test]
+    fn what_is_made_up_is_that_of_a_concealer_that_heard_all() {
+        let now = Instant::now();
+        let mut out = Outgoing::new(StreamStart {
+            ssrc: 1,
+            sequence: 0,
+            timestamp: 0,
+        });
+        out.set_format(RtpFormat::usual(Codec::Pcmu));
+        let (mut pipe, mut all) = (CopyG711::new(Law::Mu, 160), Concealer::new());
+        let (mut level, mut figures) = (Level::default(), Figures::default());
+        let mut buffer = [0; 1500];
+        for (index, packet) in packets().into_iter().enumerate() {
+            let mut pcm = [0; 160];
+            let pass = Pass::new(now, 160);
+            if [3, 9, 10, 20, 21, 22, 30].contains(&index) {
+                pipe.make_up(pass, None, &mut out, &mut figures);
+                all.make_up(None, Law::Mu, &mut pcm);
+            } else {
+                pipe.play(pass, Codec::Pcmu, &packet, false, &mut out, &mut level);
+                g711::decode_into(Law::Mu, &packet, &mut pcm);
+                all.receive(&mut pcm);
+            }
+            // As octets, of which two are zero.
+            let mut octets = [0; 160];
+            g711::encode_into(Law::Mu, &pcm, &mut octets);
+            g711::decode_into(Law::Mu, &octets, &mut pcm);
+            let len = out.poll(now, &mut buffer).expect("a packet");
+            let mut heard = [0; 160];
+            g711::decode_into(Law::Mu, &buffer[12..len], &mut heard);
+            assert_eq!(heard, pcm, "{index}");
         }
     }
 }
