@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod dialog;
+pub mod digest;
 mod dtmf;
 pub mod endpoint;
 pub mod headers;

@@ -29,7 +29,7 @@ pub(crate) fn header_params<'a>(
 }
 
 /// token, host or quoted-string.
-fn value<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
+pub(crate) fn value<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Fault> {
     if cursor.peek() == Some(b'"') {
         return cursor.quoted();
     }

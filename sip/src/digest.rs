@@ -1,0 +1,385 @@
+//! Digest access authentication, the client's side (RFC 7616; in SIP RFC 3261 §22 and RFC 8760).
+//!
+//! An [`Authenticator`] is one account's: it takes challenges of its realm and no other, answers with the first
+//! algorithm it knows, counts how often a nonce was used, and gives up when the same nonce is refused.
+
+use std::fmt;
+
+use md5::Md5;
+use sha2::{Digest, Sha256, Sha512_256};
+use thiserror::Error;
+
+use crate::{
+    headers::Headers,
+    message::Request,
+    params::{Params, write_quoted},
+    parse::{chars, cursor::Cursor, params::value},
+    status::StatusCode,
+};
+
+/// A password, which nothing prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Keeps it.
+    pub fn new(password: impl Into<String>) -> Self {
+        Self(password.into())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(redacted)")
+    }
+}
+
+/// Who we are to a registrar or proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Password,
+    /// The only realm they are for. With none it is the first one that the account's own host names.
+    pub realm: Option<String>,
+}
+
+/// Why a challenge is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unanswerable {
+    /// 401 or 407 without a readable Digest challenge.
+    #[error("it asks for a password, but not by Digest")]
+    NoDigest,
+    /// A realm that the credentials are not for: they are not sent there.
+    #[error("it names realm {got:?}, the credentials are for {expected:?}")]
+    Realm {
+        /// What the challenge says.
+        got: String,
+        /// What the credentials are for.
+        expected: String,
+    },
+    /// No algorithm or protection that we have.
+    #[error("it asks for Digest {0}, which is not supported")]
+    Unsupported(String),
+    /// The credentials were refused.
+    #[error("it does not accept the user name or the password")]
+    Refused,
+}
+
+/// A hash of RFC 7616 §6.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hash {
+    Md5,
+    Sha256,
+    Sha512_256,
+}
+
+/// `algorithm`: a hash, and whether the session's key is made of the nonces too (`-sess`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Algorithm {
+    hash: Hash,
+    sess: bool,
+}
+
+/// What is protected beside the method and the URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Qop {
+    /// Nothing, and the nonce is not counted: RFC 2069.
+    None,
+    Auth,
+    /// The body.
+    AuthInt,
+}
+
+/// Which side of a request a challenge came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// 401: a user agent or registrar.
+    Server,
+    /// 407: a proxy.
+    Proxy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Challenge {
+    from: From,
+    realm: String,
+    nonce: String,
+    opaque: Option<String>,
+    algorithm: Algorithm,
+    /// As it was written, to be written back so.
+    algorithm_name: Option<String>,
+    qop: Qop,
+    stale: bool,
+}
+
+/// One account's credentials and the challenge they answer now.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    credentials: Credentials,
+    challenge: Option<Challenge>,
+    cnonce: String,
+    /// Requests that were sent with this nonce.
+    count: u32,
+}
+
+impl Authenticator {
+    /// One that has not been challenged yet.
+    pub fn new(credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            challenge: None,
+            cnonce: String::new(),
+            count: 0,
+        }
+    }
+
+    /// The user name.
+    pub fn username(&self) -> &str {
+        &self.credentials.username
+    }
+
+    /// Takes a 401 or 407 to a request that carried `sent` ([`Authenticator::authorize`]). After `Ok` the request is to be
+    /// sent again, authorised anew. `cnonce` is fresh randomness.
+    ///
+    /// # Errors
+    /// [`Unanswerable`]: the request must not be sent again.
+    pub fn handle_challenge(
+        &mut self,
+        status: StatusCode,
+        headers: &Headers,
+        sent: bool,
+        cnonce: String,
+    ) -> Result<(), Unanswerable> {
+        let challenge = self.choose(status, headers)?;
+        let same_nonce = |before: &Challenge| before.nonce == challenge.nonce;
+        if sent && !challenge.stale {
+            // A fresh nonce without `stale` may be a server that never says it; the same one is a refusal.
+            let counted = self.count > 1 && !self.challenge.as_ref().is_some_and(same_nonce);
+            if !counted {
+                self.challenge = None;
+                return Err(Unanswerable::Refused);
+            }
+        }
+        // Pinned: what the account's host called itself first, it must go on calling itself.
+        self.credentials.realm = Some(challenge.realm.clone());
+        self.challenge = Some(challenge);
+        self.cnonce = cnonce;
+        self.count = 0;
+        Ok(())
+    }
+
+    /// Puts the credentials into a request, if a challenge has come; says whether it did.
+    pub fn authorize(&mut self, request: &mut Request) -> bool {
+        request.headers.remove("Authorization");
+        request.headers.remove("Proxy-Authorization");
+        let Some(challenge) = &self.challenge else {
+            return false;
+        };
+        self.count = self.count.saturating_add(1);
+        let name = match challenge.from {
+            From::Server => "Authorization",
+            From::Proxy => "Proxy-Authorization",
+        };
+        let uri = request.uri.to_string();
+        let method = request.method.as_str();
+        let value = self.answer(challenge, method, &uri, &request.body);
+        request.headers.push(name, value).is_ok()
+    }
+
+    /// The first challenge that we can answer (RFC 8760 §2.4); else why the first one cannot be.
+    fn choose(&self, status: StatusCode, headers: &Headers) -> Result<Challenge, Unanswerable> {
+        let (name, from) = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => ("Proxy-Authenticate", From::Proxy),
+            _ => ("WWW-Authenticate", From::Server),
+        };
+        let mut why = None;
+        for text in headers.get_all(name) {
+            match self.read(text, from) {
+                Ok(challenge) => return Ok(challenge),
+                Err(error) => why = why.or(Some(error)),
+            }
+        }
+        Err(why.unwrap_or(Unanswerable::NoDigest))
+    }
+
+    fn read(&self, text: &str, from: From) -> Result<Challenge, Unanswerable> {
+        let params = digest_params(text).ok_or(Unanswerable::NoDigest)?;
+        let realm = params.get_unquoted("realm").ok_or(Unanswerable::NoDigest)?;
+        let nonce = params.get_unquoted("nonce").ok_or(Unanswerable::NoDigest)?;
+        if let Some(expected) = &self.credentials.realm
+            && *expected != realm
+        {
+            return Err(Unanswerable::Realm {
+                got: realm,
+                expected: expected.clone(),
+            });
+        }
+        let algorithm_name = params.get_unquoted("algorithm");
+        let algorithm = match &algorithm_name {
+            None => Algorithm {
+                hash: Hash::Md5,
+                sess: false,
+            },
+            Some(name) => Algorithm::named(name)
+                .ok_or_else(|| Unanswerable::Unsupported(format!("with algorithm {name}")))?,
+        };
+        let qop = match params.get_unquoted("qop") {
+            None => Qop::None,
+            Some(offered) => Qop::of(&offered)
+                .ok_or_else(|| Unanswerable::Unsupported(format!("with qop {offered}")))?,
+        };
+        Ok(Challenge {
+            from,
+            realm,
+            nonce,
+            opaque: params.get_unquoted("opaque"),
+            algorithm,
+            algorithm_name,
+            qop,
+            stale: params
+                .get_unquoted("stale")
+                .is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
+        })
+    }
+
+    /// RFC 7616 §3.4.
+    fn answer(&self, challenge: &Challenge, method: &str, uri: &str, body: &[u8]) -> String {
+        let Challenge {
+            realm,
+            nonce,
+            algorithm,
+            qop,
+            ..
+        } = challenge;
+        let Credentials {
+            username,
+            password: Password(password),
+            ..
+        } = &self.credentials;
+        let hash = |text: &str| algorithm.hash.of(text.as_bytes());
+        let cnonce = &self.cnonce;
+        let mut a1 = hash(&format!("{username}:{realm}:{password}"));
+        if algorithm.sess {
+            a1 = hash(&format!("{a1}:{nonce}:{cnonce}"));
+        }
+        let a2 = match qop {
+            Qop::AuthInt => hash(&format!("{method}:{uri}:{}", algorithm.hash.of(body))),
+            Qop::None | Qop::Auth => hash(&format!("{method}:{uri}")),
+        };
+        let count = format!("{:08x}", self.count);
+        let response = match qop.name() {
+            None => hash(&format!("{a1}:{nonce}:{a2}")),
+            Some(qop) => hash(&format!("{a1}:{nonce}:{count}:{cnonce}:{qop}:{a2}")),
+        };
+        let mut value = "Digest username=".to_owned();
+        // Writing to a string cannot fail.
+        let _ = write_quoted(&mut value, username);
+        for (name, text) in [("realm", realm.as_str()), ("nonce", nonce), ("uri", uri)] {
+            value.push_str(&format!(", {name}="));
+            let _ = write_quoted(&mut value, text);
+        }
+        value.push_str(&format!(", response=\"{response}\""));
+        if let Some(name) = &challenge.algorithm_name {
+            value.push_str(&format!(", algorithm={name}"));
+        }
+        if let Some(opaque) = &challenge.opaque {
+            value.push_str(", opaque=");
+            let _ = write_quoted(&mut value, opaque);
+        }
+        if let Some(qop) = qop.name() {
+            value.push_str(&format!(", qop={qop}, nc={count}"));
+        }
+        if qop.name().is_some() || algorithm.sess {
+            value.push_str(&format!(", cnonce=\"{cnonce}\""));
+        }
+        value
+    }
+}
+
+impl Algorithm {
+    fn named(name: &str) -> Option<Self> {
+        let lower = name.to_ascii_lowercase();
+        let (hash, sess) = match lower.strip_suffix("-sess") {
+            Some(hash) => (hash, true),
+            None => (lower.as_str(), false),
+        };
+        let hash = match hash {
+            "md5" => Hash::Md5,
+            "sha-256" => Hash::Sha256,
+            "sha-512-256" => Hash::Sha512_256,
+            _ => return None,
+        };
+        Some(Self { hash, sess })
+    }
+}
+
+impl Hash {
+    /// In lower-case hexadecimal.
+    fn of(self, bytes: &[u8]) -> String {
+        match self {
+            Hash::Md5 => hex(&Md5::digest(bytes)),
+            Hash::Sha256 => hex(&Sha256::digest(bytes)),
+            Hash::Sha512_256 => hex(&Sha512_256::digest(bytes)),
+        }
+    }
+}
+
+impl Qop {
+    /// The one we take of those that are offered.
+    fn of(offered: &str) -> Option<Self> {
+        let has = |wanted: &str| {
+            offered
+                .split(',')
+                .any(|one| one.trim().eq_ignore_ascii_case(wanted))
+        };
+        match (has("auth"), has("auth-int")) {
+            (true, _) => Some(Qop::Auth),
+            (false, true) => Some(Qop::AuthInt),
+            (false, false) => None,
+        }
+    }
+
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Qop::None => None,
+            Qop::Auth => Some("auth"),
+            Qop::AuthInt => Some("auth-int"),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `Digest name=value, ...`: none for another scheme or a broken value.
+fn digest_params(text: &str) -> Option<Params> {
+    let mut cursor = Cursor::new(text);
+    let scheme = cursor.token("a scheme").ok()?;
+    if !scheme.eq_ignore_ascii_case("Digest") {
+        return None;
+    }
+    let mut params = Params::new();
+    loop {
+        cursor.take_while(|byte| chars::space(byte) || byte == b',');
+        if cursor.is_done() {
+            return Some(params);
+        }
+        let name = cursor.token("a parameter").ok()?;
+        cursor.skip_space();
+        if !cursor.eat(b'=') {
+            return None;
+        }
+        cursor.skip_space();
+        let value = value(&mut cursor).ok()?;
+        // The first of two counts.
+        if !params.contains(name) {
+            params.append(name, Some(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
