@@ -209,6 +209,7 @@ impl Phone {
                 None,
             ),
             target: flow(choices & 1),
+            account: None,
             from_user: "desk".to_owned(),
             from_display: None,
             // A long one goes by TCP first.

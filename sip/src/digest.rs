@@ -48,6 +48,9 @@ pub struct Credentials {
 /// Why a challenge is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unanswerable {
+    /// There is no user name and password for it.
+    #[error("it asks for a user name and a password, and none are set")]
+    NoCredentials,
     /// 401 or 407 without a readable Digest challenge.
     #[error("it asks for a password, but not by Digest")]
     NoDigest,

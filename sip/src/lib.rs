@@ -14,6 +14,7 @@ pub mod method;
 pub mod params;
 pub mod parse;
 mod print;
+pub mod registration;
 pub mod status;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]

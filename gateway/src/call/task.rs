@@ -241,6 +241,7 @@ async fn invite(dial: Dial, from_user: String) -> Result<Invite, String> {
     Ok(Invite {
         to: dial.target,
         target,
+        account: None,
         from_user,
         from_display: None,
         body: dial.body,

@@ -45,6 +45,7 @@ impl Caller {
         let invite = Invite {
             to: format!("sip:{number}@{remote}").parse().expect("a URI"),
             target: Flow { transport, remote },
+            account: None,
             from_user: "tester".to_owned(),
             from_display: None,
             body,
@@ -257,6 +258,7 @@ async fn an_offer_without_a_codec_in_common_is_refused() {
                 transport: Transport::Udp,
                 remote,
             },
+            account: None,
             from_user: "tester".to_owned(),
             from_display: None,
             body: body.as_bytes().to_vec(),

@@ -6,8 +6,10 @@ use thiserror::Error;
 
 use crate::{
     dtmf::DtmfInfo,
+    endpoint::Account,
     headers::ReasonHeader,
-    message::Request,
+    digest::Unanswerable,
+    message::{Request, Response},
     method::StatusCode,
     transaction::{Reliability, Timers},
     uri::Uri,
@@ -151,6 +153,8 @@ pub struct Invite {
     pub to: Uri,
     /// The next hop. A request of more than 1300 bytes for UDP goes by TCP to the same address first (RFC 3261 §18.1.1).
     pub target: Flow,
+    /// Who calls, with whose credentials: From is that account's identity. With none it is `from_user` here.
+    pub account: Option<Account>,
     /// The user part of From and Contact.
     pub from_user: String,
     /// The display name of From.
@@ -172,6 +176,9 @@ pub enum Error {
         /// The limit that is reached.
         limit: usize,
     },
+    /// No such account.
+    #[error("there is no such account")]
+    UnknownAccount,
     /// The call is not answered yet, or over.
     #[error("the call is not up")]
     NotUp,
@@ -282,7 +289,7 @@ impl Event {
     }
 }
 
-/// Why an INVITE of ours failed.
+/// Why an INVITE or a REGISTER of ours failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
     /// A final response of 300 to 699.
@@ -296,6 +303,8 @@ pub enum Failure {
         /// The Retry-After header, in seconds.
         retry_after: Option<u32>,
     },
+    /// It asked for credentials, and got none or not the right ones.
+    Unauthorized(Unanswerable),
     /// It rang for [`Invite::ring_timeout`] and nobody answered.
     NoAnswer,
     /// Nothing at all came back for 64·T1 (timer B).
@@ -304,6 +313,18 @@ pub enum Failure {
     Transport(TransportError),
     /// `cancel` was called.
     Cancelled,
+}
+
+impl Failure {
+    /// A final response.
+    pub(super) fn of_response(response: &Response) -> Self {
+        Failure::Status {
+            status: response.status,
+            reason: response.reason.clone(),
+            reason_header: response.headers.reason(),
+            retry_after: response.headers.retry_after(),
+        }
+    }
 }
 
 /// Who ended a call.

@@ -22,11 +22,13 @@ pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
 /// The largest request that goes over UDP while the path MTU is unknown (RFC 3261 §18.1.1).
 pub(super) const LARGEST_DATAGRAM: usize = 1300;
 
-/// What an INVITE's own headers must not be replaced by.
 /// What a branch begins with (§8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
 
-const OURS: [&str; 16] = [
+/// What an INVITE's own headers must not be replaced by.
+const OURS: [&str; 18] = [
+    "Authorization",
+    "Proxy-Authorization",
     "Via",
     "Max-Forwards",
     "From",
@@ -81,7 +83,7 @@ impl Endpoint {
         format!("<{uri}>")
     }
 
-    fn own_uri(&self, user: Option<&str>) -> Uri {
+    pub(super) fn own_uri(&self, user: Option<&str>) -> Uri {
         let local = self.config.local;
         Uri::sip(user, local.ip(), Some(local.port()))
     }
@@ -92,7 +94,14 @@ impl Endpoint {
         invite: &Invite,
         local_tag: &str,
     ) -> Result<Request, Error> {
-        let mut from = NameAddr::new(self.own_uri(Some(&invite.from_user))).with_tag(local_tag);
+        let (identity, routes) = match invite.account {
+            Some(account) => {
+                let account = self.accounts.get(account).ok_or(Error::UnknownAccount)?;
+                (account.identity().clone(), account.service_route().to_vec())
+            }
+            None => (self.own_uri(Some(&invite.from_user)), Vec::new()),
+        };
+        let mut from = NameAddr::new(identity).with_tag(local_tag);
         from.display_name.clone_from(&invite.from_display);
         let mut request = Request::new(Method::Invite, for_request_line(&invite.to));
         let call_id = self.random_token();
@@ -109,6 +118,10 @@ impl Endpoint {
         for (name, value) in fields {
             let pushed = request.headers.push(name, &value);
             pushed.map_err(|_| Error::Address { value })?;
+        }
+        for route in &routes {
+            // From a message that was parsed.
+            put(&mut request.headers, "Route", route);
         }
         for (name, value) in &invite.headers {
             let ours = OURS.iter().any(|own| is_same_header(own, name));

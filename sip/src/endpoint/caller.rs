@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::{
-    EndedBy, Endpoint, Error, Event, Failure, Flow, Invite, Session, Transmit, Transport,
+    Account, EndedBy, Endpoint, Error, Event, Failure, Flow, Invite, Session, Transmit, Transport,
     TransportError,
+    account::{MAX_CHALLENGES, is_challenge},
     build::LARGEST_DATAGRAM,
     info::Infos,
     state::{
@@ -12,7 +13,7 @@ use super::{
     },
 };
 use crate::{
-    dialog::Dialog,
+    dialog::{Dialog, is_same_peer},
     headers::ReasonHeader,
     message::{Request, Response},
     method::StatusCode,
@@ -37,14 +38,9 @@ impl Endpoint {
         }
         let local_tag = self.random_token();
         let request = self.build_invite(&invite, &local_tag)?;
-        let mut flow = invite.target;
-        let mut fallback = None;
-        let mut addressed = self.address_invite(&request, flow.transport);
-        if flow.transport == Transport::Udp && addressed.to_bytes().len() > LARGEST_DATAGRAM {
-            fallback = Some(flow);
-            flow.transport = Transport::Tcp;
-            addressed = self.address_invite(&request, Transport::Tcp);
-        }
+        let mut request = request;
+        let authorized = self.authorize(invite.account, &mut request);
+        let (addressed, flow, fallback) = self.place_invite(&request, invite.target);
         let broken = || Error::Address {
             value: invite.to.to_string(),
         };
@@ -59,6 +55,9 @@ impl Endpoint {
             flow,
             fallback,
             acks: Vec::new(),
+            account: invite.account,
+            authorized,
+            challenges: 0,
         };
         self.clients
             .insert(transaction, ClientUse::Invite(Box::new(invite_use)));
@@ -74,6 +73,21 @@ impl Endpoint {
         };
         self.calls.put(session, Call::Calling(calling));
         Ok(session)
+    }
+
+    /// The INVITE as it goes to `target`: one too large for a datagram goes by TCP first (§18.1.1), and where it goes if that
+    /// cannot be had.
+    fn place_invite(&mut self, request: &Request, target: Flow) -> (Request, Flow, Option<Flow>) {
+        let addressed = self.address_invite(request, target.transport);
+        if target.transport == Transport::Udp && addressed.to_bytes().len() > LARGEST_DATAGRAM {
+            let flow = Flow {
+                transport: Transport::Tcp,
+                ..target
+            };
+            let addressed = self.address_invite(request, Transport::Tcp);
+            return (addressed, flow, Some(target));
+        }
+        (addressed, target, None)
     }
 
     /// Stops wanting an answer: CANCEL now, or once something has come back (§9.1).
@@ -204,7 +218,7 @@ impl Endpoint {
         } else if response.status.is_provisional() {
             self.handle_provisional(now, id, from, response);
         } else {
-            self.handle_failure(id, response);
+            self.handle_failure(now, id, from, response);
         }
     }
 
@@ -314,7 +328,7 @@ impl Endpoint {
         }
     }
 
-    fn handle_failure(&mut self, id: ClientId, response: &Response) {
+    fn handle_failure(&mut self, now: Instant, id: ClientId, from: Flow, response: &Response) {
         let Some(ClientUse::Invite(invite)) = self.clients.get(&id) else {
             return;
         };
@@ -326,13 +340,56 @@ impl Endpoint {
             Phase::CancelWanted { why, .. } | Phase::Cancelling { why, .. } => Some(why.clone()),
             Phase::Calling { .. } | Phase::Proceeding { .. } => None,
         };
-        let failure = given_up.unwrap_or_else(|| Failure::Status {
-            status: response.status,
-            reason: response.reason.clone(),
-            reason_header: response.headers.reason(),
-            retry_after: response.headers.retry_after(),
-        });
-        self.fail(session, failure);
+        if let Some(why) = given_up {
+            return self.fail(session, why);
+        }
+        if is_challenge(response.status)
+            && let Some(account) = invite.account
+            && invite.challenges < MAX_CHALLENGES
+            && is_same_peer(invite.flow, from)
+        {
+            let sent = invite.authorized;
+            return match self.take_challenge(account, response, sent) {
+                Ok(()) => self.invite_again(now, id, session, account),
+                Err(why) => self.fail(session, Failure::Unauthorized(why)),
+            };
+        }
+        self.fail(session, Failure::of_response(response));
+    }
+
+    /// The INVITE once more, with the answer to a challenge: the same call, the next CSeq (§22.1). Requests inside the dialog
+    /// carry no credentials, and a challenge there is not answered: what is beyond the proxy could be asking.
+    fn invite_again(&mut self, now: Instant, id: ClientId, session: Session, account: Account) {
+        let (Some(ClientUse::Invite(invite)), Some(Call::Calling(calling))) =
+            (self.clients.get(&id), self.calls.get_mut(session))
+        else {
+            return;
+        };
+        let mut request = invite.request.clone();
+        let target = invite.fallback.unwrap_or(invite.flow);
+        let challenges = invite.challenges + 1;
+        // A CANCEL must wait again (§9.1), and what had come back was of the transaction that is over.
+        if let Phase::Proceeding { ring_until } = calling.phase {
+            calling.phase = Phase::Calling { ring_until };
+        }
+        calling.early.clear();
+        let number = request.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
+        let _ = request
+            .headers
+            .set("CSeq", format_args!("{number} INVITE"));
+        let authorized = self.authorize(Some(account), &mut request);
+        let (request, flow, fallback) = self.place_invite(&request, target);
+        let invite = InviteUse {
+            session,
+            request: request.clone(),
+            flow,
+            fallback,
+            acks: Vec::new(),
+            account: Some(account),
+            authorized,
+            challenges,
+        };
+        self.restart_invite(now, session, Box::new(invite), request);
     }
 
     fn fail_if_calling(&mut self, session: Session, failure: Failure) {

@@ -19,6 +19,7 @@ use crate::{
     transaction::{ClientId, Layer, Output, ServerId},
 };
 
+mod account;
 mod admit;
 mod api;
 mod bucket;
@@ -31,10 +32,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, AccountConfig, Register, RegistrationEvent};
 pub use api::{
     EndedBy, EndpointConfig, Error, Event, Failure, Flow, Invite, Limits, Session, Transmit,
     Transport, TransportError,
 };
+use account::Accounts;
 use bucket::Bucket;
 use state::{AckWait, Call, Calls, ClientUse, PendingBye, Up};
 
@@ -65,6 +68,7 @@ pub struct Endpoint {
     transmits: VecDeque<Transmit>,
     accepting: bool,
     refusals: Bucket,
+    accounts: Accounts,
 }
 
 impl Endpoint {
@@ -83,6 +87,7 @@ impl Endpoint {
             transmits: VecDeque::new(),
             accepting: true,
             refusals: Bucket::new(config.limits.refusals_per_second),
+            accounts: Accounts::default(),
             config,
         }
     }
@@ -140,6 +145,32 @@ impl Endpoint {
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Adds an account with a registrar or proxy.
+    pub fn add_account(&mut self, config: AccountConfig) -> Account {
+        self.insert_account(config)
+    }
+
+    /// Registers an account, or renews or ends its registration; one REGISTER at a time. What comes of it, challenges
+    /// answered, is in [`Endpoint::poll_registration_event`], at the latest after four times 64·T1.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing was sent then, and nothing follows.
+    pub fn register(
+        &mut self,
+        now: Instant,
+        account: Account,
+        register: Register,
+    ) -> Result<(), Error> {
+        let started = self.start_register(now, account, register);
+        self.settle(now);
+        started
+    }
+
+    /// What became of the next REGISTER.
+    pub fn poll_registration_event(&mut self) -> Option<RegistrationEvent> {
+        self.accounts.events.pop_front()
     }
 
     /// Calls somebody.
@@ -251,7 +282,17 @@ impl Endpoint {
                 let session = *session;
                 self.finish_info(now, session, Some(response.status));
             }
-            Some(ClientUse::Bye(_) | ClientUse::Info(_) | ClientUse::Cancel) | None => {}
+            Some(ClientUse::Register(account)) if response.status.is_final() => {
+                let account = *account;
+                self.handle_register_response(now, id, account, &response);
+            }
+            Some(
+                ClientUse::Bye(_)
+                | ClientUse::Info(_)
+                | ClientUse::Register(_)
+                | ClientUse::Cancel,
+            )
+            | None => {}
         }
     }
 
@@ -266,6 +307,11 @@ impl Endpoint {
             Some(ClientUse::Info(session)) => {
                 let session = *session;
                 self.finish_info(now, session, None);
+            }
+            Some(ClientUse::Register(account)) => {
+                let account = *account;
+                let failure = error.map_or(Failure::Timeout, Failure::Transport);
+                self.register_failed(id, account, failure);
             }
             Some(ClientUse::Cancel) | None => {}
         }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{EndedBy, Failure, Flow, Session, Transmit, info::Infos};
+use super::{Account, EndedBy, Failure, Flow, Session, Transmit, info::Infos};
 use crate::{
     dialog::Dialog,
     headers::ReasonHeader,
@@ -140,6 +140,8 @@ pub(super) enum ClientUse {
     Bye(Option<Session>),
     /// A key of a call.
     Info(Session),
+    /// An account's registration.
+    Register(Account),
 }
 
 /// Outlives the call, for 2xx that are repeated or come from forks (§13.2.2.4).
@@ -151,6 +153,12 @@ pub(super) struct InviteUse {
     /// Where to go if the TCP connection that the size asked for cannot be had (§18.1.1).
     pub(super) fallback: Option<Flow>,
     pub(super) acks: Vec<Acknowledged>,
+    /// Whose credentials answer a challenge.
+    pub(super) account: Option<Account>,
+    /// It carries credentials.
+    pub(super) authorized: bool,
+    /// How often it was sent again for a challenge.
+    pub(super) challenges: u8,
 }
 
 /// The ACK of a 2xx, to be sent again whenever the 2xx comes again.

@@ -10,7 +10,7 @@ use crate::{
     testing::{Net, address},
 };
 
-fn phone() -> SocketAddr {
+pub(super) fn phone() -> SocketAddr {
     "192.0.2.50:5060".parse().unwrap()
 }
 
@@ -36,11 +36,11 @@ fn call() -> Call {
 }
 
 /// The next request of this method that reached the phone.
-fn received(net: &mut Net, method: &str) -> Request {
+pub(super) fn received(net: &mut Net, method: &str) -> Request {
     find(net, method).unwrap_or_else(|| panic!("no {method}\n{net:?}"))
 }
 
-fn find(net: &mut Net, method: &str) -> Option<Request> {
+pub(super) fn find(net: &mut Net, method: &str) -> Option<Request> {
     while let Some(packet) = net.elsewhere.pop_front() {
         if let Ok(Message::Request(request)) = parse_datagram(&packet.bytes)
             && request.method.as_str() == method
@@ -51,7 +51,7 @@ fn find(net: &mut Net, method: &str) -> Option<Request> {
     None
 }
 
-fn response(request: &Request, status: u16, tag: &str, extra: &[(&str, &str)]) -> Response {
+pub(super) fn response(request: &Request, status: u16, tag: &str, extra: &[(&str, &str)]) -> Response {
     let mut response = request.response(StatusCode::new(status).unwrap());
     let to = response.headers.to().unwrap();
     if to.tag().is_none() {
@@ -70,7 +70,7 @@ fn response(request: &Request, status: u16, tag: &str, extra: &[(&str, &str)]) -
     response
 }
 
-fn reply(net: &mut Net, response: &Response) {
+pub(super) fn reply(net: &mut Net, response: &Response) {
     net.inject(phone(), address(CALLER), &response.to_bytes());
     net.run(seconds(1) / 10);
 }

@@ -30,6 +30,7 @@ pub(super) fn invite(transport: Transport) -> Invite {
             transport,
             remote: address(CALLEE),
         },
+        account: None,
         from_user: "alice".to_owned(),
         from_display: None,
         body: OFFER.to_vec(),

@@ -1,5 +1,6 @@
 //! Calls over the virtual network.
 
+mod account;
 mod by_hand;
 mod calls;
 mod hostile;

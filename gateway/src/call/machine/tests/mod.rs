@@ -222,6 +222,7 @@ fn session() -> sip::endpoint::Session {
     let invite = sip::endpoint::Invite {
         to: "sip:a@127.0.0.1".parse().unwrap(),
         target: flow,
+        account: None,
         from_user: "b".into(),
         from_display: None,
         body: Vec::new(),
