@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use peer::Identity;
+use sip::endpoint::{Account, AccountConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -16,11 +17,12 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::Routes;
 use crate::lab;
-use crate::settings::{OpusFec, RecordDestination, Settings, TrunkSrtp};
+use crate::settings::{OpusFec, RecordDestination, Settings, Trunk, TrunkSrtp};
 use crate::signaling::gate::{Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
+use crate::sip_driver::registration::{Registering, Registration};
 use crate::worker::{WorkerSettings, Workers};
 
 /// How long running calls may take to end when the gateway goes down.
@@ -28,6 +30,9 @@ const CALLS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long their BYEs may take to be answered.
 const SIP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the registrar may take to let us go.
+const REGISTRATION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a running gateway is bound to.
 #[derive(Clone, Debug)]
@@ -50,6 +55,7 @@ pub struct Server {
     signaling: Arc<Signaling>,
     registry: Arc<Registry>,
     sip: sip_driver::SipHandle,
+    registration: Option<Registration>,
     lab: Option<lab::LabPhone>,
     writer: Option<tokio::task::JoinHandle<()>>,
     closing: watch::Sender<bool>,
@@ -109,9 +115,14 @@ impl Server {
             lab: lab.as_ref().map(lab::LabPhone::local_addr),
             browsers: workers.local_addresses(),
         };
+        let account = match &settings.trunk {
+            Some(trunk) => add_account(&sip, trunk).await,
+            None => None,
+        };
         let routes = Routes {
             lab: bound.lab,
             trunk: settings.trunk.clone(),
+            account,
         };
         let environment = Environment {
             routes,
@@ -131,6 +142,10 @@ impl Server {
             settings.sip.caller.clone(),
             settings.calls.max,
         ));
+        let registration = account
+            .zip(settings.trunk.as_ref())
+            .and_then(|(account, trunk)| registering(account, trunk))
+            .map(|registering| Registration::spawn(sip.clone(), registering));
         let (closing, closed) = watch::channel(false);
         let signaling = Arc::new(Signaling {
             registry: Arc::clone(&registry),
@@ -150,6 +165,7 @@ impl Server {
             signaling,
             registry,
             sip,
+            registration,
             lab,
             writer,
             closing,
@@ -175,6 +191,9 @@ impl Server {
             calls = self.registry.len(),
             "going down: new calls are refused, running ones end"
         );
+        if let Some(registration) = self.registration {
+            registration.end(REGISTRATION_PATIENCE).await;
+        }
         if !self.registry.shut_down(CALLS_PATIENCE).await {
             tracing::warn!(
                 calls = self.registry.len(),
@@ -266,6 +285,33 @@ impl Bound {
             format!("http://{}/", self.http)
         }
     }
+}
+
+/// Who we are to the trunk: calls come from that user at the trunk's host.
+async fn add_account(sip: &sip_driver::SipHandle, trunk: &Trunk) -> Option<Account> {
+    let account = trunk.account.as_ref()?;
+    let identity = sip::Uri {
+        user: Some(account.credentials.username.clone()),
+        params: sip::Params::new(),
+        ..trunk.uri.clone()
+    };
+    sip.add_account(AccountConfig {
+        identity,
+        credentials: Some(account.credentials.clone()),
+    })
+    .await
+}
+
+fn registering(account: Account, trunk: &Trunk) -> Option<Registering> {
+    Some(Registering {
+        account,
+        registrar: sip::Uri {
+            params: sip::Params::new(),
+            ..trunk.uri.clone()
+        },
+        next_hop: trunk.next_hop().clone(),
+        expires: trunk.account.as_ref()?.register?,
+    })
 }
 
 /// Every call takes two descriptors and every browser one: the usual soft limit of 1024 is soon

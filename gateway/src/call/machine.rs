@@ -24,7 +24,7 @@ use media::DtmfWay;
 use peer::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sip::endpoint::Event as SipEvent;
+use sip::endpoint::{Account, Event as SipEvent};
 use sip::{DtmfInfo, ReasonHeader, Uri};
 
 use self::legs::{BrowserLeg, TrunkOffer, keying};
@@ -125,6 +125,8 @@ pub struct Dial {
     pub next_hop: Uri,
     /// The offer.
     pub body: Vec<u8>,
+    /// Who calls, where that is an account.
+    pub account: Option<Account>,
     /// How long it may ring.
     pub ring_timeout: Duration,
 }
@@ -456,6 +458,7 @@ impl Machine {
         self.actions.push_back(Action::Dial(Box::new(Dial {
             target: route.target,
             next_hop: route.next_hop,
+            account: route.account,
             body: offer.into_bytes(),
             ring_timeout,
         })));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use sip::endpoint::Account;
 use sip::{Host, Uri};
 
 use super::cause::CauseCode;
@@ -14,6 +15,8 @@ pub struct Routes {
     pub lab: Option<SocketAddr>,
     /// The trunk for every other number.
     pub trunk: Option<Trunk>,
+    /// Who we are to it, where that matters.
+    pub account: Option<Account>,
 }
 
 /// A way to the telephone.
@@ -25,6 +28,8 @@ pub struct Route {
     pub next_hop: Uri,
     /// Whether this is the trunk, with its profile, or the lab.
     pub trunk: Option<Trunk>,
+    /// Who calls, where that is an account.
+    pub account: Option<Account>,
 }
 
 /// Why a number leads nowhere.
@@ -94,6 +99,7 @@ impl Routes {
                 next_hop: target.clone(),
                 target,
                 trunk: None,
+                account: None,
             });
         }
         match &self.trunk {
@@ -104,8 +110,9 @@ impl Routes {
                 };
                 Ok(Route {
                     target,
-                    next_hop: trunk.uri.clone(),
+                    next_hop: trunk.next_hop().clone(),
                     trunk: Some(trunk.clone()),
+                    account: self.account,
                 })
             }
             None => refuse(
@@ -138,16 +145,11 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        let trunk = Trunk {
-            uri: "sip:192.0.2.1:5062".parse().unwrap(),
-            profile: sdp::trunk::Profile::default(),
-            behind_nat: false,
-            dtmf: Default::default(),
-            srtp: Default::default(),
-        };
+        let trunk = Trunk::at("sip:192.0.2.1:5062".parse().unwrap());
         Routes {
             lab: Some("127.0.0.1:5070".parse().unwrap()),
             trunk: Some(trunk),
+            account: None,
         }
     }
 

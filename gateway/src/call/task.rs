@@ -2,13 +2,11 @@
 //! browser, the media worker and the SIP endpoint.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use sip::endpoint::{Flow, Invite, Transport};
-use sip::{Host, Uri};
+use sip::endpoint::Invite;
 use tokio::sync::mpsc;
 
 use super::cause::CauseCode;
@@ -16,11 +14,9 @@ use super::machine::{Action, Dial, Input, Machine, Setup};
 use super::record::CallRecord;
 use super::registry::Registry;
 use crate::signaling::message::ServerMessage;
+use crate::sip_driver::resolve::resolve;
 use crate::sip_driver::{Leg, LegEvent};
 use crate::worker::{EVENT_QUEUE, MediaCommand, MediaEvent, WorkerHandle};
-
-/// How long a trunk's name may take to resolve.
-const RESOLVE: Duration = Duration::from_secs(2);
 
 /// The machine's own ring timer comes first; the endpoint's is the backstop.
 const RING_GRACE: Duration = Duration::from_secs(5);
@@ -241,42 +237,13 @@ async fn invite(dial: Dial, from_user: String) -> Result<Invite, String> {
     Ok(Invite {
         to: dial.target,
         target,
-        account: None,
+        account: dial.account,
         from_user,
         from_display: None,
         body: dial.body,
         headers: Vec::new(),
         ring_timeout: dial.ring_timeout + RING_GRACE,
     })
-}
-
-/// Where a next hop is: the transport it names, the port it names or 5060, the first of its addresses.
-async fn resolve(next_hop: &Uri) -> Result<Flow, String> {
-    let transport = match next_hop.params.get("transport") {
-        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-        _ => Transport::Udp,
-    };
-    let port = next_hop.port.unwrap_or(5060);
-    let remote = match &next_hop.host {
-        Host::Ip(ip) => SocketAddr::new(*ip, port),
-        Host::Name(name) => {
-            let looked_up =
-                tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), port)));
-            match looked_up.await {
-                Ok(Ok(mut addresses)) => {
-                    addresses.next().ok_or(format!("{name} has no address"))?
-                }
-                Ok(Err(error)) => return Err(format!("{name} cannot be resolved: {error}")),
-                Err(_) => {
-                    return Err(format!(
-                        "{name} was not resolved within {} s",
-                        RESOLVE.as_secs()
-                    ));
-                }
-            }
-        }
-    };
-    Ok(Flow { transport, remote })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sip::digest::Credentials;
+
 use super::layers::{Layers, Raw, Sources};
 use super::mistakes::{Mistakes, Wrong};
 use super::profile;
@@ -11,7 +13,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, Trunk, TrunkDtmf, TrunkSrtp, value,
+    Records, Settings, Sip, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, value,
 };
 use crate::worker::Impairments;
 
@@ -109,12 +111,78 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
         ("dtls", TrunkSrtp::Dtls),
     ];
     let srtp = reader.read("trunk", "srtp", TrunkSrtp::Off, value::one_of(protections));
+    let outbound_proxy = reader.read("trunk", "outbound_proxy", None, value::trunk_uri);
+    let account = read_account(reader);
+    let uri = uri?;
+    if account.is_some() && uri.user.is_some() {
+        let wrong = Wrong::new(
+            "names a user, and so does trunk.username",
+            "write the domain alone, like \"sip:carrier.example\"",
+        );
+        reader.wrong("trunk", "uri", wrong);
+    }
     Some(Trunk {
-        uri: uri?,
+        uri,
         profile,
         behind_nat,
         dtmf,
         srtp,
+        account,
+        outbound_proxy,
+    })
+}
+
+/// `username`, and what has no meaning without it.
+fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
+    let username = reader.read("trunk", "username", None, |raw| {
+        if value::text(raw)?.is_empty() {
+            return Ok(None);
+        }
+        value::sip_user(raw).map(Some)
+    });
+    let written = reader.read("trunk", "password", None, value::password);
+    let in_file = reader.read("trunk", "password_file", None, value::password_file);
+    let realm = reader.read("trunk", "realm", None, |raw| {
+        Ok(Some(value::text(raw)?.to_owned()).filter(|realm| !realm.is_empty()))
+    });
+    let register = reader.read("trunk", "register", false, value::boolean);
+    let expires = reader.read(
+        "trunk",
+        "register_expires",
+        seconds(300),
+        value::duration(seconds(60)..=seconds(86_400)),
+    );
+    if written.is_some() && in_file.is_some() {
+        let wrong = Wrong::new("trunk.password is set too", "leave one of the two out");
+        reader.wrong("trunk", "password_file", wrong);
+    }
+    let Some(username) = username else {
+        let senseless = [
+            ("password", written.is_some()),
+            ("password_file", in_file.is_some()),
+            ("register", register),
+        ];
+        for (key, _) in senseless.into_iter().filter(|(_, set)| *set) {
+            let wrong = Wrong::new("means nothing without a user name", "set trunk.username");
+            reader.wrong("trunk", key, wrong);
+        }
+        return None;
+    };
+    let Some(password) = written.or(in_file) else {
+        let wrong = Wrong::new(
+            "has no password",
+            "set trunk.password, trunk.password_file or SWITCHHOOK__TRUNK__PASSWORD",
+        );
+        reader.wrong("trunk", "username", wrong);
+        return None;
+    };
+    Some(TrunkAccount {
+        credentials: Credentials {
+            username,
+            password,
+            realm,
+        },
+        register: register.then_some(expires),
     })
 }
 
@@ -149,7 +217,7 @@ fn address_towards(trunk: Option<&Trunk>, routes: &dyn Routes) -> IpAddr {
     let Some(trunk) = trunk else {
         return LOOPBACK;
     };
-    let destination = match &trunk.uri.host {
+    let destination = match &trunk.next_hop().host {
         sip::Host::Ip(address) => Some(*address),
         sip::Host::Name(name) => routes.resolve(name),
     };

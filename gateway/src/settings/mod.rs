@@ -86,6 +86,39 @@ pub struct Trunk {
     pub dtmf: TrunkDtmf,
     /// How its media is protected.
     pub srtp: TrunkSrtp,
+    /// Who we are to it.
+    pub account: Option<TrunkAccount>,
+    /// Where its requests are sent instead of to `uri`.
+    pub outbound_proxy: Option<sip::Uri>,
+}
+
+impl Trunk {
+    /// A trunk at that URI, with nothing special about it.
+    pub fn at(uri: sip::Uri) -> Self {
+        Self {
+            uri,
+            profile: sdp::trunk::Profile::default(),
+            behind_nat: false,
+            dtmf: TrunkDtmf::default(),
+            srtp: TrunkSrtp::default(),
+            account: None,
+            outbound_proxy: None,
+        }
+    }
+
+    /// Where its requests are sent.
+    pub fn next_hop(&self) -> &sip::Uri {
+        self.outbound_proxy.as_ref().unwrap_or(&self.uri)
+    }
+}
+
+/// `[trunk] username` and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkAccount {
+    /// What its challenges are answered with.
+    pub credentials: sip::digest::Credentials,
+    /// For how long each REGISTER asks. `None`: we do not register.
+    pub register: Option<Duration>,
 }
 
 /// `[trunk] srtp`

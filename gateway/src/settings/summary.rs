@@ -54,6 +54,16 @@ impl Settings {
             None => "none: only the lab phone can be called".to_owned(),
             Some(trunk) => {
                 let mut line = trunk.uri.to_string();
+                if let Some(proxy) = &trunk.outbound_proxy {
+                    let _ = write!(line, " by way of {proxy}");
+                }
+                if let Some(account) = &trunk.account {
+                    let _ = write!(line, ", as {:?}", account.credentials.username);
+                    if let Some(expires) = account.register {
+                        let expires = show_duration(expires);
+                        let _ = write!(line, ", registered for {expires} at a time");
+                    }
+                }
                 if trunk.behind_nat {
                     line.push_str(", behind NAT");
                 }

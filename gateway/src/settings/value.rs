@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sip::digest::Password;
+
 use super::layers::Raw;
 use super::mistakes::{Wrong, nearest};
 use super::read::describe;
@@ -278,6 +280,43 @@ pub(super) fn sip_user(raw: &Raw) -> Result<String, Wrong> {
         format!("{text:?} cannot be the user of a SIP address"),
         "write letters, digits and -_.+",
     ))
+}
+
+/// A password; empty for none. No mistake shows it.
+pub(super) fn password(raw: &Raw) -> Result<Option<Password>, Wrong> {
+    match raw {
+        Raw::Text(text) | Raw::Loose(text) if text.chars().any(char::is_control) => {
+            Err(Wrong::new(
+                "has a line end or another control character",
+                "write it in one line",
+            ))
+        }
+        Raw::Text(text) | Raw::Loose(text) => Ok(Some(text)
+            .filter(|text| !text.is_empty())
+            .map(Password::new)),
+        _ => Err(Wrong::new("is not text", "put it in quotation marks")),
+    }
+}
+
+/// A password that stands in a file, alone; its last line end is not part of it.
+pub(super) fn password_file(raw: &Raw) -> Result<Option<Password>, Wrong> {
+    let path = text(raw)?;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let advice = "write the path of a readable file with the password alone in it";
+    let content = std::fs::read_to_string(path)
+        .map_err(|error| Wrong::new(format!("{path:?} cannot be read: {error}"), advice))?;
+    let content = content.strip_suffix('\n').unwrap_or(&content);
+    let content = content.strip_suffix('\r').unwrap_or(content);
+    match password(&Raw::Text(content.to_owned())) {
+        Ok(Some(password)) => Ok(Some(password)),
+        Ok(None) => Err(Wrong::new(format!("{path:?} is empty"), advice)),
+        Err(_) => Err(Wrong::new(
+            format!("{path:?} has more than one line"),
+            advice,
+        )),
+    }
 }
 
 /// The next hop of outgoing calls; empty for none.

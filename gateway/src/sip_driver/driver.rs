@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sip::StatusCode;
 use sip::endpoint::{
-    Endpoint, EndpointConfig, Event, Flow, Session, Transmit, Transport, TransportError,
+    Account, Endpoint, EndpointConfig, Event, Failure, Flow, RegistrationEvent, Session, Transmit,
+    Transport, TransportError,
 };
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connections, Deadlines, FromConnection};
+use super::registration::NotRegistered;
 use super::undelivered;
 use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent};
 use crate::call::cause::CauseCode;
@@ -26,7 +28,7 @@ const DATAGRAM: usize = 65_535;
 const BATCH: usize = 32;
 
 /// How long no connection is accepted after one could not be: UDP goes on meanwhile.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
     endpoint: Endpoint,
@@ -39,6 +41,8 @@ pub(super) struct Driver {
     next: Arc<AtomicU64>,
     sessions: HashMap<Leg, Session>,
     legs: HashMap<Session, (Leg, mpsc::Sender<LegEvent>)>,
+    /// Who waits for the outcome of a REGISTER.
+    registering: HashMap<Account, oneshot::Sender<Result<Duration, NotRegistered>>>,
     drained: Option<oneshot::Sender<()>>,
     /// When the next connection is accepted, after one could not be.
     accept_again: Option<Instant>,
@@ -65,6 +69,7 @@ impl Driver {
             next,
             sessions: HashMap::new(),
             legs: HashMap::new(),
+            registering: HashMap::new(),
             drained: None,
             accept_again: None,
         }
@@ -210,6 +215,22 @@ impl Driver {
                 // A rejected session is gone; no event follows.
                 self.forget(leg);
             }
+            Command::AddAccount(config, added) => {
+                let _ = added.send(self.endpoint.add_account(config));
+            }
+            Command::Register(account, register, done) => {
+                match self.endpoint.register(now, account, *register) {
+                    Ok(()) => {
+                        self.registering.insert(account, done);
+                    }
+                    Err(error) => {
+                        let _ = done.send(Err(NotRegistered {
+                            why: error.to_string(),
+                            retry_after: None,
+                        }));
+                    }
+                }
+            }
             Command::Drain(done) => {
                 self.endpoint.set_accepting(false);
                 self.drained = Some(done);
@@ -239,6 +260,17 @@ impl Driver {
                 break;
             };
             self.pass_on(event);
+        }
+        while let Some(event) = self.endpoint.poll_registration_event() {
+            let (account, outcome) = match event {
+                RegistrationEvent::Registered { account, expires } => (account, Ok(expires)),
+                RegistrationEvent::Failed { account, failure } => {
+                    (account, Err(not_registered(&failure)))
+                }
+            };
+            if let Some(done) = self.registering.remove(&account) {
+                let _ = done.send(outcome);
+            }
         }
         if self.drained.is_some() && self.endpoint.load().sessions == 0 {
             let _ = self.drained.take().map(|done| done.send(()));
@@ -327,4 +359,22 @@ impl Driver {
             Some(status) => self.endpoint.reject(Instant::now(), session, status, None),
         }
     }
+}
+
+/// Why a REGISTER came to nothing, in words.
+fn not_registered(failure: &Failure) -> NotRegistered {
+    let (why, retry_after) = match failure {
+        Failure::Status {
+            status,
+            reason,
+            retry_after,
+            ..
+        } => (format!("it says {} {reason}", status.code()), *retry_after),
+        Failure::Unauthorized(why) => (why.to_string(), None),
+        Failure::Transport(error) => (error.to_string(), None),
+        Failure::Timeout | Failure::NoAnswer | Failure::Cancelled => {
+            ("it does not answer".to_owned(), None)
+        }
+    };
+    NotRegistered { why, retry_after }
 }

@@ -3,6 +3,8 @@
 
 mod connection;
 mod driver;
+pub mod registration;
+pub(crate) mod resolve;
 mod undelivered;
 
 use std::net::SocketAddr;
@@ -10,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sip::endpoint::{EndpointConfig, Event, Flow, Invite};
+use sip::endpoint::{Account, AccountConfig, EndpointConfig, Event, Flow, Invite, Register};
 use sip::{DtmfInfo, ReasonHeader, Request, StatusCode};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
+
+use registration::NotRegistered;
 
 /// How many events of one leg may wait for its owner. One that leaves this many unread is taken for
 /// dead, and its leg is ended.
@@ -61,6 +65,12 @@ enum Command {
     Accept(Leg, Vec<u8>),
     Reject(Leg, StatusCode),
     Info(Leg, DtmfInfo),
+    AddAccount(AccountConfig, oneshot::Sender<Account>),
+    Register(
+        Account,
+        Box<Register>,
+        oneshot::Sender<Result<Duration, NotRegistered>>,
+    ),
     /// New calls are refused from now on; answered when no call is left.
     Drain(oneshot::Sender<()>),
 }
@@ -170,6 +180,33 @@ impl SipHandle {
     /// Sends a key by INFO. One more than can wait is dropped.
     pub async fn info(&self, leg: Leg, key: DtmfInfo) {
         self.command(Command::Info(leg, key)).await;
+    }
+
+    /// Adds an account with a registrar or proxy; none when the endpoint is gone.
+    pub async fn add_account(&self, config: AccountConfig) -> Option<Account> {
+        let (added, account) = oneshot::channel();
+        self.command(Command::AddAccount(config, added)).await;
+        account.await.ok()
+    }
+
+    /// Sends one REGISTER and says what came of it: for how long we are registered.
+    ///
+    /// # Errors
+    /// [`NotRegistered`]: why we are not.
+    pub async fn register(
+        &self,
+        account: Account,
+        register: Register,
+    ) -> Result<Duration, NotRegistered> {
+        let (done, outcome) = oneshot::channel();
+        self.command(Command::Register(account, Box::new(register), done))
+            .await;
+        outcome.await.unwrap_or_else(|_| {
+            Err(NotRegistered {
+                why: "another REGISTER took its place".to_owned(),
+                retry_after: None,
+            })
+        })
     }
 
     /// Refuses new calls from now on, and waits until every call is gone, or for `patience`.

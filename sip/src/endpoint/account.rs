@@ -191,7 +191,10 @@ impl Endpoint {
             user: None,
             ..register.registrar.clone()
         };
-        let mut request = Request::new(Method::Register, crate::dialog::for_request_line(&registrar));
+        let mut request = Request::new(
+            Method::Register,
+            crate::dialog::for_request_line(&registrar),
+        );
         let fields = [
             ("Max-Forwards", "70".to_owned()),
             ("From", format!("<{identity}>;tag={tag}")),
@@ -266,7 +269,14 @@ impl Endpoint {
                             expires,
                             ..pending.register
                         };
-                        self.register_again(now, account, Pending { register, ..pending });
+                        self.register_again(
+                            now,
+                            account,
+                            Pending {
+                                register,
+                                ..pending
+                            },
+                        );
                     }
                     _ => self.registration_failed(account, Failure::of_response(response)),
                 }
@@ -283,9 +293,7 @@ impl Endpoint {
 
     fn take_pending(&mut self, account: Account, id: ClientId) -> Option<Pending> {
         let state = self.accounts.states.get_mut(&account)?;
-        state
-            .pending
-            .take_if(|pending| pending.transaction == id)
+        state.pending.take_if(|pending| pending.transaction == id)
     }
 
     fn register_again(&mut self, now: Instant, account: Account, pending: Pending) {

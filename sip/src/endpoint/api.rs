@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use thiserror::Error;
 
 use crate::{
+    digest::Unanswerable,
     dtmf::DtmfInfo,
     endpoint::Account,
     headers::ReasonHeader,
-    digest::Unanswerable,
     message::{Request, Response},
     method::StatusCode,
     transaction::{Reliability, Timers},

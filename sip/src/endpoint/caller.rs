@@ -374,9 +374,7 @@ impl Endpoint {
         }
         calling.early.clear();
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
-        let _ = request
-            .headers
-            .set("CSeq", format_args!("{number} INVITE"));
+        let _ = request.headers.set("CSeq", format_args!("{number} INVITE"));
         let authorized = self.authorize(Some(account), &mut request);
         let (request, flow, fallback) = self.place_invite(&request, target);
         let invite = InviteUse {

@@ -32,12 +32,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use account::Accounts;
 pub use account::{Account, AccountConfig, Register, RegistrationEvent};
 pub use api::{
     EndedBy, EndpointConfig, Error, Event, Failure, Flow, Invite, Limits, Session, Transmit,
     Transport, TransportError,
 };
-use account::Accounts;
 use bucket::Bucket;
 use state::{AckWait, Call, Calls, ClientUse, PendingBye, Up};
 
@@ -287,10 +287,7 @@ impl Endpoint {
                 self.handle_register_response(now, id, account, &response);
             }
             Some(
-                ClientUse::Bye(_)
-                | ClientUse::Info(_)
-                | ClientUse::Register(_)
-                | ClientUse::Cancel,
+                ClientUse::Bye(_) | ClientUse::Info(_) | ClientUse::Register(_) | ClientUse::Cancel,
             )
             | None => {}
         }

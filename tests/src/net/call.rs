@@ -364,6 +364,7 @@ impl World {
             remote: address(TELEPHONE),
         };
         let invite = Invite {
+            account: None,
             to: dial.target,
             target,
             from_user: "switchhook".into(),
@@ -445,17 +446,16 @@ fn happening(fault: Fault) -> Happening {
 
 fn environment() -> Environment {
     let telephone = address(TELEPHONE);
-    let trunk = Trunk {
-        uri: Uri::sip(None, Host::Ip(telephone.ip()), Some(telephone.port())),
-        profile: sdp::trunk::Profile::default(),
-        behind_nat: false,
-        dtmf: Default::default(),
-        srtp: Default::default(),
-    };
+    let trunk = Trunk::at(Uri::sip(
+        None,
+        Host::Ip(telephone.ip()),
+        Some(telephone.port()),
+    ));
     Environment {
         routes: Routes {
             lab: None,
             trunk: Some(trunk),
+            account: None,
         },
         opus_bitrate: 32_000,
         lab_impairments: Default::default(),

@@ -194,6 +194,10 @@ fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
             cause::from_status(*status, reason_header.as_ref()),
             EndedBy::Phone,
         ),
+        Failure::Unauthorized(why) => (
+            CauseCode::TrunkError.because(format!("the trunk: {why}")),
+            EndedBy::Gateway,
+        ),
         Failure::NoAnswer => (CauseCode::NoAnswer.cause(), EndedBy::Gateway),
         Failure::Timeout => (CauseCode::Unreachable.cause(), EndedBy::Gateway),
         Failure::Transport(error) => (CauseCode::Unreachable.because(error), EndedBy::Gateway),

@@ -98,10 +98,7 @@ fn a_challenged_invite_goes_again_with_credentials_as_the_same_call() {
     let contact = ("Contact", "<sip:bob@192.0.2.50:5060>");
     reply(&mut net, &response(&second, 200, "b", &[contact]));
     let body = Some(ANSWER.to_vec());
-    assert_eq!(
-        net.events(CALLER),
-        [Event::Answered { session, body }]
-    );
+    assert_eq!(net.events(CALLER), [Event::Answered { session, body }]);
     let ack = received(&mut net, "ACK");
     assert_eq!(number(&ack), number(&second));
     assert!(!ack.headers.contains("Proxy-Authorization"));
@@ -140,10 +137,7 @@ fn refused_credentials_end_the_call_in_words() {
     let second = received(&mut net, "INVITE");
     reply(&mut net, &response(&second, 407, "p", &[PROXY_CHALLENGE]));
     let failure = Failure::Unauthorized(Unanswerable::Refused);
-    assert_eq!(
-        net.events(CALLER),
-        [Event::Failed { session, failure }]
-    );
+    assert_eq!(net.events(CALLER), [Event::Failed { session, failure }]);
     assert_empty(&mut net);
 }
 
@@ -156,10 +150,7 @@ fn a_call_that_was_given_up_answers_no_challenge() {
     net.endpoints[CALLER].cancel(now, session, None);
     reply(&mut net, &response(&first, 407, "p", &[PROXY_CHALLENGE]));
     let failure = Failure::Cancelled;
-    assert_eq!(
-        net.events(CALLER),
-        [Event::Failed { session, failure }]
-    );
+    assert_eq!(net.events(CALLER), [Event::Failed { session, failure }]);
     received(&mut net, "ACK");
     assert!(net.elsewhere.is_empty());
     assert_empty(&mut net);
@@ -303,7 +294,10 @@ fn a_registrar_that_is_silent_or_refuses_is_named() {
     assert!(matches!(
         outcome(&mut net),
         Some(RegistrationEvent::Failed {
-            failure: Failure::Status { retry_after: Some(77), .. },
+            failure: Failure::Status {
+                retry_after: Some(77),
+                ..
+            },
             ..
         })
     ));

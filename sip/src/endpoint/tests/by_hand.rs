@@ -51,7 +51,12 @@ pub(super) fn find(net: &mut Net, method: &str) -> Option<Request> {
     None
 }
 
-pub(super) fn response(request: &Request, status: u16, tag: &str, extra: &[(&str, &str)]) -> Response {
+pub(super) fn response(
+    request: &Request,
+    status: u16,
+    tag: &str,
+    extra: &[(&str, &str)],
+) -> Response {
     let mut response = request.response(StatusCode::new(status).unwrap());
     let to = response.headers.to().unwrap();
     if to.tag().is_none() {

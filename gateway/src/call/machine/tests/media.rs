@@ -12,11 +12,9 @@ pub(super) fn talking_over(dtmf: TrunkDtmf, srtp: TrunkSrtp, sdp: &str) -> Story
 /// The same, before the answer.
 pub(super) fn ringing_over(dtmf: TrunkDtmf, srtp: TrunkSrtp) -> Story {
     let trunk = crate::settings::Trunk {
-        uri: "sip:192.0.2.9".parse().unwrap(),
-        profile: sdp::trunk::Profile::default(),
-        behind_nat: false,
         dtmf,
         srtp,
+        ..crate::settings::Trunk::at("sip:192.0.2.9".parse().unwrap())
     };
     let mut story = Story::dial_by("12345", OFFER, Some(trunk));
     story.media(MediaEvent::Opened {
@@ -140,14 +138,11 @@ fn a_browser_is_told_what_its_telephone_can_hear() {
         (vec![sdp::Codec::Opus, sdp::Codec::Pcmu], None),
     ] {
         let trunk = crate::settings::Trunk {
-            uri: "sip:192.0.2.9".parse().unwrap(),
             profile: sdp::trunk::Profile {
                 codecs: codecs.clone(),
                 ..sdp::trunk::Profile::default()
             },
-            behind_nat: false,
-            dtmf: TrunkDtmf::Auto,
-            srtp: TrunkSrtp::Off,
+            ..crate::settings::Trunk::at("sip:192.0.2.9".parse().unwrap())
         };
         let mut story = Story::dial_by("12345", OFFER, Some(trunk));
         story.media(MediaEvent::Opened {
@@ -168,13 +163,7 @@ fn a_browser_is_told_what_its_telephone_can_hear() {
 
 #[test]
 fn only_calls_to_the_lab_have_a_network_that_is_bad_on_purpose() {
-    let trunk = crate::settings::Trunk {
-        uri: "sip:192.0.2.9".parse().unwrap(),
-        profile: sdp::trunk::Profile::default(),
-        behind_nat: false,
-        dtmf: TrunkDtmf::Auto,
-        srtp: TrunkSrtp::Off,
-    };
+    let trunk = crate::settings::Trunk::at("sip:192.0.2.9".parse().unwrap());
     for (to, bad) in [("echo", true), ("12345", false)] {
         let story = Story::dial_by(to, OFFER, Some(trunk.clone()));
         let opened = story.opened.expect("the media is opened");

@@ -40,6 +40,7 @@ impl Story {
         let routes = Routes {
             lab: Some("127.0.0.1:5070".parse().unwrap()),
             trunk,
+            account: None,
         };
         let environment = Environment {
             routes,
