@@ -5,6 +5,7 @@ pub mod baresip;
 pub mod browser;
 pub mod capture;
 pub mod gateway;
+pub mod kamailio;
 pub mod net;
 pub use load::offer;
 pub mod record;

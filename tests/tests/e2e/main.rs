@@ -3,6 +3,7 @@
 //! `tests/output/<test>`: the settings, the gateway's log, the call records with their timelines,
 //! the telephone's logs and a packet capture.
 
+mod accounts;
 mod aiortc;
 mod baresip;
 mod ends;
