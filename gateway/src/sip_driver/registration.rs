@@ -68,7 +68,8 @@ async fn keep(sip: SipHandle, registering: Registering, mut stopped: oneshot::Re
             _ = &mut stopped => break,
         }
     }
-    if standing == Standing::Registered {
+    // The first REGISTER may be under way still: what it brings is taken back too.
+    if standing != Standing::Failed {
         match attempt(&sip, &registering, Duration::ZERO).await {
             Ok(_) => tracing::info!(registrar = %registering.registrar, "no longer registered"),
             Err(failed) => {

@@ -14,6 +14,7 @@ use super::{
     state::ClientUse,
 };
 use crate::{
+    dialog::{for_request_line, is_same_peer},
     digest::{Authenticator, Credentials, Unanswerable},
     message::{Request, Response},
     method::{Method, StatusCode},
@@ -191,10 +192,7 @@ impl Endpoint {
             user: None,
             ..register.registrar.clone()
         };
-        let mut request = Request::new(
-            Method::Register,
-            crate::dialog::for_request_line(&registrar),
-        );
+        let mut request = Request::new(Method::Register, for_request_line(&registrar));
         let fields = [
             ("Max-Forwards", "70".to_owned()),
             ("From", format!("<{identity}>;tag={tag}")),
@@ -244,7 +242,7 @@ impl Endpoint {
     pub(super) fn handle_register_response(
         &mut self,
         now: Instant,
-        id: ClientId,
+        (id, from): (ClientId, Flow),
         account: Account,
         response: &Response,
     ) {
@@ -253,7 +251,11 @@ impl Endpoint {
         };
         match response.status {
             status if status.is_success() => self.registered(account, &pending.register, response),
-            status if is_challenge(status) && pending.challenges < MAX_CHALLENGES => {
+            status
+                if is_challenge(status)
+                    && pending.challenges < MAX_CHALLENGES
+                    && is_same_peer(pending.register.target, from) =>
+            {
                 match self.take_challenge(account, response, pending.authorized) {
                     Ok(()) => self.register_again(now, account, pending),
                     Err(why) => self.registration_failed(account, Failure::Unauthorized(why)),

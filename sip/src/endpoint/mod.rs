@@ -284,7 +284,7 @@ impl Endpoint {
             }
             Some(ClientUse::Register(account)) if response.status.is_final() => {
                 let account = *account;
-                self.handle_register_response(now, id, account, &response);
+                self.handle_register_response(now, (id, flow), account, &response);
             }
             Some(
                 ClientUse::Bye(_) | ClientUse::Info(_) | ClientUse::Register(_) | ClientUse::Cancel,

@@ -48,7 +48,7 @@ fn call_by_account(algorithm: &str) {
     let mut phone = Sipp::uas(&scene, true);
     let carrier = Kamailio::start(&scene, algorithm, phone.port());
     let mut gateway = start(&scene, &carrier, "secret", "true");
-    wait_for_log(&scene, "registered");
+    wait_for_log(&scene, "registration: registered");
     let page = Page::open(&gateway);
     talk(&page, "4940123456");
     assert_hears_itself(&page);

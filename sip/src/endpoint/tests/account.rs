@@ -304,3 +304,27 @@ fn a_registrar_that_is_silent_or_refuses_is_named() {
     net.run(seconds(40));
     assert_empty(&mut net);
 }
+
+#[test]
+fn a_challenge_of_a_registration_from_elsewhere_is_not_answered() {
+    let mut net = good();
+    let account = account(&mut net);
+    let request = register(&mut net, account, 300);
+    let challenge = response(&request, 401, "r", &[CHALLENGE]);
+    let stranger = "198.51.100.7:5060".parse().unwrap();
+    net.inject(stranger, address(CALLER), &challenge.to_bytes());
+    net.run(seconds(1) / 10);
+    let failed = outcome(&mut net);
+    assert!(matches!(
+        failed,
+        Some(RegistrationEvent::Failed { failure: Failure::Status { status, .. }, .. })
+            if status == StatusCode::UNAUTHORIZED
+    ));
+    assert!(net.elsewhere.is_empty());
+    // Nor was its realm taken for the account's.
+    assert!(
+        !register(&mut net, account, 300)
+            .headers
+            .contains("Authorization")
+    );
+}
