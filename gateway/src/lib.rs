@@ -4,6 +4,7 @@
 //! lives in the pure crates beside it.
 
 pub mod call;
+pub mod directory;
 pub mod explain;
 pub mod lab;
 pub mod server;

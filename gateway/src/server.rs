@@ -12,13 +12,15 @@ use sip::endpoint::{Account, AccountConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::call::inbound::Inbound;
 use crate::call::machine::Environment;
 use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::Routes;
+use crate::directory::Directory;
 use crate::lab;
 use crate::settings::{OpusFec, RecordDestination, Settings, Trunk, TrunkSrtp};
-use crate::signaling::gate::{Sessions, Signaling};
+use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
@@ -56,6 +58,7 @@ pub struct Server {
     registry: Arc<Registry>,
     sip: sip_driver::SipHandle,
     registration: Option<Registration>,
+    inbound: tokio::task::JoinHandle<()>,
     lab: Option<lab::LabPhone>,
     writer: Option<tokio::task::JoinHandle<()>>,
     closing: watch::Sender<bool>,
@@ -84,8 +87,6 @@ impl Server {
         )
         .await
         .context("[sip] listen")?;
-        // Nobody takes calls from the trunk yet: they are answered 404.
-        drop(incoming);
         let lab = match settings.lab.listen {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
@@ -95,10 +96,13 @@ impl Server {
             .context("[records] file")?;
         let workers =
             Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
-        if settings.trunk.is_some() && !settings.http.listen.ip().is_loopback() {
+        if settings.trunk.is_some()
+            && settings.users.is_empty()
+            && !settings.http.listen.ip().is_loopback()
+        {
             tracing::warn!(
                 listen = %settings.http.listen,
-                "there is no sign-in yet: whoever reaches this page can call through the trunk"
+                "there are no [users]: whoever reaches this page can call through the trunk"
             );
         }
         if let Some(trunk) = &settings.trunk
@@ -146,9 +150,17 @@ impl Server {
             .zip(settings.trunk.as_ref())
             .and_then(|(account, trunk)| registering(account, trunk))
             .map(|registering| Registration::spawn(sip.clone(), registering));
+        let directory = Arc::new(Directory::new(settings.users.clone()));
+        let inbound = Inbound {
+            registry: Arc::clone(&registry),
+            directory: Arc::clone(&directory),
+            trunk: settings.trunk.clone(),
+        };
+        let inbound = tokio::spawn(inbound.run(incoming));
         let (closing, closed) = watch::channel(false);
         let signaling = Arc::new(Signaling {
             registry: Arc::clone(&registry),
+            directory,
             allowed_origins: settings.http.allowed_origins.clone(),
             lab: lab.as_ref().map(|_| lab_numbers()).unwrap_or_default(),
             trunk: settings.trunk.is_some(),
@@ -158,6 +170,7 @@ impl Server {
             ),
             closing: closed,
             sessions: Sessions::default(),
+            attempts: FailedAttempts::default(),
         });
         Ok(Self {
             bound,
@@ -166,6 +179,7 @@ impl Server {
             registry,
             sip,
             registration,
+            inbound,
             lab,
             writer,
             closing,
@@ -209,6 +223,8 @@ impl Server {
         if let Some(lab) = self.lab {
             lab.stop().await;
         }
+        self.inbound.abort();
+        let _ = self.inbound.await;
         // The last recorder goes with the last session, and the writer with the last recorder.
         drop(self.registry);
         if let Some(writer) = self.writer

@@ -29,9 +29,34 @@ impl Baresip {
         Self::with(scene, hz, 8000, "", &[])
     }
 
+    /// One that calls there by itself.
+    #[track_caller]
+    pub fn calling(scene: &Scene, hz: f64, uri: &str) -> Self {
+        Self::run(
+            scene,
+            hz,
+            8000,
+            "",
+            &["menu.so"],
+            &["-e", &format!("/dial {uri}")],
+        )
+    }
+
     /// One whose account has these parameters too, that has loaded these modules too, and whose codec has this rate.
     #[track_caller]
     pub fn with(scene: &Scene, hz: f64, rate: u32, account: &str, modules: &[&str]) -> Self {
+        Self::run(scene, hz, rate, account, modules, &[])
+    }
+
+    #[track_caller]
+    fn run(
+        scene: &Scene,
+        hz: f64,
+        rate: u32,
+        account: &str,
+        modules: &[&str],
+        options: &[&str],
+    ) -> Self {
         let modules: String = modules
             .iter()
             .map(|module| format!("module {module}\n"))
@@ -62,6 +87,7 @@ impl Baresip {
         command
             .arg("-f")
             .arg(&folder)
+            .args(options)
             // Its recorder cuts long paths off.
             .current_dir(&folder)
             .stdin(Stdio::null())

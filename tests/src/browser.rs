@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
-use crate::scene::{lock, output, this_test, wait_for_exit};
+use crate::scene::{lock, output, this_test, wait_for_exit, wait_until};
 use crate::sound::{MICROPHONE_HZ, sine, write_wav};
 
 /// How long the driver may take beyond the time that a command takes by itself.
@@ -189,6 +189,25 @@ impl Page {
     #[track_caller]
     pub fn dial(&self, number: &str) {
         self.ask("dial", json!({ "number": number }));
+    }
+
+    /// Signs in and waits until that is done.
+    #[track_caller]
+    pub fn sign_in(&self, user: &str, password: &str) {
+        self.eval(&format!(
+            "(() => {{ document.querySelector('#user').value = {user:?}; document.querySelector('#password').value = {password:?}; \
+             document.querySelector('#sign-in').requestSubmit(); }})()"
+        ));
+        wait_until("sign-in", PATIENCE, || {
+            let signed_in = self.eval("switchhook.client.user?.user ?? null");
+            (signed_in == user).then_some(())
+        });
+    }
+
+    /// Presses Answer.
+    #[track_caller]
+    pub fn answer(&self) {
+        self.eval("document.querySelector('#answer').click()");
     }
 
     /// Presses Hang up.

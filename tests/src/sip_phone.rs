@@ -1,9 +1,10 @@
 //! A telephone's SIP side, message by message, for what SIPp's scenarios cannot do.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sip::{Message, Method, Request, StatusCode};
+use sip::{Message, Method, Request, Response, StatusCode, Uri};
 
 use crate::rtp::RtpPhone;
 
@@ -85,16 +86,190 @@ impl SipPhone {
                 .headers
                 .set("Content-Type", "application/sdp")
                 .expect("a Content-Type");
-            let port = rtp.port();
-            let (protocol, attributes) = rtp.security();
-            response.body = format!(
-                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} {protocol} 0 101\r\n\
-                 a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n{attributes}"
-            )
-            .into_bytes();
+            response.body = sdp(rtp);
         }
         self.socket
             .send_to(&Message::Response(response).to_bytes(), to)
             .expect("the answer can be sent");
     }
+
+    /// Calls a number of the gateway there: sends an INVITE with these headers too, and an SDP that names the RTP port
+    /// of `rtp` where one is given.
+    ///
+    /// # Panics
+    /// The INVITE cannot be made or sent.
+    pub fn call(
+        &self,
+        gateway: SocketAddr,
+        number: &str,
+        headers: &[(&str, &str)],
+        rtp: Option<&RtpPhone>,
+    ) -> Dialled<'_> {
+        static CALLS: AtomicU32 = AtomicU32::new(1);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let port = self.port;
+        let uri: Uri = format!("sip:{number}@{gateway}").parse().expect("a URI");
+        let mut invite = Request::new(Method::Invite, uri.clone());
+        let own = [
+            (
+                "Via",
+                format!("SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKcall{call}"),
+            ),
+            ("Max-Forwards", "70".into()),
+            ("To", format!("<{uri}>")),
+            ("Call-ID", format!("call-{call}-{port}")),
+            ("CSeq", "1 INVITE".into()),
+            ("Contact", format!("<sip:phone@127.0.0.1:{port}>")),
+        ];
+        for (name, value) in own {
+            invite.headers.push(name, value).expect("a header");
+        }
+        for (name, value) in headers {
+            invite.headers.push(name, value).expect("a header");
+        }
+        if !invite.headers.contains("From") {
+            let from = format!("\"The Phone\" <sip:+4930@127.0.0.1:{port}>;tag=the-phone");
+            invite.headers.push("From", from).expect("a From");
+        }
+        if let Some(rtp) = rtp {
+            let kind = "application/sdp";
+            invite
+                .headers
+                .push("Content-Type", kind)
+                .expect("a Content-Type");
+            invite.body = sdp(rtp);
+        }
+        let dialled = Dialled {
+            phone: self,
+            gateway,
+            invite,
+        };
+        dialled.send(&dialled.invite);
+        dialled
+    }
+}
+
+/// A call that a phone has placed.
+#[derive(Debug)]
+pub struct Dialled<'a> {
+    phone: &'a SipPhone,
+    gateway: SocketAddr,
+    invite: Request,
+}
+
+impl Dialled<'_> {
+    /// The next response to it of this status; provisional ones before it are passed over. A refusal is acknowledged.
+    ///
+    /// # Panics
+    /// Another final one comes, or none within `patience`.
+    #[track_caller]
+    pub fn expect(&self, status: u16, patience: Duration) -> Response {
+        let deadline = Instant::now() + patience;
+        let mut packet = [0; 65_535];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no {status} within {patience:?}");
+            self.phone
+                .socket
+                .set_read_timeout(Some(left))
+                .expect("a time-out can be set");
+            let Ok((len, _)) = self.phone.socket.recv_from(&mut packet) else {
+                continue;
+            };
+            let Ok(Message::Response(response)) = sip::parse_datagram(&packet[..len]) else {
+                continue;
+            };
+            let of_this = response.headers.get("Call-ID") == self.invite.headers.get("Call-ID")
+                && response.headers.get("CSeq") == self.invite.headers.get("CSeq");
+            if !of_this {
+                continue;
+            }
+            let code = response.status.code();
+            if code >= 300 {
+                let mut ack = self.request(Method::Ack, &response);
+                let via = self.invite.headers.get("Via").unwrap_or_default();
+                ack.headers.set("Via", via).expect("a Via");
+                self.send(&ack);
+            }
+            if code == status {
+                return response;
+            }
+            assert!(code < 200, "{code} {}, not {status}", response.reason);
+        }
+    }
+
+    /// Acknowledges its 200.
+    pub fn acknowledge(&self, answer: &Response) {
+        self.send(&self.request(Method::Ack, answer));
+    }
+
+    /// Acknowledges its 200 and answers the offer in it.
+    pub fn acknowledge_with(&self, answer: &Response, rtp: &RtpPhone) {
+        let mut ack = self.request(Method::Ack, answer);
+        ack.headers
+            .set("Content-Type", "application/sdp")
+            .expect("a Content-Type");
+        ack.body = sdp(rtp);
+        self.send(&ack);
+    }
+
+    /// Hangs up.
+    pub fn hang_up(&self, answer: &Response) {
+        let mut bye = self.request(Method::Bye, answer);
+        bye.headers.set("CSeq", "2 BYE").expect("a CSeq");
+        self.send(&bye);
+    }
+
+    /// Gives up while it rings.
+    pub fn cancel(&self) {
+        let mut cancel = Request::new(Method::Cancel, self.invite.uri.clone());
+        for name in ["Via", "Max-Forwards", "From", "To", "Call-ID"] {
+            let value = self.invite.headers.get(name).unwrap_or_default();
+            cancel.headers.push(name, value).expect("a header");
+        }
+        cancel.headers.push("CSeq", "1 CANCEL").expect("a CSeq");
+        self.send(&cancel);
+    }
+
+    /// A request of its dialog.
+    fn request(&self, method: Method, answer: &Response) -> Request {
+        let contact = answer.headers.get("Contact").unwrap_or_default();
+        let target = contact.trim_matches(['<', '>']).parse();
+        let uri = target.unwrap_or_else(|_| self.invite.uri.clone());
+        let number = format!("1 {}", method.as_str());
+        let branch = format!("{}-{}", method.as_str(), self.phone.port);
+        let mut request = Request::new(method, uri);
+        let via = format!(
+            "SIP/2.0/UDP 127.0.0.1:{};branch=z9hG4bK{branch}{}",
+            self.phone.port,
+            self.invite.headers.get("Call-ID").unwrap_or_default()
+        );
+        request.headers.push("Via", via).expect("a Via");
+        for name in ["Max-Forwards", "From", "Call-ID"] {
+            let value = self.invite.headers.get(name).unwrap_or_default();
+            request.headers.push(name, value).expect("a header");
+        }
+        let to = answer.headers.get("To").unwrap_or_default();
+        request.headers.push("To", to).expect("a To");
+        request.headers.push("CSeq", number).expect("a CSeq");
+        request
+    }
+
+    fn send(&self, request: &Request) {
+        let bytes = Message::Request(request.clone()).to_bytes();
+        self.phone
+            .socket
+            .send_to(&bytes, self.gateway)
+            .expect("the request can be sent");
+    }
+}
+
+fn sdp(rtp: &RtpPhone) -> Vec<u8> {
+    let port = rtp.port();
+    let (protocol, attributes) = rtp.security();
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} {protocol} 0 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n{attributes}"
+    )
+    .into_bytes()
 }

@@ -9,6 +9,7 @@ import { quality, snapshot } from "./quality.js";
 /** @typedef {import("./protocol.js").CallMessage} CallMessage */
 /** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
 /** @typedef {import("./protocol.js").ErrorMessage} ErrorMessage */
+/** @typedef {import("./protocol.js").Incoming} Incoming */
 /** @typedef {import("./state.js").CallState} CallState */
 /** @typedef {import("./quality.js").Quality} Quality */
 /** @typedef {import("./quality.js").Snapshot} Snapshot */
@@ -84,13 +85,17 @@ export class Call extends EventTarget {
    * @param {string} to
    * @param {CallOptions} options
    * @param {Surroundings} surroundings
+   * @param {Incoming | null} incoming what the gateway said of it, where a telephone calls
    */
-  constructor(id, to, options, surroundings) {
+  constructor(id, to, options, surroundings, incoming = null) {
     super();
     /** The name of the call in the protocol. */
     this.id = id;
-    /** Whom it calls. */
+    /** Whom it calls; the number that was called, where a telephone calls. */
     this.to = to;
+    /** Who calls, where a telephone does: a number, and a name, as far as they are told. */
+    this.caller = incoming && { number: incoming.from, name: incoming.name };
+    if (incoming) this.#state = { name: "incoming" };
     /** @type {Marks} */
     this.marks = { started: surroundings.now() };
     /** Digits the phone has pressed. */
@@ -138,12 +143,37 @@ export class Call extends EventTarget {
     for (const track of this.#microphone?.getAudioTracks() ?? []) track.enabled = !muted;
   }
 
+  /** The other side, in a word. */
+  get peer() {
+    return this.caller === null ? this.to : (this.caller.name ?? this.caller.number ?? "unknown number");
+  }
+
+  /**
+   * Takes a call that comes in.
+   * @param {CallOptions} [options]
+   */
+  async accept(options = {}) {
+    if (this.#state.name !== "incoming") return;
+    this.#options = { ...this.#options, ...options };
+    this.#move({ name: "preparing" });
+    await this.start();
+  }
+
+  /**
+   * Refuses a call that comes in.
+   * @param {"declined" | "busy"} [reason] `busy` leaves the user's other devices ringing
+   */
+  reject(reason = "declined") {
+    if (!this.caller || this.#offered || this.ended) return;
+    this.#refuse(reason, localCause("rejected"));
+  }
+
   /** Asks for the microphone and sends the offer. Errors end the call with a cause. */
   async start() {
     try {
       this.#microphone = await openMicrophone(this.#surroundings.getUserMedia, this.#options.audio ?? {});
     } catch (error) {
-      return this.#finish(causeOf(error));
+      return this.#abandon(causeOf(error));
     }
     if (this.ended) return stop(this.#microphone);
     this.marks.microphone = this.#surroundings.now();
@@ -158,6 +188,7 @@ export class Call extends EventTarget {
   /** Ends the call; cancels it while it rings. */
   hangup() {
     if (this.ended) return;
+    if (this.caller && !this.#offered) return this.reject();
     this.#abandon(localCause(this.#state.name === "in_call" ? "normal" : "cancelled"));
   }
 
@@ -241,6 +272,7 @@ export class Call extends EventTarget {
     if (!unknown && !ofTheOffer) return this.#emit("notice", `The gateway could not take a message: ${error.text}.`);
     const cause = { code: error.code, text: `The gateway could not take the call: ${error.text}.` };
     if (unknown) this.#finish(cause);
+    else if (this.caller) this.#refuse("busy", cause);
     else this.#abandon(cause);
   }
 
@@ -260,13 +292,17 @@ export class Call extends EventTarget {
     };
     const microphone = /** @type {MediaStream} */ (this.#microphone);
     const track = microphone.getAudioTracks()[0];
-    if (!track) return this.#finish(localCause("microphone_missing"));
+    if (!track) return this.#abandon(localCause("microphone_missing"));
     this.#sender = pc.addTrack(track, microphone);
     const offer = await pc.createOffer();
     await pc.setLocalDescription(offer);
     if (this.ended) return;
     // The offer leaves before any candidate is known; they follow as they are found.
-    if (!this.#send({ type: "call", call: this.id, to: this.to, sdp: offer.sdp ?? "" })) {
+    const sdp = offer.sdp ?? "";
+    const sent = this.caller
+      ? this.#send({ type: "accept", call: this.id, sdp })
+      : this.#send({ type: "call", call: this.id, to: this.to, sdp });
+    if (!sent) {
       return this.#finish(localCause("not_connected"));
     }
     this.marks.offer_sent = this.#surroundings.now();
@@ -360,7 +396,19 @@ export class Call extends EventTarget {
    */
   #abandon(cause) {
     if (this.ended) return;
+    // What this device cannot take still rings on the others.
+    if (this.caller && !this.#offered) return this.#refuse("busy", cause);
     if (this.#offered) this.#send({ type: "hangup", call: this.id });
+    this.#finish(cause);
+  }
+
+  /**
+   * Refuses a call that comes in.
+   * @param {"declined" | "busy"} reason
+   * @param {Cause} cause
+   */
+  #refuse(reason, cause) {
+    this.#send({ type: "reject", call: this.id, reason });
     this.#finish(cause);
   }
 

@@ -5,6 +5,8 @@ import { ProtocolError, readMessage, SUBPROTOCOL } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").ClientMessage} ClientMessage */
 /** @typedef {import("./protocol.js").Welcome} Welcome */
+/** @typedef {import("./protocol.js").Authenticated} Authenticated */
+/** @typedef {import("./protocol.js").Incoming} Incoming */
 /** @typedef {import("./call.js").CallOptions} CallOptions */
 
 /**
@@ -22,10 +24,12 @@ import { ProtocolError, readMessage, SUBPROTOCOL } from "./protocol.js";
  * )} Connection
  */
 
+/** @typedef {{ user: string, password: string }} Credentials */
+
 /**
  * @typedef {object} ClientOptions
  * @property {string | URL} url `ws:` or `wss:`; an `http:` address is turned into one
- * @property {string} [token] sent as `authenticate`
+ * @property {Credentials} [credentials] who signs in
  * @property {Partial<Surroundings>} [surroundings] for tests
  */
 
@@ -62,6 +66,8 @@ export function backOff(attempt, random) {
 /**
  * A session. Its events, each a `CustomEvent`:
  * * `connection`: `detail` is the new `Connection`;
+ * * `user`: `detail` is who is signed in now, an `Authenticated`, or null for nobody;
+ * * `incoming`: `detail` is a `Call` that waits for `accept` or `reject`;
  * * `notice`: `detail` is a sentence for people about something that went wrong.
  */
 export class Client extends EventTarget {
@@ -75,6 +81,10 @@ export class Client extends EventTarget {
   #timer = null;
   #attempt = 0;
   #placed = 0;
+  /** @type {Credentials | null} */
+  #credentials;
+  /** @type {Authenticated | null} */
+  #user = null;
   #surroundings;
 
   /** @param {ClientOptions} options */
@@ -83,7 +93,7 @@ export class Client extends EventTarget {
     const url = new URL(options.url);
     url.protocol = url.protocol.replace(/^http/, "ws");
     this.url = url.href;
-    this.token = options.token;
+    this.#credentials = options.credentials ?? null;
     this.#surroundings = { ...BROWSER, ...options.surroundings };
   }
 
@@ -94,6 +104,29 @@ export class Client extends EventTarget {
   /** What the gateway said first, while there is a connection. */
   get welcome() {
     return this.#connection.name === "open" ? this.#connection.welcome : null;
+  }
+
+  /** Who is signed in, while there is a connection. */
+  get user() {
+    return this.#user;
+  }
+
+  /**
+   * Signs in now, and again after each loss of the connection. A `user` event says that it worked, a `notice` that it
+   * did not.
+   * @param {Credentials} credentials
+   */
+  signIn(credentials) {
+    this.#credentials = credentials;
+    if (this.#connection.name === "open") this.#authenticate();
+    else this.connect();
+  }
+
+  /** Ends every call, and goes on as nobody. */
+  signOut() {
+    this.#credentials = null;
+    this.close();
+    this.connect();
   }
 
   /** Connects, and stays connected until `close`. Called while it waits, it tries at once. */
@@ -118,7 +151,18 @@ export class Client extends EventTarget {
    * @param {CallOptions} [options]
    */
   call(to, options = {}) {
-    const id = this.#newId();
+    const call = this.#newCall(this.#newId(), to, options);
+    void call.start();
+    return call;
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} to
+   * @param {CallOptions} options
+   * @param {Incoming | null} incoming
+   */
+  #newCall(id, to, options, incoming = null) {
     const s = this.#surroundings;
     const iceServers = options.iceServers ?? this.welcome?.ice_servers ?? [];
     const call = new Call(id, to, { ...options, iceServers }, {
@@ -128,12 +172,11 @@ export class Client extends EventTarget {
       now: s.now,
       setTimeout: s.setTimeout,
       clearTimeout: s.clearTimeout,
-    });
+    }, incoming);
     this.#calls.set(id, call);
     call.addEventListener("state", () => {
       if (call.ended) s.setTimeout(() => this.#calls.delete(id), LAST_WORD_MS);
     });
-    void call.start();
     return call;
   }
 
@@ -150,9 +193,7 @@ export class Client extends EventTarget {
     }
     this.#socket = socket;
     this.#timer = this.#surroundings.setTimeout(() => this.#lost(), WELCOME_MS);
-    socket.onopen = () => {
-      if (this.token !== undefined) this.#send({ type: "authenticate", token: this.token });
-    };
+    socket.onopen = () => this.#authenticate();
     socket.onmessage = (event) => this.#handleText(event.data);
     // An error is always followed by a close.
     socket.onclose = () => this.#lost();
@@ -176,6 +217,18 @@ export class Client extends EventTarget {
     this.#socket = null;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(code);
+    this.#setUser(null);
+  }
+
+  #authenticate() {
+    if (this.#credentials) this.#send({ type: "authenticate", ...this.#credentials });
+  }
+
+  /** @param {Authenticated | null} user */
+  #setUser(user) {
+    if (user === this.#user) return;
+    this.#user = user;
+    this.dispatchEvent(new CustomEvent("user", { detail: user }));
   }
 
   /** @param {unknown} text */
@@ -189,13 +242,29 @@ export class Client extends EventTarget {
     }
     if (message === null) return;
     if (message.type === "welcome") return this.#handleWelcome(message);
+    if (message.type === "authenticated") return this.#setUser(message);
+    if (message.type === "incoming") return this.#handleIncoming(message);
     const call = message.call === null ? undefined : this.#calls.get(message.call);
     if (message.type === "error") {
       if (call && !call.ended) call.handleError(message);
+      else if (message.code === "unauthorized" && message.call === null) this.#handleRefusal(message.text);
       else if (!call) this.#notice(`The gateway could not take a message: ${message.text}.`);
     } else if (call && (!call.ended || message.type === "hangup")) {
       call.handleMessage(message);
     }
+  }
+
+  /** @param {Incoming} incoming */
+  #handleIncoming(incoming) {
+    const call = this.#newCall(incoming.call, incoming.to, {}, incoming);
+    this.dispatchEvent(new CustomEvent("incoming", { detail: call }));
+  }
+
+  /** @param {string} text */
+  #handleRefusal(text) {
+    // The same again would only be refused again, and count against us.
+    this.#credentials = null;
+    this.#notice(`Not signed in: ${text}.`);
   }
 
   /** @param {Welcome} welcome */

@@ -14,17 +14,21 @@ export const SUBPROTOCOL = "switchhook.v1";
 /**
  * What the browser sends.
  * @typedef {(
- *   | { type: "authenticate", token: string }
+ *   | { type: "authenticate", user: string, password: string }
  *   | { type: "call", call: string, to: string, sdp: string }
  *   | { type: "candidate", call: string, candidate: string, mid?: string }
  *   | { type: "end_of_candidates", call: string }
  *   | { type: "offer", call: string, sdp: string }
  *   | { type: "dtmf", call: string, digits: string, duration_ms: number }
+ *   | { type: "accept", call: string, sdp: string }
+ *   | { type: "reject", call: string, reason: "declined" | "busy" }
  *   | { type: "hangup", call: string }
  * )} ClientMessage
  */
 
-/** @typedef {{ type: "welcome", session: string, version: number, ice_servers: RTCIceServer[], lab: LabNumber[], trunk: boolean }} Welcome */
+/** @typedef {{ type: "welcome", session: string, version: number, ice_servers: RTCIceServer[], lab: LabNumber[], trunk: boolean, sign_in: boolean }} Welcome */
+/** @typedef {{ type: "authenticated", user: string, display_name: string, numbers: string[] }} Authenticated */
+/** @typedef {{ type: "incoming", call: string, from: string | null, name: string | null, to: string }} Incoming */
 /** @typedef {{ type: "error", call: string | null, code: string, field: string | null, text: string }} ErrorMessage */
 
 /**
@@ -40,7 +44,7 @@ export const SUBPROTOCOL = "switchhook.v1";
  * )} CallMessage
  */
 
-/** @typedef {Welcome | ErrorMessage | CallMessage} ServerMessage */
+/** @typedef {Welcome | Authenticated | Incoming | ErrorMessage | CallMessage} ServerMessage */
 
 /** A message that this client could not take. */
 export class ProtocolError extends Error {
@@ -73,6 +77,22 @@ export function readMessage(text) {
         ice_servers: readIceServers(fields.list("ice_servers")),
         lab: fields.list("lab").map(readLabNumber),
         trunk: fields.value("trunk") === true,
+        sign_in: fields.value("sign_in") === true,
+      };
+    case "authenticated":
+      return {
+        type,
+        user: fields.string("user"),
+        display_name: fields.string("display_name"),
+        numbers: fields.list("numbers").filter((number) => typeof number === "string"),
+      };
+    case "incoming":
+      return {
+        type,
+        call: fields.string("call"),
+        from: fields.optionalString("from"),
+        name: fields.optionalString("name"),
+        to: fields.string("to"),
       };
     case "answer":
       return {

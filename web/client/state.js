@@ -5,6 +5,7 @@
 
 /**
  * One variant a state. Times are `performance.now()` milliseconds.
+ * * `incoming`: a telephone calls, and waits for `accept` or `reject`.
  * * `preparing`: the microphone is being asked for; nothing was sent yet.
  * * `connecting`: the offer is out, the phone gave no sign yet.
  * * `ringing`: the phone rings.
@@ -12,6 +13,7 @@
  * * `in_call`: it answered.
  * * `ended`: over; `answered_ms` is how long the conversation lasted, 0 without one.
  * @typedef {(
+ *   | { name: "incoming" }
  *   | { name: "preparing" }
  *   | { name: "connecting" }
  *   | { name: "ringing" }
@@ -24,6 +26,7 @@
 /** Why a call ended where it was this side that knew. */
 export const LOCAL_CAUSES = Object.freeze({
   normal: "The call has ended.",
+  rejected: "The call was declined.",
   cancelled: "The call was cancelled before it was answered.",
   media_failed: "The audio connection to the gateway could not be set up.",
   media_lost: "The audio connection to the gateway was lost.",

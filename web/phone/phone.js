@@ -3,7 +3,7 @@
 // For tests and the curious, `window.switchhook` is:
 // * `client`: the `Client` of client/client.js;
 // * `call`: the current or last `Call`, or `null` (its `state`, `marks`, `peerConnection`, ...);
-// * `dial(to)`, `hangup()`, `press(digit)`: what the buttons do;
+// * `signIn(user, password)`, `answer()`, `dial(to)`, `hangup()`, `press(digit)`: what the buttons do;
 // * `levels()`: `{ in, out }`, the meters now, in dB below full scale.
 
 import { Client } from "../client/client.js";
@@ -32,7 +32,18 @@ class Phone {
 
   start() {
     const { view, client } = this;
-    client.addEventListener("connection", () => view.showConnection(client.connection));
+    client.addEventListener("connection", () => {
+      view.showConnection(client.connection);
+      this.#showUser();
+    });
+    client.addEventListener("user", () => this.#showUser());
+    client.addEventListener("incoming", (event) => this.#handleIncoming(/** @type {CustomEvent<Call>} */ (event).detail));
+    view.signIn.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.signIn(view.user.value, view.password.value);
+    });
+    view.signOut.addEventListener("click", () => client.signOut());
+    view.answer.addEventListener("click", () => this.answer());
     client.addEventListener("notice", (event) => view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
     view.dial.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -84,6 +95,21 @@ class Phone {
     this.#follow(this.client.call(to, { audio: constraints(this.choice) }));
   }
 
+  /**
+   * @param {string} user
+   * @param {string} password
+   */
+  signIn(user, password) {
+    this.sound.wake();
+    this.view.showNotice("");
+    this.client.signIn({ user, password });
+  }
+
+  answer() {
+    this.sound.wake();
+    void this.call?.accept({ audio: constraints(this.choice) });
+  }
+
   hangup() {
     this.call?.hangup();
   }
@@ -123,9 +149,23 @@ class Phone {
   }
 
   /** @param {Call} call */
+  #handleIncoming(call) {
+    // This page has one line.
+    if (this.call && !this.call.ended) return call.reject("busy");
+    this.#sent = "";
+    this.view.showNotice("");
+    this.#follow(call);
+    this.sound.ring(true);
+  }
+
+  #showUser() {
+    this.view.showUser(this.client.welcome?.sign_in === true, this.client.user);
+  }
+
+  /** @param {Call} call */
   #handleState(call) {
     if (call !== this.call) return;
-    this.sound.ring(call.state.name === "ringing");
+    this.sound.ring(call.state.name === "ringing" || call.state.name === "incoming");
     this.sound.meter("out", call.ended ? null : call.microphone);
     if (call.ended) {
       this.sound.meter("in", null);
@@ -206,7 +246,7 @@ class Phone {
   #handleKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !/^[0-9*#]$/.test(event.key)) return;
     const { target } = event;
-    if (target instanceof HTMLSelectElement || (target instanceof HTMLInputElement && target.type === "text" && !target.readOnly)) return;
+    if (target instanceof HTMLSelectElement || (target instanceof HTMLInputElement && target.type !== "checkbox" && !target.readOnly)) return;
     event.preventDefault();
     this.press(event.key);
   }
@@ -295,6 +335,8 @@ Object.defineProperty(globalThis, "switchhook", {
     get call() {
       return phone.call;
     },
+    signIn: (/** @type {string} */ user, /** @type {string} */ password) => phone.signIn(user, password),
+    answer: () => phone.answer(),
     dial: (/** @type {string} */ to) => phone.dial(to),
     hangup: () => phone.hangup(),
     press: (/** @type {string} */ digit) => phone.press(digit),

@@ -2,7 +2,7 @@
 
 import { isPending } from "../client/state.js";
 import { FLOOR_DB } from "./sound.js";
-import { clock, connectionWords, detailWords, labWords, qualityWords, stateWords } from "./words.js";
+import { clock, connectionWords, detailWords, labWords, qualityWords, stateWords, userWords } from "./words.js";
 
 /** @typedef {import("../client/call.js").Call} Call */
 /** @typedef {import("../client/client.js").Connection} Connection */
@@ -27,7 +27,12 @@ export class View {
   keypad = element("keypad", HTMLElement);
   call = element("call", HTMLButtonElement);
   hangup = element("hangup", HTMLButtonElement);
+  answer = element("answer", HTMLButtonElement);
   mute = element("mute", HTMLButtonElement);
+  signIn = element("sign-in", HTMLFormElement);
+  user = element("user", HTMLInputElement);
+  password = element("password", HTMLInputElement);
+  signOut = element("sign-out", HTMLButtonElement);
   reconnect = element("reconnect", HTMLButtonElement);
   microphone = element("microphone", HTMLSelectElement);
   speaker = element("speaker", HTMLSelectElement);
@@ -35,6 +40,8 @@ export class View {
   processing = element("processing", HTMLInputElement);
   remote = element("remote", HTMLAudioElement);
   lab = element("lab", HTMLUListElement);
+  #signInPanel = element("sign-in-panel", HTMLElement);
+  #signedIn = element("signed-in", HTMLElement);
   #labHint = element("lab-hint", HTMLElement);
   #state = element("state", HTMLElement);
   #timer = element("timer", HTMLElement);
@@ -54,14 +61,14 @@ export class View {
     const state = call?.state ?? null;
     const name = state?.name ?? "idle";
     const live = state !== null && state.name !== "ended";
-    const words = stateWords(state, call?.to ?? "");
+    const words = stateWords(state, call?.peer ?? "");
     document.body.dataset.state = name;
     document.title = live ? `${words} – ${this.#title}` : this.#title;
     setText(this.#state, words);
-    setText(this.#detail, detailWords(state, sent, call?.receivedDigits ?? ""));
+    setText(this.#detail, detailWords(state, sent, call?.receivedDigits ?? "", call?.caller ?? null));
     this.number.readOnly = live;
     for (const button of this.lab.querySelectorAll("button")) button.setAttribute("aria-disabled", String(live));
-    this.#swapButtons(live);
+    this.#swapButtons(live, name === "incoming");
     const muted = live && call !== null && call.muted;
     this.mute.setAttribute("aria-pressed", String(muted));
     setText(/** @type {HTMLElement} */ (this.mute.querySelector("span")), muted ? "Muted" : "Mute");
@@ -73,14 +80,21 @@ export class View {
   /**
    * The two buttons are one place; the keyboard's focus goes with it.
    * @param {boolean} live
+   * @param {boolean} incoming it waits for an answer
    */
-  #swapButtons(live) {
+  #swapButtons(live, incoming) {
+    const answered = !this.answer.hidden && !incoming;
+    this.answer.hidden = !incoming;
+    this.mute.hidden = !live || incoming;
+    setText(/** @type {HTMLElement} */ (this.hangup.querySelector("span")), incoming ? "Decline" : "Hang up");
+    if (answered && live && document.activeElement === document.body) this.hangup.focus();
     if (this.call.hidden === live) return;
     const focused = document.activeElement;
     const follow = focused === this.call || focused === this.hangup || focused === this.mute || (live && focused === this.number);
     this.call.hidden = live;
-    this.hangup.hidden = this.mute.hidden = !live;
-    if (follow || focused === document.body) (live ? this.hangup : this.call).focus();
+    this.hangup.hidden = !live;
+    if (incoming) this.answer.focus();
+    else if (follow || focused === document.body) (live ? this.hangup : this.call).focus();
   }
 
   showErase() {
@@ -117,6 +131,18 @@ export class View {
   #clearQuality() {
     setText(this.#quality, "");
     delete this.#quality.dataset.word;
+  }
+
+  /**
+   * @param {boolean} wanted whether the gateway wants to know who calls
+   * @param {import("../client/protocol.js").Authenticated | null} user
+   */
+  showUser(wanted, user) {
+    this.#signInPanel.hidden = !wanted && user === null;
+    this.signIn.hidden = user !== null;
+    this.signOut.hidden = user === null;
+    setText(this.#signedIn, user === null ? "Sign in to call and to be called." : userWords(user));
+    if (user !== null) this.password.value = "";
   }
 
   /** @param {Connection} connection */

@@ -12,6 +12,8 @@ export function stateWords(state, to) {
   switch (state?.name) {
     case undefined:
       return "Ready";
+    case "incoming":
+      return `${to} is calling`;
     case "preparing":
       return "Opening the microphone…";
     case "connecting":
@@ -32,9 +34,11 @@ export function stateWords(state, to) {
  * @param {CallState | null} state
  * @param {string} sent digits pressed here
  * @param {string} received digits pressed there
+ * @param {{ number: string | null, name: string | null } | null} caller who calls, where a telephone does
  */
-export function detailWords(state, sent, received) {
+export function detailWords(state, sent, received, caller = null) {
   const parts = [];
+  if (state?.name === "incoming" && caller?.name && caller.number) parts.push(caller.number);
   if (state?.name === "ended") {
     if (state.answered_ms > 0) parts.push(`Talked ${clock(state.answered_ms)}`);
     if (state.cause.sip) parts.push(`SIP ${state.cause.sip}`);
@@ -58,6 +62,12 @@ export function connectionWords(connection) {
     case "waiting":
       return connection.attempt > 0 ? "The gateway cannot be reached" : "The connection to the gateway was lost";
   }
+}
+
+/** @param {import("../client/protocol.js").Authenticated} user */
+export function userWords(user) {
+  const numbers = user.numbers.length > 0 ? ` (${user.numbers.join(", ")})` : "";
+  return `Signed in as ${user.display_name}${numbers}`;
 }
 
 /** @param {Quality} quality */

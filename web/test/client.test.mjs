@@ -4,11 +4,11 @@ import { backOff } from "../client/client.js";
 import { world, WELCOME } from "./fakes.mjs";
 
 test("it is connected once the gateway has said welcome", async () => {
-  const w = world({ token: "secret" });
+  const w = world({ credentials: { user: "alice", password: "secret" } });
   w.client.connect();
   assert.equal(w.client.url, "ws://gateway.example/v1/signaling");
   w.socket().open();
-  assert.deepEqual(w.socket().sent, [{ type: "authenticate", token: "secret" }]);
+  assert.deepEqual(w.socket().sent, [{ type: "authenticate", user: "alice", password: "secret" }]);
   assert.equal(w.client.connection.name, "connecting");
   w.socket().say(WELCOME);
   assert.equal(w.client.welcome?.lab[0]?.number, "echo");

@@ -158,10 +158,10 @@ export class FakePeerConnection {
   }
 }
 
-export const WELCOME = { type: "welcome", session: "s1", version: 1, ice_servers: [], lab: [{ number: "echo", description: "hear yourself" }], trunk: false };
+export const WELCOME = { type: "welcome", session: "s1", version: 1, ice_servers: [], lab: [{ number: "echo", description: "hear yourself" }], trunk: false, sign_in: false };
 
 /** A client with fakes all around. */
-export function world({ token = /** @type {string | undefined} */ (undefined), microphone = /** @type {any} */ (null) } = {}) {
+export function world({ credentials = /** @type {{ user: string, password: string } | undefined} */ (undefined), microphone = /** @type {any} */ (null) } = {}) {
   const clock = new Clock();
   /** @type {FakeSocket[]} */
   const sockets = [];
@@ -171,7 +171,7 @@ export function world({ token = /** @type {string | undefined} */ (undefined), m
   const streams = [];
   const client = new Client({
     url: "http://gateway.example/v1/signaling",
-    token,
+    ...(credentials ? { credentials } : {}),
     surroundings: {
       webSocket: () => {
         const socket = new FakeSocket();

@@ -19,6 +19,8 @@ pub enum CauseCode {
     Rejected,
     /// It rang, and nobody answered.
     NoAnswer,
+    /// Another of the called user's devices took the call.
+    AnsweredElsewhere,
     /// No such number.
     NotFound,
     /// The number exists, but cannot be reached now.
@@ -77,6 +79,12 @@ const TABLE: &[Row] = &[
     Row(CauseCode::Busy, "The number is busy.", 486, 17),
     Row(CauseCode::Rejected, "The call was declined.", 603, 21),
     Row(CauseCode::NoAnswer, "Nobody answered.", 480, 19),
+    Row(
+        CauseCode::AnsweredElsewhere,
+        "The call was answered elsewhere.",
+        487,
+        26,
+    ),
     Row(CauseCode::NotFound, "This number does not exist.", 404, 1),
     Row(
         CauseCode::Unavailable,
@@ -205,6 +213,18 @@ pub fn from_status(status: StatusCode, reason: Option<&ReasonHeader>) -> Cause {
     }
 }
 
+/// The cause behind a CANCEL of theirs: one of the phones that rang with ours took the call (RFC 3326 §2), or the caller
+/// gave up.
+pub fn from_cancel(reason: Option<&ReasonHeader>) -> Cause {
+    let taken = reason.is_some_and(|reason| {
+        reason.protocol.eq_ignore_ascii_case("SIP") && reason.cause == Some(200)
+    });
+    match taken || reason.and_then(q850) == Some(26) {
+        true => CauseCode::AnsweredElsewhere.cause(),
+        false => CauseCode::Cancelled.cause(),
+    }
+}
+
 /// The cause behind a BYE: its Reason where it has one, else a normal end.
 pub fn from_bye(reason: Option<&ReasonHeader>) -> Cause {
     let q850 = reason.and_then(q850);
@@ -315,6 +335,18 @@ mod tests {
         assert_eq!(normal.code, CauseCode::Rejected);
         let foreign = from_status(status(486), Some(&reason("SIP", 21)));
         assert_eq!(foreign.code, CauseCode::Busy);
+    }
+
+    #[test]
+    fn a_cancel_says_whether_another_phone_took_the_call() {
+        let elsewhere = [reason("SIP", 200), reason("Q.850", 26)];
+        for header in &elsewhere {
+            assert_eq!(from_cancel(Some(header)).code, CauseCode::AnsweredElsewhere);
+        }
+        let given_up = [None, Some(reason("SIP", 487)), Some(reason("Q.850", 16))];
+        for header in &given_up {
+            assert_eq!(from_cancel(header.as_ref()).code, CauseCode::Cancelled);
+        }
     }
 
     #[test]

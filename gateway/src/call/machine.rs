@@ -1,9 +1,10 @@
-//! The call machine: one browser's call to a telephone, told what happens on both sides and what
+//! The call machine: one call between a browser and a telephone, told what happens on both sides and what
 //! time it is, saying what is to be done. No socket, no task, no clock.
 //!
 //! ```text
-//! Opening ──Opened──▶ Calling ──Answered──▶ Talking ──hang-up──▶ Ending ──▶ Ended
-//!    └───────refused──────┴──failed, cancelled──────────────────────▲
+//! a browser calls:    Opening ──Opened──▶ Calling ──Answered──▶ Talking ──hang-up──▶ Ending ──▶ Ended
+//! a telephone calls:  Ringing ──accept──▶ Opening ──Opened────────▲                     ▲
+//!                        └──────────┴─────── refused, failed, cancelled ────────────────┘
 //! ```
 
 mod browser;
@@ -11,6 +12,7 @@ mod keys;
 mod legs;
 mod media_events;
 mod phone;
+mod ringing;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -25,17 +27,19 @@ use peer::Fingerprint;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sip::endpoint::{Account, Event as SipEvent};
-use sip::{DtmfInfo, ReasonHeader, Uri};
+use sip::{DtmfInfo, ReasonHeader, StatusCode, Uri};
 
 use self::legs::{BrowserLeg, TrunkOffer, keying};
+pub use self::ringing::{Arrival, Caller};
+use self::ringing::{Called, Ringing};
 use self::story::Story;
 use super::CallId;
 use super::cause::{Cause, CauseCode};
 use super::negotiation::codec_name;
-use super::record::{CallRecord, EndedBy};
+use super::record::{CallRecord, Direction, EndedBy, Parties};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
-use crate::settings::{Prefer, TrunkDtmf, TrunkSrtp};
+use crate::settings::{Prefer, Trunk, TrunkDtmf, TrunkSrtp};
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -74,7 +78,27 @@ pub struct Environment {
     pub fingerprint: Fingerprint,
 }
 
-/// What makes a call.
+/// One of the browsers that a call concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Device(pub u8);
+
+impl Device {
+    /// The browser that placed the call.
+    pub const CALLER: Self = Self(0);
+}
+
+/// Who a browser's user is to telephones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name.
+    pub user: String,
+    /// The number that the called sees; none for the gateway's own.
+    pub number: Option<String>,
+    /// The name that the called sees.
+    pub display_name: String,
+}
+
+/// What makes a browser's call.
 #[derive(Debug)]
 pub struct Setup {
     /// The call's name in the gateway.
@@ -83,6 +107,8 @@ pub struct Setup {
     pub name: CallName,
     /// The browser's session.
     pub session: String,
+    /// Whose session that is, where there are users.
+    pub identity: Option<Identity>,
     /// What was dialled.
     pub to: String,
     /// The browser's offer.
@@ -98,10 +124,10 @@ pub struct Setup {
 /// What happens to a call.
 #[derive(Debug)]
 pub enum Input {
-    /// The browser says something.
-    Browser(ClientMessage),
-    /// The browser's session is gone.
-    BrowserGone,
+    /// A browser says something.
+    Browser(Device, ClientMessage),
+    /// A browser's session is gone.
+    BrowserGone(Device),
     /// The media worker says something.
     Media(MediaEvent),
     /// The media worker cannot be reached: its queue is full, or it is gone.
@@ -127,6 +153,8 @@ pub struct Dial {
     pub body: Vec<u8>,
     /// Who calls, where that is an account.
     pub account: Option<Account>,
+    /// Who calls, where that is a user.
+    pub identity: Option<Identity>,
     /// How long it may ring.
     pub ring_timeout: Duration,
 }
@@ -134,8 +162,8 @@ pub struct Dial {
 /// What is to be done.
 #[derive(Debug)]
 pub enum Action {
-    /// Tell the browser.
-    Browser(ServerMessage),
+    /// Tell a browser.
+    Browser(Device, ServerMessage),
     /// Open the call's media.
     OpenMedia(Box<OpenCall>),
     /// Tell the media worker.
@@ -144,6 +172,12 @@ pub enum Action {
     Dial(Box<Dial>),
     /// Cancel it.
     Cancel(ReasonHeader),
+    /// Tell the caller that it rings.
+    Ring,
+    /// Answer the caller, with this SDP.
+    Accept(Vec<u8>),
+    /// Refuse the caller.
+    Reject(StatusCode, ReasonHeader),
     /// Hang up.
     Bye(ReasonHeader),
     /// Send a key by INFO.
@@ -158,6 +192,9 @@ pub struct Machine {
     environment: Arc<Environment>,
     id: CallId,
     name: CallName,
+    /// The browser that the call is with; while several ring, none of them.
+    device: Device,
+    identity: Option<Identity>,
     state: State,
     actions: VecDeque<Action>,
     timeline: Timeline,
@@ -173,16 +210,17 @@ pub struct Machine {
     waiting_keys: Vec<DtmfInfo>,
     /// Keys of the telephone have come in its media: what comes by INFO are the same.
     keys_in_media: bool,
+    /// What the telephone was offered in the answer to an INVITE without an offer; its own answer is in the ACK.
+    offered: Option<Box<TrunkOffer>>,
     rng: StdRng,
 }
 
 #[derive(Debug)]
 enum State {
+    /// The user's devices ring (RFC 3261 §13.3.1.1).
+    Ringing(Box<Ringing>),
     /// The worker is opening the media; nothing has gone out yet.
-    Opening {
-        route: Box<Route>,
-        deadline: Instant,
-    },
+    Opening { other: Other, deadline: Instant },
     /// The browser has its answer, the INVITE is out (RFC 3261 §13.2).
     Calling(Calling),
     /// Both sides can talk (RFC 3261 §13.2.2.4).
@@ -195,6 +233,15 @@ enum State {
     },
     /// The record is out.
     Ended,
+}
+
+/// Whom the browser's media is being opened for.
+#[derive(Debug)]
+enum Other {
+    /// A telephone that is still to be called.
+    Dial(Box<Route>),
+    /// A telephone that called.
+    Caller(Box<Called>),
 }
 
 #[derive(Debug)]
@@ -215,16 +262,46 @@ impl Machine {
             id,
             name,
             session,
+            identity,
             to,
             offer,
             candidates,
             wall,
             seed,
         } = setup;
+        let parties = Parties {
+            direction: Direction::Outbound,
+            session,
+            user: identity.as_ref().map(|identity| identity.user.clone()),
+            from: identity
+                .as_ref()
+                .and_then(|identity| identity.number.clone()),
+            to,
+        };
         let mut machine = Self {
+            identity,
+            ..Self::idle(now, environment, (id, name), parties, wall, seed)
+        };
+        machine.candidates = candidates;
+        machine.dial(now, &offer);
+        machine
+    }
+
+    /// A machine to which nothing has happened.
+    fn idle(
+        now: Instant,
+        environment: Arc<Environment>,
+        (id, name): (CallId, CallName),
+        parties: Parties,
+        wall: SystemTime,
+        seed: [u8; 32],
+    ) -> Self {
+        Self {
             environment,
             id,
             name,
+            device: Device::CALLER,
+            identity: None,
             state: State::Ending {
                 sip_pending: false,
                 media_pending: false,
@@ -232,18 +309,17 @@ impl Machine {
             },
             actions: VecDeque::new(),
             timeline: Timeline::new(id.to_string(), now),
-            story: Story::new(session, to, wall),
+            story: Story::new(parties, wall),
             browser: None,
-            candidates,
+            candidates: Vec::new(),
             candidates_heard: 0,
             gone_at: None,
             dtmf: DtmfWay::Events,
             waiting_keys: Vec::new(),
             keys_in_media: false,
+            offered: None,
             rng: StdRng::from_seed(seed),
-        };
-        machine.open(now, &offer);
-        machine
+        }
     }
 
     /// The next thing to be done; poll until there is none.
@@ -256,6 +332,7 @@ impl Machine {
         let deadline = match &self.state {
             State::Opening { deadline, .. } | State::Talking { deadline } => *deadline,
             State::Calling(calling) => calling.ring_deadline,
+            State::Ringing(ringing) => ringing.deadline,
             State::Ending { deadline, .. } => return Some(*deadline),
             State::Ended => return None,
         };
@@ -292,6 +369,7 @@ impl Machine {
                 };
                 self.end(now, code.cause(), EndedBy::Gateway);
             }
+            State::Ringing(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
             State::Talking { .. } => self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway),
         }
     }
@@ -299,8 +377,19 @@ impl Machine {
     /// Takes what happened.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Browser(message) => self.handle_browser(now, message),
-            Input::BrowserGone => self.end(now, CauseCode::BrowserGone.cause(), EndedBy::Browser),
+            Input::Browser(device, message) => match &self.state {
+                State::Ringing(_) => self.handle_ringing(now, device, message),
+                _ if device == self.device => self.handle_browser(now, message),
+                // It rang, and has been told that it no longer does.
+                _ => {}
+            },
+            Input::BrowserGone(device) => match &self.state {
+                State::Ringing(_) => self.stop_ringing(now, device, CauseCode::Unavailable),
+                _ if device == self.device => {
+                    self.end(now, CauseCode::BrowserGone.cause(), EndedBy::Browser);
+                }
+                _ => {}
+            },
             Input::Media(event) => self.handle_media(now, event),
             Input::MediaOverloaded => {
                 self.media_is_gone();
@@ -324,10 +413,10 @@ impl Machine {
         matches!(self.state, State::Ended)
     }
 
-    fn open(&mut self, now: Instant, offer: &str) {
+    fn dial(&mut self, now: Instant, offer: &str) {
         self.timeline
             .note_sdp(now, "the browser offers", offer, &[]);
-        let route = match self.environment.routes.find(&self.story.to) {
+        let route = match self.environment.routes.find(&self.story.parties.to) {
             Ok(route) => route,
             Err(refused) => {
                 return self.end(now, refused.code.because(refused.text), EndedBy::Gateway);
@@ -337,38 +426,12 @@ impl Machine {
         self.timeline.note(
             now,
             Topic::Call,
-            format!("{:?} leads to {}", self.story.to, route.target),
+            format!("{:?} leads to {}", self.story.parties.to, route.target),
         );
-        let offer = match sdp::browser::read_offer(offer) {
-            Ok(offer) => offer,
-            Err(refusal) => {
-                return self.end(
-                    now,
-                    CauseCode::BadRequest.because(refusal),
-                    EndedBy::Gateway,
-                );
-            }
+        let mut open = match self.understand(now, offer, route.trunk.as_ref()) {
+            Ok(open) => open,
+            Err(cause) => return self.end(now, cause, EndedBy::Gateway),
         };
-        self.timeline
-            .note_reading(now, "the browser's offer is understood", &offer.notes);
-        let mut leg = BrowserLeg::new(
-            offer,
-            route.trunk.as_ref(),
-            self.environment.prefer,
-            &mut self.rng,
-        );
-        // The answer's text waits until the worker listens; what it agrees to is known now.
-        let answer = match leg.answer(&self.environment, &self.candidates) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                return self.end(
-                    now,
-                    CauseCode::NotAcceptable.because(refusal),
-                    EndedBy::Gateway,
-                );
-            }
-        };
-        let mut open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
         // Only the lab's numbers: nobody's real call is made bad.
         if route.trunk.is_none() && !self.environment.lab_impairments.is_none() {
             let bad = self.environment.lab_impairments;
@@ -382,22 +445,48 @@ impl Machine {
                 ),
             );
         }
+        self.open_media(now, open, Other::Dial(Box::new(route)));
+    }
+
+    /// Reads a browser's first offer and decides how it is answered; the answer's text waits until the worker listens.
+    fn understand(
+        &mut self,
+        now: Instant,
+        offer: &str,
+        trunk: Option<&Trunk>,
+    ) -> Result<OpenCall, Cause> {
+        let offer = sdp::browser::read_offer(offer)
+            .map_err(|refusal| CauseCode::BadRequest.because(refusal))?;
+        self.timeline
+            .note_reading(now, "the browser's offer is understood", &offer.notes);
+        let mut leg = BrowserLeg::new(offer, trunk, self.environment.prefer, &mut self.rng);
+        let answer = leg
+            .answer(&self.environment, &self.candidates)
+            .map_err(|refusal| CauseCode::NotAcceptable.because(refusal))?;
+        let open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
         self.story.browser_codec = Some(codec_name(answer.audio.codec));
         leg.agreed = Some(answer.audio);
         self.browser = Some(leg);
+        Ok(open)
+    }
+
+    fn open_media(&mut self, now: Instant, open: OpenCall, other: Other) {
         self.state = State::Opening {
-            route: Box::new(route),
+            other,
             deadline: now + OPEN_DEADLINE,
         };
         self.actions.push_back(Action::OpenMedia(Box::new(open)));
     }
 
-    /// The worker listens: the browser gets its answer, and the telephone its INVITE, in one step.
+    /// The worker listens: the browser gets its answer, and the telephone its INVITE or its 200, in one step.
     fn opened(&mut self, now: Instant, rtp: SocketAddr, rtcp: SocketAddr) {
-        let State::Opening { route, .. } = &self.state else {
+        let State::Opening { other, .. } = &mut self.state else {
             return;
         };
-        let route = Route::clone(route);
+        let other = match other {
+            Other::Dial(route) => Other::Dial(route.clone()),
+            Other::Caller(called) => Other::Caller(called.clone()),
+        };
         let Some(leg) = self.browser.as_ref() else {
             return;
         };
@@ -413,26 +502,26 @@ impl Machine {
         };
         self.timeline
             .note_sdp(now, "the browser is answered", &answer.text, &answer.notes);
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Answer {
-                call: self.name.clone(),
-                sdp: answer.text,
-                provisional: true,
-            }));
+        self.tell(ServerMessage::Answer {
+            call: self.name.clone(),
+            sdp: answer.text,
+            provisional: matches!(other, Other::Dial(_)),
+        });
+        match other {
+            Other::Dial(route) => self.invite(now, *route, rtp, rtcp),
+            Other::Caller(called) => self.answer_caller(now, *called, rtp, rtcp),
+        }
+    }
 
-        let profile = route
-            .trunk
-            .as_ref()
-            .map(|trunk| trunk.profile.clone())
-            .unwrap_or_default();
-        let dtmf = route
-            .trunk
-            .as_ref()
-            .map_or(TrunkDtmf::Auto, |trunk| trunk.dtmf);
-        let srtp = route
-            .trunk
-            .as_ref()
-            .map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
+    /// What the telephone of that trunk is offered, or answered with.
+    fn trunk_options(
+        &mut self,
+        trunk: Option<&Trunk>,
+        rtp: SocketAddr,
+        rtcp: SocketAddr,
+    ) -> TrunkOffer {
+        let dtmf = trunk.map_or(TrunkDtmf::Auto, |trunk| trunk.dtmf);
+        let srtp = trunk.map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
         let fingerprint = &self.environment.fingerprint;
         let keying = keying(srtp, fingerprint, &mut self.rng);
         let options = sdp::trunk::OfferOptions {
@@ -442,10 +531,22 @@ impl Machine {
             ptime_ms: u32::try_from(self.environment.ptime.as_millis()).unwrap_or(20),
             session_id: self.rng.random::<u64>() >> 2,
             keying,
-            profile,
+            profile: trunk.map(|trunk| trunk.profile.clone()).unwrap_or_default(),
             ..sdp::trunk::OfferOptions::new(rtp.ip(), rtp.port())
         };
-        let (offer, notes) = sdp::trunk::offer(&leg.offer, &options);
+        TrunkOffer {
+            options,
+            behind_nat: trunk.is_some_and(|trunk| trunk.behind_nat),
+            dtmf,
+        }
+    }
+
+    fn invite(&mut self, now: Instant, route: Route, rtp: SocketAddr, rtcp: SocketAddr) {
+        let trunk = self.trunk_options(route.trunk.as_ref(), rtp, rtcp);
+        let Some(leg) = self.browser.as_ref() else {
+            return;
+        };
+        let (offer, notes) = sdp::trunk::offer(&leg.offer, &trunk.options);
         self.timeline
             .note_sdp(now, "the telephone is offered", &offer, &notes);
         self.timeline.note(
@@ -453,21 +554,17 @@ impl Machine {
             Topic::Sip,
             format!("INVITE {} by way of {}", route.target, route.next_hop),
         );
-        let behind_nat = route.trunk.as_ref().is_some_and(|trunk| trunk.behind_nat);
         let ring_timeout = self.environment.ring_timeout;
         self.actions.push_back(Action::Dial(Box::new(Dial {
             target: route.target,
             next_hop: route.next_hop,
             account: route.account,
+            identity: self.identity.clone(),
             body: offer.into_bytes(),
             ring_timeout,
         })));
         self.state = State::Calling(Calling {
-            trunk: Box::new(TrunkOffer {
-                options,
-                behind_nat,
-                dtmf,
-            }),
+            trunk: Box::new(trunk),
             ring_deadline: now + self.environment.ring_timeout,
             heard: false,
             ringing: false,
@@ -499,6 +596,18 @@ impl Machine {
             format!("ended by the {by:?}: {}", cause.text),
         );
         let sip_pending = match &self.state {
+            State::Ringing(_)
+            | State::Opening {
+                other: Other::Caller(_),
+                ..
+            } => {
+                let status = StatusCode::new(cause.code.status());
+                self.actions.push_back(Action::Reject(
+                    status.unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE),
+                    cause.code.reason(),
+                ));
+                false
+            }
             State::Calling(_) => {
                 self.actions.push_back(Action::Cancel(cause.code.reason()));
                 true
@@ -517,11 +626,11 @@ impl Machine {
             self.actions
                 .push_back(Action::Media(MediaCommand::Close(self.id)));
         }
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Hangup {
-                call: self.name.clone(),
-                cause: cause.clone(),
-            }));
+        let devices = match &self.state {
+            State::Ringing(ringing) => ringing.devices(),
+            _ => vec![self.device],
+        };
+        self.hang_up(devices, &cause);
         self.story.ended = Some((now, cause, by));
         self.state = State::Ending {
             sip_pending,
@@ -529,6 +638,23 @@ impl Machine {
             deadline: now + END_DEADLINE,
         };
         self.finish_if_both_ended(now);
+    }
+
+    /// Tells the browser.
+    fn tell(&mut self, message: ServerMessage) {
+        self.actions
+            .push_back(Action::Browser(self.device, message));
+    }
+
+    /// Tells these that the call is over for them.
+    fn hang_up(&mut self, devices: Vec<Device>, cause: &Cause) {
+        for device in devices {
+            let hangup = ServerMessage::Hangup {
+                call: self.name.clone(),
+                cause: cause.clone(),
+            };
+            self.actions.push_back(Action::Browser(device, hangup));
+        }
     }
 
     fn finish_if_both_ended(&mut self, now: Instant) {

@@ -2,6 +2,7 @@
 //! leaves behind.
 
 pub mod cause;
+pub mod inbound;
 pub mod machine;
 mod negotiation;
 pub mod record;

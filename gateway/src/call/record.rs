@@ -25,14 +25,30 @@ pub enum EndedBy {
     Gateway,
 }
 
+/// Which way a call went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// A browser called a telephone.
+    Outbound,
+    /// A telephone called a user.
+    Inbound,
+}
+
 /// One call, from its offer to its end.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallRecord {
     /// The call's name in logs.
     pub id: String,
-    /// The signalling session it came from.
+    /// Which way it went.
+    pub direction: Direction,
+    /// The signalling session it came from, or that answered it; empty where none did.
     pub session: String,
-    /// What the browser dialled.
+    /// The user who called or was called, where there are users.
+    pub user: Option<String>,
+    /// The caller's number, as the called sees it; none where it is withheld.
+    pub from: Option<String>,
+    /// What was dialled.
     pub to: String,
     /// The SIP URI that was called, where it came to that.
     pub target: Option<String>,
@@ -75,19 +91,43 @@ pub struct OneWaySpell {
     pub until_ms: Option<u64>,
 }
 
+/// Between whom a call is.
+#[derive(Clone, Debug)]
+pub struct Parties {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The browser's session, as far as it is known.
+    pub session: String,
+    /// The user.
+    pub user: Option<String>,
+    /// The caller's number, as the called sees it.
+    pub from: Option<String>,
+    /// What was dialled.
+    pub to: String,
+}
+
 impl CallRecord {
     /// The record of a call that never had a machine, or lost it.
     pub(super) fn without_a_call(
         id: CallId,
-        session: &str,
-        to: &str,
+        parties: Parties,
         start: SystemTime,
         cause: Cause,
     ) -> Self {
+        let Parties {
+            direction,
+            session,
+            user,
+            from,
+            to,
+        } = parties;
         Self {
             id: id.to_string(),
-            session: session.to_owned(),
-            to: to.to_owned(),
+            direction,
+            session,
+            user,
+            from,
+            to,
             target: None,
             start: rfc3339(start),
             ringing_ms: None,

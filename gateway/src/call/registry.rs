@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use sip::StatusCode;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use super::CallId;
 use super::cause::{Cause, CauseCode};
-use super::machine::{Environment, Input, Setup};
-use super::record::{CallRecord, Recorder};
-use super::task::CallTask;
-use crate::signaling::message::{PlaceCall, ServerMessage};
-use crate::sip_driver::SipHandle;
-use crate::worker::Workers;
+use super::machine::{Arrival, Caller, Device, Environment, Identity, Input, Setup};
+use super::record::{CallRecord, Direction, Parties, Recorder};
+use super::task::{Begin, CallTask};
+use crate::directory::Line;
+use crate::settings::Trunk;
+use crate::signaling::message::{CallName, ClientMessage, PlaceCall, ServerMessage};
+use crate::signaling::outbox::Outbox;
+use crate::sip_driver::{IncomingCall, SipHandle};
+use crate::worker::{WorkerHandle, Workers};
 
 /// How many of a browser's messages may wait for one call; with more, the browser is told to wait.
 const INPUT_QUEUE: usize = 64;
@@ -36,6 +41,78 @@ pub struct Registry {
 struct Calls {
     shutting_down: bool,
     inputs: HashMap<CallId, mpsc::Sender<Box<Input>>>,
+}
+
+/// A call, to one of its browsers.
+#[derive(Clone, Debug)]
+pub struct CallHandle {
+    pub(super) device: Device,
+    pub(super) input: mpsc::Sender<Box<Input>>,
+}
+
+/// Why a call did not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Too many wait.
+    Busy,
+    /// The call is over.
+    Over,
+}
+
+impl CallHandle {
+    /// Passes on what the browser says.
+    ///
+    /// # Errors
+    /// [`NotTaken`] says why the call did not take it.
+    pub fn say(&self, message: ClientMessage) -> Result<(), NotTaken> {
+        let input = Box::new(Input::Browser(self.device, message));
+        self.input.try_send(input).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Busy,
+            TrySendError::Closed(_) => NotTaken::Over,
+        })
+    }
+
+    /// Tells it that the browser is gone.
+    pub async fn leave(self) {
+        let _ = self
+            .input
+            .send(Box::new(Input::BrowserGone(self.device)))
+            .await;
+    }
+
+    /// Whether the call is over.
+    pub fn is_over(&self) -> bool {
+        self.input.is_closed()
+    }
+}
+
+/// A telephone's call to a user who is signed in.
+#[derive(Debug)]
+pub struct Arriving {
+    /// The SIP leg.
+    pub incoming: IncomingCall,
+    /// Where it comes from.
+    pub trunk: Trunk,
+    /// Who calls.
+    pub caller: Caller,
+    /// The number that was called.
+    pub to: String,
+    /// Whom it is for.
+    pub user: String,
+    /// His devices.
+    pub lines: Vec<Line>,
+}
+
+impl Arriving {
+    fn parties(&self) -> Parties {
+        Parties {
+            direction: Direction::Inbound,
+            session: String::new(),
+            user: Some(self.user.clone()),
+            from: self.caller.number.clone(),
+            to: self.to.clone(),
+        }
+    }
 }
 
 impl Registry {
@@ -61,38 +138,118 @@ impl Registry {
         }
     }
 
-    /// Begins a call. What the browser is to know of it goes to `outbox`, a refusal included; the
-    /// call's own inbox is returned where it came to a call.
+    /// Begins a browser's call. What the browser is to know of it goes to `outbox`, a refusal included; the call itself
+    /// is returned where it came to one.
     pub async fn place(
         self: &Arc<Self>,
         session: &str,
+        identity: Option<Identity>,
         place: PlaceCall,
-        outbox: mpsc::Sender<Box<ServerMessage>>,
-    ) -> Option<mpsc::Sender<Box<Input>>> {
+        outbox: Outbox,
+    ) -> Option<CallHandle> {
         let id = CallId(rand::random());
+        let PlaceCall { call, to, sdp } = place;
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
-        if let Err(cause) = self.admit(id, input.clone()) {
-            self.refuse(id, session, place, cause, &outbox).await;
-            return None;
-        }
-        let Some(worker) = self.workers.least_loaded() else {
-            self.forget(id);
-            let cause = CauseCode::Internal.because("no media worker is left");
-            self.refuse(id, session, place, cause, &outbox).await;
-            return None;
+        let worker = match self.admit(id, input.clone()) {
+            Ok(worker) => worker,
+            Err(cause) => {
+                let _ = outbox.try_send(Box::new(
+                    ServerMessage::Hangup {
+                        call,
+                        cause: cause.clone(),
+                    }
+                    .into(),
+                ));
+                let parties = Parties {
+                    direction: Direction::Outbound,
+                    session: session.to_owned(),
+                    from: identity.as_ref().and_then(|own| own.number.clone()),
+                    user: identity.map(|own| own.user),
+                    to,
+                };
+                self.record_refused(id, parties, cause).await;
+                return None;
+            }
         };
         let setup = Setup {
             id,
-            name: place.call,
+            name: call,
             session: session.to_owned(),
-            to: place.to,
-            offer: place.sdp,
+            identity,
+            to,
+            offer: sdp,
             candidates: worker.candidates().to_vec(),
             wall: SystemTime::now(),
             seed: rand::random(),
         };
-        CallTask::spawn(Arc::clone(self), setup, worker, inputs, outbox);
-        Some(input)
+        let handle = CallHandle {
+            device: Device::CALLER,
+            input,
+        };
+        let begin = Begin::Place(Box::new(setup));
+        CallTask::spawn(
+            Arc::clone(self),
+            begin,
+            worker,
+            inputs,
+            &handle,
+            vec![outbox],
+        );
+        Some(handle)
+    }
+
+    /// Begins a telephone's call: the user's devices ring.
+    pub async fn ring(self: &Arc<Self>, arriving: Arriving) {
+        let id = CallId(rand::random());
+        let (input, inputs) = mpsc::channel(INPUT_QUEUE);
+        let worker = match self.admit(id, input.clone()) {
+            Ok(worker) => worker,
+            Err(cause) => {
+                let parties = arriving.parties();
+                return self.refuse(arriving.incoming, parties, cause).await;
+            }
+        };
+        let Arriving {
+            incoming,
+            trunk,
+            caller,
+            to,
+            user,
+            lines,
+        } = arriving;
+        let (sessions, outboxes) = lines
+            .into_iter()
+            .map(|line| (line.session, line.outbox))
+            .unzip();
+        let arrival = Arrival {
+            id,
+            name: CallName::incoming(id),
+            caller,
+            to,
+            user,
+            offer: incoming.request.body,
+            trunk,
+            sessions,
+            candidates: worker.candidates().to_vec(),
+            wall: SystemTime::now(),
+            seed: rand::random(),
+        };
+        let handle = CallHandle {
+            device: Device::CALLER,
+            input,
+        };
+        let begin = Begin::Arrive(Box::new(arrival), incoming.leg, incoming.events);
+        CallTask::spawn(Arc::clone(self), begin, worker, inputs, &handle, outboxes);
+    }
+
+    /// Refuses a telephone's call, and leaves its record.
+    pub async fn refuse(&self, incoming: IncomingCall, parties: Parties, cause: Cause) {
+        let status = StatusCode::new(cause.code.status());
+        let status = status.unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
+        let reason = cause.code.reason();
+        self.sip.reject(incoming.leg, status, Some(reason)).await;
+        self.record_refused(CallId(rand::random()), parties, cause)
+            .await;
     }
 
     /// How many calls there are.
@@ -133,7 +290,12 @@ impl Registry {
         self.empty.notify_waiters();
     }
 
-    fn admit(&self, id: CallId, input: mpsc::Sender<Box<Input>>) -> Result<(), Cause> {
+    /// Makes room for a call, and finds it a worker.
+    fn admit(&self, id: CallId, input: mpsc::Sender<Box<Input>>) -> Result<WorkerHandle, Cause> {
+        let worker = self
+            .workers
+            .least_loaded()
+            .ok_or_else(|| CauseCode::Internal.because("no media worker is left"))?;
         let mut calls = self.lock();
         if calls.shutting_down {
             return Err(CauseCode::ShuttingDown.cause());
@@ -142,30 +304,12 @@ impl Registry {
             return Err(CauseCode::Overloaded.because(format!("[calls] max is {}", self.max_calls)));
         }
         calls.inputs.insert(id, input);
-        Ok(())
+        Ok(worker)
     }
 
-    async fn refuse(
-        &self,
-        id: CallId,
-        session: &str,
-        place: PlaceCall,
-        cause: Cause,
-        outbox: &mpsc::Sender<Box<ServerMessage>>,
-    ) {
-        let _ = outbox.try_send(Box::new(ServerMessage::Hangup {
-            call: place.call,
-            cause: cause.clone(),
-        }));
-        self.recorder
-            .write(CallRecord::without_a_call(
-                id,
-                session,
-                &place.to,
-                SystemTime::now(),
-                cause,
-            ))
-            .await;
+    async fn record_refused(&self, id: CallId, parties: Parties, cause: Cause) {
+        let record = CallRecord::without_a_call(id, parties, SystemTime::now(), cause);
+        self.recorder.write(record).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {

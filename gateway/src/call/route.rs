@@ -43,11 +43,22 @@ pub struct NoRoute {
 
 /// Characters of a telephone number or a user name; all others would need escaping, and none of
 /// them is in a number that a person dials.
-fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"+*#._-".contains(&b))
+}
+
+/// A number without what people write between its digits (RFC 3966 §5.1.1, visual separators); a name as it is.
+pub(crate) fn plain_number(text: &str) -> String {
+    let looks_dialled = text
+        .chars()
+        .all(|c| c.is_ascii_digit() || "+*#-.() /".contains(c));
+    match looks_dialled {
+        true => text.chars().filter(|c| !"-.() /".contains(*c)).collect(),
+        false => text.to_owned(),
+    }
 }
 
 impl Routes {
@@ -73,15 +84,7 @@ impl Routes {
             }
             None => dialled,
         };
-        // What people write between digits (RFC 3966 §5.1.1, visual separators) is not dialled.
-        let looks_dialled = number
-            .chars()
-            .all(|c| c.is_ascii_digit() || "+*#-.() /".contains(c));
-        let number: String = if looks_dialled {
-            number.chars().filter(|c| !"-.() /".contains(*c)).collect()
-        } else {
-            number.to_owned()
-        };
+        let number = plain_number(number);
         if !is_number(&number) {
             return refuse(
                 CauseCode::BadRequest,

@@ -6,14 +6,17 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use sip::StatusCode;
 use sip::endpoint::Invite;
 use tokio::sync::mpsc;
 
+use super::CallId;
 use super::cause::CauseCode;
-use super::machine::{Action, Dial, Input, Machine, Setup};
-use super::record::CallRecord;
-use super::registry::Registry;
-use crate::signaling::message::ServerMessage;
+use super::machine::{Action, Arrival, Device, Dial, Input, Machine, Setup};
+use super::record::{CallRecord, Direction, Parties};
+use super::registry::{CallHandle, Registry};
+use crate::signaling::message::{CallName, ServerMessage};
+use crate::signaling::outbox::{Outbox, Outgoing};
 use crate::sip_driver::resolve::resolve;
 use crate::sip_driver::{Leg, LegEvent};
 use crate::worker::{EVENT_QUEUE, MediaCommand, MediaEvent, WorkerHandle};
@@ -24,12 +27,51 @@ const RING_GRACE: Duration = Duration::from_secs(5);
 /// An INVITE whose next hop is being resolved.
 type Dialing = Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>;
 
+/// How a call begins.
+pub(super) enum Begin {
+    /// A browser places it.
+    Place(Box<Setup>),
+    /// A telephone's INVITE is here, on this leg.
+    Arrive(Box<Arrival>, Leg, mpsc::Receiver<LegEvent>),
+}
+
+impl Begin {
+    fn name(&self) -> (CallId, CallName) {
+        match self {
+            Self::Place(setup) => (setup.id, setup.name.clone()),
+            Self::Arrive(arrival, ..) => (arrival.id, arrival.name.clone()),
+        }
+    }
+
+    fn parties(&self) -> Parties {
+        match self {
+            Self::Place(setup) => Parties {
+                direction: Direction::Outbound,
+                session: setup.session.clone(),
+                user: setup.identity.as_ref().map(|own| own.user.clone()),
+                from: setup.identity.as_ref().and_then(|own| own.number.clone()),
+                to: setup.to.clone(),
+            },
+            Self::Arrive(arrival, ..) => Parties {
+                direction: Direction::Inbound,
+                session: String::new(),
+                user: Some(arrival.user.clone()),
+                from: arrival.caller.number.clone(),
+                to: arrival.to.clone(),
+            },
+        }
+    }
+}
+
 pub(super) struct CallTask {
     registry: Arc<Registry>,
     machine: Box<Machine>,
     worker: WorkerHandle,
     inputs: mpsc::Receiver<Box<Input>>,
-    outbox: mpsc::Sender<Box<ServerMessage>>,
+    /// Where the inputs come from, for browsers that are to answer. It does not keep the call alive.
+    input: mpsc::WeakSender<Box<Input>>,
+    /// The browsers, as [`Device`] counts them.
+    outboxes: Vec<Outbox>,
     /// The worker's end of the next, until the worker has it: then its loss is the loss of the call's media.
     media: Option<mpsc::Sender<Box<MediaEvent>>>,
     media_events: Option<mpsc::Receiver<Box<MediaEvent>>>,
@@ -43,34 +85,46 @@ impl CallTask {
     /// offer on, both legs and the record are still seen to.
     pub(super) fn spawn(
         registry: Arc<Registry>,
-        setup: Setup,
+        begin: Begin,
         worker: WorkerHandle,
         inputs: mpsc::Receiver<Box<Input>>,
-        outbox: mpsc::Sender<Box<ServerMessage>>,
+        handle: &CallHandle,
+        outboxes: Vec<Outbox>,
     ) {
-        let (id, started) = (setup.id, SystemTime::now());
-        let (name, session, to) = (setup.name.clone(), setup.session.clone(), setup.to.clone());
+        let started = SystemTime::now();
+        let (id, name) = begin.name();
+        let parties = begin.parties();
         let leg = Arc::<OnceLock<Leg>>::default();
+        let input = handle.input.downgrade();
         let task = (
             Arc::clone(&registry),
             worker.clone(),
-            outbox.clone(),
+            outboxes.clone(),
             Arc::clone(&leg),
         );
         let running = async move {
-            let (registry, worker, outbox, leg) = task;
+            let (registry, worker, outboxes, leg) = task;
             let environment = Arc::clone(&registry.environment);
             let (media, media_events) = mpsc::channel(EVENT_QUEUE);
+            let now = Instant::now();
+            let (machine, leg_events) = match begin {
+                Begin::Place(setup) => (Machine::new(now, environment, *setup), None),
+                Begin::Arrive(arrival, its_leg, events) => {
+                    let _ = leg.set(its_leg);
+                    (Machine::called(now, environment, *arrival), Some(events))
+                }
+            };
             let task = Self {
-                machine: Box::new(Machine::new(Instant::now(), environment, setup)),
+                machine: Box::new(machine),
                 registry,
                 worker,
                 inputs,
-                outbox,
+                input,
+                outboxes,
                 media: Some(media),
                 media_events: Some(media_events),
                 leg,
-                leg_events: None,
+                leg_events,
                 dialing: None,
             };
             task.run().await;
@@ -80,19 +134,20 @@ impl CallTask {
         tokio::spawn(async move {
             if running.await.is_err() {
                 let cause = CauseCode::Internal.cause();
-                let _ = outbox.try_send(Box::new(ServerMessage::Hangup {
-                    call: name,
-                    cause: cause.clone(),
-                }));
+                for outbox in outboxes {
+                    let hangup = ServerMessage::Hangup {
+                        call: name.clone(),
+                        cause: cause.clone(),
+                    };
+                    let _ = outbox.try_send(Box::new(hangup.into()));
+                }
                 let _ = worker.send(MediaCommand::Close(id));
                 if let Some(leg) = OnceLock::get(&leg) {
                     registry.sip.bye(*leg, cause.code.reason()).await;
                 }
                 registry
                     .recorder
-                    .write(CallRecord::without_a_call(
-                        id, &session, &to, started, cause,
-                    ))
+                    .write(CallRecord::without_a_call(id, parties, started, cause))
                     .await;
             }
             registry.forget(id);
@@ -146,18 +201,17 @@ impl CallTask {
                     Err(why) => Some(Input::DialFailed(why)),
                 }
             }
-            input = self.inputs.recv() => Some(input.map_or(Input::BrowserGone, |input| *input)),
+            input = self.inputs.recv() => {
+                Some(input.map_or(Input::BrowserGone(Device::CALLER), |input| *input))
+            }
             () = timer => None,
         }
     }
 
     async fn act(&mut self, action: Action) {
         let sent = match action {
-            Action::Browser(message) => {
-                if self.outbox.try_send(Box::new(message)).is_err() {
-                    // Its session is gone, or has not read for long: the same to this call.
-                    self.machine.handle(Instant::now(), Input::BrowserGone);
-                }
+            Action::Browser(device, message) => {
+                self.tell(device, message);
                 Ok(())
             }
             Action::OpenMedia(open) => match self.media.take() {
@@ -182,6 +236,27 @@ impl CallTask {
                 }
                 Ok(())
             }
+            Action::Ring => {
+                if let Some(leg) = self.leg.get() {
+                    self.registry
+                        .sip
+                        .ring(*leg, StatusCode::RINGING, None)
+                        .await;
+                }
+                Ok(())
+            }
+            Action::Accept(sdp) => {
+                if let Some(leg) = self.leg.get() {
+                    self.registry.sip.accept(*leg, sdp).await;
+                }
+                Ok(())
+            }
+            Action::Reject(status, reason) => {
+                if let Some(leg) = self.leg.get() {
+                    self.registry.sip.reject(*leg, status, Some(reason)).await;
+                }
+                Ok(())
+            }
             Action::Info(key) => {
                 if let Some(leg) = self.leg.get() {
                     self.registry.sip.info(*leg, key).await;
@@ -192,6 +267,25 @@ impl CallTask {
         };
         if sent.is_err() {
             self.machine.handle(Instant::now(), Input::MediaOverloaded);
+        }
+    }
+
+    fn tell(&mut self, device: Device, message: ServerMessage) {
+        let Some(outbox) = self.outboxes.get(usize::from(device.0)) else {
+            return;
+        };
+        // Its session has not heard of this call: with the message it gets what it answers to.
+        let call = matches!(message, ServerMessage::Incoming { .. })
+            .then(|| self.input.upgrade())
+            .flatten()
+            .map(|input| CallHandle { device, input });
+        if outbox
+            .try_send(Box::new(Outgoing { message, call }))
+            .is_err()
+        {
+            // Its session is gone, or has not read for long: the same to this call.
+            self.machine
+                .handle(Instant::now(), Input::BrowserGone(device));
         }
     }
 }
@@ -231,15 +325,19 @@ async fn resolved(dialing: &mut Option<Dialing>) -> Result<Invite, String> {
     }
 }
 
-/// The INVITE, once its next hop is resolved.
-async fn invite(dial: Dial, from_user: String) -> Result<Invite, String> {
+/// The INVITE, once its next hop is resolved. It comes from the user's number, if he has one.
+async fn invite(dial: Dial, caller: String) -> Result<Invite, String> {
     let target = resolve(&dial.next_hop).await?;
+    let (number, from_display) = match dial.identity {
+        Some(identity) => (identity.number, Some(identity.display_name)),
+        None => (None, None),
+    };
     Ok(Invite {
         to: dial.target,
         target,
         account: dial.account,
-        from_user,
-        from_display: None,
+        from_user: number.unwrap_or(caller),
+        from_display,
         body: dial.body,
         headers: Vec::new(),
         ring_timeout: dial.ring_timeout + RING_GRACE,

@@ -50,7 +50,7 @@ pub(super) async fn run(
             };
             call.serve(incoming, stopping).await;
         }
-        Err(status) => sip.reject(leg, status).await,
+        Err(status) => sip.reject(leg, status, None).await,
     }
 }
 
@@ -188,7 +188,7 @@ impl Call {
                 }
                 Step::Refuse(status) => {
                     let status = StatusCode::new(status).unwrap_or(StatusCode::DECLINE);
-                    self.sip.reject(self.leg, status).await;
+                    self.sip.reject(self.leg, status, None).await;
                     return ControlFlow::Break(());
                 }
                 Step::HangUp(End::Done) => {
@@ -230,7 +230,7 @@ impl Call {
             return ControlFlow::Continue(());
         }
         self.sip
-            .reject(self.leg, StatusCode::TEMPORARILY_UNAVAILABLE)
+            .reject(self.leg, StatusCode::TEMPORARILY_UNAVAILABLE, None)
             .await;
         ControlFlow::Break(())
     }

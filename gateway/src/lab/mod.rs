@@ -103,7 +103,7 @@ async fn answer(
             }
             Err(status) => {
                 info!(from = %incoming.flow.remote, %status, "the lab phone refuses a call");
-                sip.reject(incoming.leg, status).await;
+                sip.reject(incoming.leg, status, None).await;
             }
         }
     }

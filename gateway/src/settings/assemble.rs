@@ -13,7 +13,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, value,
+    Records, Settings, Sip, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, users, value,
 };
 use crate::worker::Impairments;
 
@@ -44,6 +44,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
         opus: read_opus(reader, default.opus),
         records: read_records(reader),
         log: read_log(reader, default.log),
+        users: users::read(reader),
         http,
         sip,
         trunk,
@@ -112,6 +113,7 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
     ];
     let srtp = reader.read("trunk", "srtp", TrunkSrtp::Off, value::one_of(protections));
     let outbound_proxy = reader.read("trunk", "outbound_proxy", None, value::trunk_uri);
+    let addresses = reader.read_list("trunk", "addresses", Vec::new(), value::network);
     let account = read_account(reader);
     let uri = uri?;
     if account.is_some() && uri.user.is_some() {
@@ -129,6 +131,7 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
         srtp,
         account,
         outbound_proxy,
+        addresses,
     })
 }
 

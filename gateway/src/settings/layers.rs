@@ -95,6 +95,18 @@ impl Layers {
         layers
     }
 
+    /// Takes out every value of the sections and keys that are chosen.
+    pub(super) fn take_where(
+        &mut self,
+        chosen: impl Fn(&(String, String)) -> bool,
+    ) -> BTreeMap<(String, String), Found> {
+        let (taken, kept) = std::mem::take(&mut self.values)
+            .into_iter()
+            .partition(|(name, _)| chosen(name));
+        self.values = kept;
+        taken
+    }
+
     fn put(&mut self, section: &str, key: &str, value: Raw, place: Place) {
         let name = (section.to_owned(), key.to_owned());
         self.values.insert(name, Found { value, place });

@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::worker::Impairments;
 
 mod assemble;
@@ -19,6 +21,7 @@ mod routes;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod users;
 mod value;
 
 pub use layers::{Overrides, Sources};
@@ -33,6 +36,8 @@ pub struct Settings {
     pub sip: Sip,
     /// Where numbers that are not the lab's go. `None`: only the lab answers.
     pub trunk: Option<Trunk>,
+    /// Who signs in, and whom calls from the trunk reach. With none, nobody has to and nobody is.
+    pub users: Vec<User>,
     /// Limits of a call.
     pub calls: Calls,
     /// The media plane.
@@ -90,6 +95,8 @@ pub struct Trunk {
     pub account: Option<TrunkAccount>,
     /// Where its requests are sent instead of to `uri`.
     pub outbound_proxy: Option<sip::Uri>,
+    /// Where its calls come from, besides from where ours go.
+    pub addresses: Vec<IpNet>,
 }
 
 impl Trunk {
@@ -103,6 +110,7 @@ impl Trunk {
             srtp: TrunkSrtp::default(),
             account: None,
             outbound_proxy: None,
+            addresses: Vec::new(),
         }
     }
 
@@ -119,6 +127,19 @@ pub struct TrunkAccount {
     pub credentials: sip::digest::Credentials,
     /// For how long each REGISTER asks. `None`: we do not register.
     pub register: Option<Duration>,
+}
+
+/// `[users.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// What he signs in as, and can be called by.
+    pub name: String,
+    /// What he signs in with.
+    pub password: sip::digest::Password,
+    /// What people see.
+    pub display_name: String,
+    /// His numbers; the first is what the called see.
+    pub numbers: Vec<String>,
 }
 
 /// `[trunk] srtp`
@@ -311,6 +332,7 @@ impl Settings {
                 caller: "switchhook".to_owned(),
             },
             trunk: None,
+            users: Vec::new(),
             calls: Calls {
                 ring_timeout: Duration::from_secs(60),
                 max: 1000,

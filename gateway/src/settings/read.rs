@@ -12,6 +12,12 @@ pub(super) struct Reader {
     places: BTreeMap<(&'static str, &'static str), Place>,
 }
 
+/// A table below a section, and where it begins.
+pub(super) struct NamedTable {
+    pub(super) place: Place,
+    pub(super) table: BTreeMap<String, Found>,
+}
+
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
         Reader {
@@ -92,6 +98,48 @@ impl Reader {
             .remove(&(section.to_owned(), key.to_owned()))?;
         self.places.insert((section, key), found.place.clone());
         Some(found)
+    }
+
+    /// All tables of a section whose keys are names that the operator chose, by name. In the environment
+    /// `SECTION__NAME__KEY` sets one entry of one.
+    pub(super) fn take_tables(&mut self, section: &'static str) -> BTreeMap<String, NamedTable> {
+        self.known.entry(section).or_default();
+        let mut tables: BTreeMap<String, NamedTable> = BTreeMap::new();
+        let mut entries = Vec::new();
+        let chosen = |(name, _): &(String, String)| name == section;
+        for ((_, key), found) in self.layers.take_where(chosen) {
+            match (key.split_once("__"), found.value) {
+                (_, Raw::Table(table)) => {
+                    let place = found.place;
+                    let table = table.into_iter().collect();
+                    tables.insert(key, NamedTable { place, table });
+                }
+                (Some((name, key)), value) if matches!(found.place, Place::Environment(_)) => {
+                    let place = found.place;
+                    entries.push((name.to_owned(), key.to_owned(), Found { value, place }));
+                }
+                (_, value) => {
+                    let wrong = Wrong::new(
+                        format!("{} is no table", describe(&value)),
+                        format!("write [{section}.{key}], and its settings below it"),
+                    );
+                    self.wrong_at(found.place, section, &key, wrong);
+                }
+            }
+        }
+        for (name, key, found) in entries {
+            // A variable's name has lost its case.
+            let written = tables
+                .keys()
+                .find(|known| known.eq_ignore_ascii_case(&name));
+            let name = written.cloned().unwrap_or(name);
+            let table = tables.entry(name).or_insert_with(|| NamedTable {
+                place: found.place.clone(),
+                table: BTreeMap::new(),
+            });
+            table.table.insert(key, found);
+        }
+        tables
     }
 
     /// A mistake that shows only when settings are seen together; it is put where `key` was set.

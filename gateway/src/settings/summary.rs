@@ -12,6 +12,7 @@ impl Settings {
             ("http", self.http_line()),
             ("sip", self.sip_line()),
             ("trunk", self.trunk_line()),
+            ("users", self.users_line()),
             ("calls", self.calls_line()),
             ("media", self.media_line()),
             ("opus", self.opus_line()),
@@ -76,6 +77,17 @@ impl Settings {
                 line
             }
         }
+    }
+
+    fn users_line(&self) -> String {
+        if self.users.is_empty() {
+            return "none: nobody signs in, and calls from the trunk reach nobody".to_owned();
+        }
+        let users = self.users.iter().map(|user| match user.numbers.as_slice() {
+            [] => user.name.clone(),
+            numbers => format!("{} ({})", user.name, numbers.join(", ")),
+        });
+        users.collect::<Vec<_>>().join(", ")
     }
 
     fn calls_line(&self) -> String {

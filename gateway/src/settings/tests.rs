@@ -8,6 +8,7 @@ use super::routes::Routes;
 use super::*;
 
 mod account;
+mod users;
 
 /// A machine with the address 10.0.0.5 on its default route and 10.8.0.2 towards 10.8.0.0/16.
 struct Machine;

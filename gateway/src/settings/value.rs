@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sip::digest::Password;
 
 use super::layers::Raw;
@@ -180,6 +181,18 @@ pub(super) fn ip_address(raw: &Raw) -> Result<IpAddr, Wrong> {
         ));
     }
     Ok(address)
+}
+
+/// An address, or all that begin like it (`192.0.2.0/24`).
+pub(super) fn network(raw: &Raw) -> Result<IpNet, Wrong> {
+    let text = text(raw)?;
+    let single = || IpAddr::from_str(text).map(IpNet::from);
+    IpNet::from_str(text).or_else(|_| single()).map_err(|_| {
+        Wrong::new(
+            format!("{text:?} is neither an IP address nor a network"),
+            "write it like \"192.0.2.1\" or \"192.0.2.0/24\"",
+        )
+    })
 }
 
 /// `auto` or an address.

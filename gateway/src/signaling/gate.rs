@@ -3,17 +3,23 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::attempts::Attempts;
 use super::message::LabNumber;
+use super::outbox::Outbox;
 use crate::call::registry::Registry;
+use crate::directory::{Directory, SignedIn};
 
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Signaling {
     /// Where calls begin.
     pub registry: Arc<Registry>,
+    /// Who may sign in.
+    pub directory: Arc<Directory>,
     /// Origins that may open a session besides the page's own.
     pub allowed_origins: Vec<String>,
     /// The lab numbers for the welcome.
@@ -26,6 +32,49 @@ pub struct Signaling {
     pub closing: watch::Receiver<bool>,
     /// Counts sessions by address.
     pub sessions: Sessions,
+    /// Attempts to sign in that failed.
+    pub attempts: FailedAttempts,
+}
+
+/// Attempts to sign in that failed, by source.
+#[derive(Debug, Default)]
+pub struct FailedAttempts(Mutex<Attempts>);
+
+/// Why a session is not signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotSignedIn {
+    /// The name or the password; it is not told which.
+    Wrong,
+    /// That address has tried too often.
+    TooOften,
+}
+
+impl Signaling {
+    /// Signs a session in.
+    pub(super) fn sign_in(
+        &self,
+        session: &str,
+        from: IpAddr,
+        (name, password): (&str, &str),
+        outbox: Outbox,
+    ) -> Result<SignedIn, NotSignedIn> {
+        let now = Instant::now();
+        let mut attempts = self
+            .attempts
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !attempts.may_try(now, from) {
+            return Err(NotSignedIn::TooOften);
+        }
+        match self.directory.check(name, password) {
+            Some(user) => Ok(self.directory.sign_in(user, session, outbox)),
+            None => {
+                attempts.failed(now, from);
+                Err(NotSignedIn::Wrong)
+            }
+        }
+    }
 }
 
 /// How many sessions there are from each address.

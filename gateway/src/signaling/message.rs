@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::call::CallId;
 use crate::call::cause::Cause;
 use crate::worker::OneWay;
 
@@ -14,7 +15,10 @@ pub const SUBPROTOCOL: &str = "switchhook.v1";
 /// The longest SDP a message may carry, in bytes.
 pub const MAX_SDP: usize = 64 * 1024;
 
-/// A name for a call, chosen by the browser: 1 to 64 letters, digits, `-` or `_`.
+/// How the names of calls that come in begin; a browser's own do not.
+const INCOMING: &str = "in-";
+
+/// A name for a call: 1 to 64 letters, digits, `-` or `_`. Who places the call chooses it; the gateway's begin with `in-`.
 ///
 /// It is unique within one signalling session while the call lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +30,16 @@ impl CallName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of a call that comes in.
+    pub fn incoming(id: CallId) -> Self {
+        Self(format!("{INCOMING}{id}"))
+    }
+
+    /// Whether it was not the browser that chose it.
+    pub fn is_incoming(&self) -> bool {
+        self.0.starts_with(INCOMING)
     }
 }
 
@@ -58,6 +72,10 @@ pub enum ClientMessage {
     Offer(Reoffer),
     /// Digits for the telephone, sent by the gateway.
     Dtmf(SendDtmf),
+    /// Takes a call that comes in; sent at once with the offer, before any candidate is known.
+    Accept(AcceptCall),
+    /// Refuses a call that comes in.
+    Reject(RejectCall),
     /// Ends the call, or cancels it while it rings.
     Hangup(Hangup),
 }
@@ -66,14 +84,54 @@ pub enum ClientMessage {
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Authenticate {
-    /// The signed token that says who this is and what it may do.
-    pub token: String,
+    /// The user's name.
+    #[schemars(length(min = 1, max = 64))]
+    pub user: String,
+    /// The user's password.
+    #[schemars(length(max = 1024))]
+    pub password: String,
 }
 
 impl std::fmt::Debug for Authenticate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Authenticate { token: (redacted) }")
+        write!(
+            f,
+            "Authenticate {{ user: {:?}, password: (redacted) }}",
+            self.user
+        )
     }
+}
+
+/// See [`ClientMessage::Accept`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptCall {
+    /// The call it takes.
+    pub call: CallName,
+    /// The offer (RFC 8829).
+    pub sdp: String,
+}
+
+/// See [`ClientMessage::Reject`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RejectCall {
+    /// The call it refuses.
+    pub call: CallName,
+    /// Why; declined when absent.
+    #[serde(default)]
+    pub reason: RejectReason,
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// The user does not want it: none of his devices rings any longer.
+    #[default]
+    Declined,
+    /// This device cannot take it: the others ring on.
+    Busy,
 }
 
 /// See [`ClientMessage::Call`].
@@ -174,6 +232,28 @@ pub enum ServerMessage {
         lab: Vec<LabNumber>,
         /// Whether other numbers reach a trunk.
         trunk: bool,
+        /// Whether calls need a sign-in first.
+        sign_in: bool,
+    },
+    /// The session is signed in.
+    Authenticated {
+        /// The user's name.
+        user: String,
+        /// What people see.
+        display_name: String,
+        /// The user's numbers; the first is what those he calls see.
+        numbers: Vec<String>,
+    },
+    /// A call comes in: accept or reject it.
+    Incoming {
+        /// Its name in this session.
+        call: CallName,
+        /// The caller's number; null where it is withheld.
+        from: Option<String>,
+        /// The caller's name, where one is told.
+        name: Option<String>,
+        /// The number that was called.
+        to: String,
     },
     /// The answer to an offer.
     Answer {
@@ -241,6 +321,8 @@ impl std::fmt::Debug for ServerMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Welcome { session, .. } => write!(f, "Welcome({session})"),
+            Self::Authenticated { user, .. } => write!(f, "Authenticated({user})"),
+            Self::Incoming { call, .. } => write!(f, "Incoming({})", call.0),
             Self::Answer { call, .. } => write!(f, "Answer({})", call.0),
             Self::Ringing { call } => write!(f, "Ringing({})", call.0),
             Self::Early { call } => write!(f, "Early({})", call.0),
@@ -295,6 +377,8 @@ pub enum ErrorCode {
     WrongState,
     /// Too much at once: wait and try again.
     TooMany,
+    /// The session is not signed in, or not with what is right.
+    Unauthorized,
 }
 
 /// A message that could not be taken.
@@ -363,6 +447,8 @@ impl ClientMessage {
             "end_of_candidates" => Self::EndOfCandidates(read_fields(fields)?),
             "offer" => Self::Offer(read_fields(fields)?),
             "dtmf" => Self::Dtmf(read_fields(fields)?),
+            "accept" => Self::Accept(read_fields(fields)?),
+            "reject" => Self::Reject(read_fields(fields)?),
             "hangup" => Self::Hangup(read_fields(fields)?),
             other => {
                 let shown: String = other.chars().take(40).collect();
@@ -382,13 +468,24 @@ impl ClientMessage {
         let refuse =
             |field, text: &str| Err(BadMessage::new(ErrorCode::BadField, Some(field), text));
         match self {
+            Self::Call(PlaceCall { call, .. }) if call.is_incoming() => {
+                refuse("call", "names that begin with \"in-\" are the gateway's")
+            }
             Self::Call(PlaceCall { to, .. }) if to.is_empty() || to.len() > 256 => {
                 refuse("to", "a number is 1 to 256 characters")
             }
             Self::Call(PlaceCall { to, .. }) if to.chars().any(char::is_control) => {
                 refuse("to", "a number has no control characters")
             }
-            Self::Call(PlaceCall { sdp, .. }) | Self::Offer(Reoffer { sdp, .. })
+            Self::Authenticate(Authenticate { user, .. }) if !(1..=64).contains(&user.len()) => {
+                refuse("user", "a user's name is 1 to 64 characters")
+            }
+            Self::Authenticate(Authenticate { password, .. }) if password.len() > 1024 => {
+                refuse("password", "a password is at most 1024 characters")
+            }
+            Self::Call(PlaceCall { sdp, .. })
+            | Self::Offer(Reoffer { sdp, .. })
+            | Self::Accept(AcceptCall { sdp, .. })
                 if sdp.len() > MAX_SDP =>
             {
                 refuse("sdp", "an SDP is at most 64 KiB")
@@ -412,6 +509,12 @@ impl ClientMessage {
         }
     }
 
+    /// Refuses a call for this device alone.
+    pub(crate) fn busy(call: CallName) -> Self {
+        let reason = RejectReason::Busy;
+        Self::Reject(RejectCall { call, reason })
+    }
+
     /// The call it is about; none for a message about the session.
     pub fn call(&self) -> Option<&CallName> {
         match self {
@@ -421,6 +524,8 @@ impl ClientMessage {
             Self::EndOfCandidates(m) => Some(&m.call),
             Self::Offer(m) => Some(&m.call),
             Self::Dtmf(m) => Some(&m.call),
+            Self::Accept(m) => Some(&m.call),
+            Self::Reject(m) => Some(&m.call),
             Self::Hangup(m) => Some(&m.call),
         }
     }

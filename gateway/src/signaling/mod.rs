@@ -2,8 +2,10 @@
 //! the phone page.
 
 mod assets;
+mod attempts;
 pub mod gate;
 pub mod http;
 pub mod message;
 mod origin;
+pub mod outbox;
 mod session;

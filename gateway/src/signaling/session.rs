@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::gate::{Signaling, closed};
-use super::message::{CallName, ClientMessage, ErrorCode, ServerMessage};
-use crate::call::machine::Input;
+use super::gate::{NotSignedIn, Signaling, closed};
+use super::message::{Authenticate, CallName, ClientMessage, ErrorCode, ServerMessage};
+use super::outbox::{Outbox, Outgoing};
+use crate::call::registry::{CallHandle, NotTaken};
+use crate::directory::SignedIn;
 
 /// How many messages may wait for the browser; one that leaves more unread is taken for gone.
 const OUTBOX: usize = 256;
@@ -33,9 +34,12 @@ const BURST: f64 = 200.0;
 
 struct Session {
     id: String,
+    remote: SocketAddr,
     signaling: Arc<Signaling>,
-    calls: HashMap<CallName, mpsc::Sender<Box<Input>>>,
-    outbox: mpsc::Sender<Box<ServerMessage>>,
+    /// Whose it is, once that is known.
+    signed_in: Option<SignedIn>,
+    calls: HashMap<CallName, CallHandle>,
+    outbox: Outbox,
     allowance: Allowance,
 }
 
@@ -53,12 +57,14 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
     let mut closing = signaling.closing.clone();
     let mut session = Session {
         id: format!("{:016x}", rand::random::<u64>()),
+        remote,
         signaling,
+        signed_in: None,
         calls: HashMap::new(),
         outbox,
         allowance: Allowance::new(Instant::now()),
     };
-    tracing::info!(session = session.id, %remote, "a browser signs in");
+    tracing::info!(session = session.id, %remote, "a browser is here");
     let mut pings = interval(PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
@@ -74,10 +80,10 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
                         None => Err(End::Gone),
                     }
                 }
-                Some(message) = outgoing.recv() => {
-                    session.note(&message);
-                    send(&mut socket, &message).await
-                }
+                Some(outgoing) = outgoing.recv() => match session.note(*outgoing) {
+                    Some(message) => send(&mut socket, &message).await,
+                    None => Ok(()),
+                },
                 _ = pings.tick() => if heard.elapsed() > PATIENCE {
                     Err(End::Gone)
                 } else {
@@ -92,8 +98,10 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
     };
     if let End::Close(code, reason) = end {
         // What the calls had to say still goes out before the close.
-        while let Ok(message) = outgoing.try_recv() {
-            if send(&mut socket, &message).await.is_err() {
+        while let Ok(last) = outgoing.try_recv() {
+            if let Some(message) = session.note(*last)
+                && send(&mut socket, &message).await.is_err()
+            {
                 break;
             }
         }
@@ -107,8 +115,14 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
         .await;
     }
     tracing::info!(session = session.id, %remote, calls = session.calls.len(), "a browser is gone");
-    for input in session.calls.into_values() {
-        let _ = input.send(Box::new(Input::BrowserGone)).await;
+    // Nothing new rings here, and what was about to is told.
+    session.signed_in = None;
+    outgoing.close();
+    while let Ok(unheard) = outgoing.try_recv() {
+        session.note(*unheard);
+    }
+    for call in session.calls.into_values() {
+        call.leave().await;
     }
 }
 
@@ -120,6 +134,7 @@ impl Session {
             ice_servers: Vec::new(),
             lab: self.signaling.lab.clone(),
             trunk: self.signaling.trunk,
+            sign_in: self.signaling.directory.has_users(),
         }
     }
 
@@ -147,60 +162,124 @@ impl Session {
     }
 
     async fn handle(&mut self, message: ClientMessage) {
-        let Some(name) = message.call().cloned() else {
-            // No sign-in is asked for yet: a token is welcome, and has nothing to permit.
-            return;
-        };
         match message {
+            ClientMessage::Authenticate(authenticate) => self.authenticate(&authenticate),
             ClientMessage::Call(place) => {
-                self.calls.retain(|_, input| !input.is_closed());
-                if self.calls.contains_key(&name) {
-                    return self.error(
-                        Some(name),
-                        ErrorCode::DuplicateCall,
-                        "a call of that name is up",
-                    );
+                let name = place.call.clone();
+                if let Err((code, text)) = self.may_call(&name) {
+                    return self.error(Some(name), code, text);
                 }
-                if self.calls.len() >= MAX_CALLS {
-                    return self.error(
-                        Some(name),
-                        ErrorCode::TooMany,
-                        "a session has 8 calls at most",
-                    );
-                }
+                let identity = self.signed_in.as_ref().map(SignedIn::identity);
                 let placed = self
                     .signaling
                     .registry
-                    .place(&self.id, place, self.outbox.clone())
+                    .place(&self.id, identity, place, self.outbox.clone())
                     .await;
-                if let Some(input) = placed {
-                    self.calls.insert(name, input);
+                if let Some(call) = placed {
+                    self.calls.insert(name, call);
                 }
             }
-            message => match self
-                .calls
-                .get(&name)
-                .map(|input| input.try_send(Box::new(Input::Browser(message))))
-            {
-                Some(Ok(())) => {}
-                Some(Err(TrySendError::Full(_))) => self.error(
-                    Some(name),
-                    ErrorCode::TooMany,
-                    "the call is busy: try again",
-                ),
-                None | Some(Err(TrySendError::Closed(_))) => self.error(
-                    Some(name),
-                    ErrorCode::UnknownCall,
-                    "no such call in this session",
-                ),
-            },
+            message => {
+                let Some(name) = message.call().cloned() else {
+                    return;
+                };
+                let said = match self.calls.get(&name) {
+                    Some(call) => call.say(message),
+                    None => Err(NotTaken::Over),
+                };
+                match said {
+                    Ok(()) => {}
+                    Err(NotTaken::Busy) => self.error(
+                        Some(name),
+                        ErrorCode::TooMany,
+                        "the call is busy: try again",
+                    ),
+                    Err(NotTaken::Over) => self.error(
+                        Some(name),
+                        ErrorCode::UnknownCall,
+                        "no such call in this session",
+                    ),
+                }
+            }
         }
     }
 
-    /// A call whose end is on its way out is no longer one of ours.
-    fn note(&mut self, message: &ServerMessage) {
-        if let ServerMessage::Hangup { call, .. } = message {
-            self.calls.remove(call);
+    fn authenticate(&mut self, Authenticate { user, password }: &Authenticate) {
+        if self.signed_in.is_some() {
+            return self.error(
+                None,
+                ErrorCode::WrongState,
+                "this session is signed in already: open another for another user",
+            );
+        }
+        let signed_in = self.signaling.sign_in(
+            &self.id,
+            self.remote.ip(),
+            (user, password),
+            self.outbox.clone(),
+        );
+        match signed_in {
+            Ok(signed_in) => {
+                let user = signed_in.user();
+                tracing::info!(session = self.id, user = user.name, "signed in");
+                self.tell(ServerMessage::Authenticated {
+                    user: user.name.clone(),
+                    display_name: user.display_name.clone(),
+                    numbers: user.numbers.clone(),
+                });
+                self.signed_in = Some(signed_in);
+            }
+            Err(NotSignedIn::Wrong) => {
+                tracing::warn!(session = self.id, remote = %self.remote, "a sign-in failed");
+                self.error(
+                    None,
+                    ErrorCode::Unauthorized,
+                    "the user name or the password is wrong",
+                );
+            }
+            Err(NotSignedIn::TooOften) => self.error(
+                None,
+                ErrorCode::TooMany,
+                "too many sign-ins failed from this address: wait a minute",
+            ),
+        }
+    }
+
+    /// Whether one more call of that name may be placed.
+    fn may_call(&mut self, name: &CallName) -> Result<(), (ErrorCode, &'static str)> {
+        self.calls.retain(|_, call| !call.is_over());
+        if self.signaling.directory.has_users() && self.signed_in.is_none() {
+            Err((ErrorCode::Unauthorized, "sign in before you call"))
+        } else if self.calls.contains_key(name) {
+            Err((ErrorCode::DuplicateCall, "a call of that name is up"))
+        } else if self.calls.len() >= MAX_CALLS {
+            Err((ErrorCode::TooMany, "a session has 8 calls at most"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What of a message concerns the session itself: a call that comes in is one of ours, one whose end is on its way
+    /// out no longer. None where the browser is not to hear of it.
+    fn note(&mut self, outgoing: Outgoing) -> Option<ServerMessage> {
+        let Outgoing { message, call } = outgoing;
+        match (&message, call) {
+            (ServerMessage::Hangup { call, .. }, _) => {
+                // Of a call it never heard of, it does not hear the end.
+                let known = self.calls.remove(call).is_some();
+                (known || !call.is_incoming()).then_some(message)
+            }
+            (ServerMessage::Incoming { call: name, .. }, Some(call)) => {
+                self.calls.retain(|_, call| !call.is_over());
+                if self.calls.len() >= MAX_CALLS {
+                    let reject = ClientMessage::busy(name.clone());
+                    let _ = call.say(reject);
+                    return None;
+                }
+                self.calls.insert(name.clone(), call);
+                Some(message)
+            }
+            _ => Some(message),
         }
     }
 
@@ -214,7 +293,7 @@ impl Session {
     }
 
     fn tell(&self, message: ServerMessage) {
-        if self.outbox.try_send(Box::new(message)).is_err() {
+        if self.outbox.try_send(Box::new(message.into())).is_err() {
             tracing::debug!(
                 session = self.id,
                 "the browser does not read: an error message is dropped"

@@ -208,9 +208,9 @@ impl Driver {
                     tracing::warn!(%error, "a key cannot be sent by INFO");
                 }
             }),
-            Command::Reject(leg, status) => {
+            Command::Reject(leg, status, reason) => {
                 self.with(leg, |endpoint, session| {
-                    endpoint.reject(now, session, status, None)
+                    endpoint.reject(now, session, status, reason);
                 });
                 // A rejected session is gone; no event follows.
                 self.forget(leg);

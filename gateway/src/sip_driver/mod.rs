@@ -63,7 +63,7 @@ enum Command {
     Bye(Leg, ReasonHeader),
     Ring(Leg, StatusCode, Option<Vec<u8>>),
     Accept(Leg, Vec<u8>),
-    Reject(Leg, StatusCode),
+    Reject(Leg, StatusCode, Option<ReasonHeader>),
     Info(Leg, DtmfInfo),
     AddAccount(AccountConfig, oneshot::Sender<Account>),
     Register(
@@ -173,8 +173,8 @@ impl SipHandle {
     }
 
     /// Refuses a call for us.
-    pub async fn reject(&self, leg: Leg, status: StatusCode) {
-        self.command(Command::Reject(leg, status)).await;
+    pub async fn reject(&self, leg: Leg, status: StatusCode, reason: Option<ReasonHeader>) {
+        self.command(Command::Reject(leg, status, reason)).await;
     }
 
     /// Sends a key by INFO. One more than can wait is dropped.

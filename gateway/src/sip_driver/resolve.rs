@@ -15,25 +15,27 @@ pub(crate) async fn resolve(next_hop: &Uri) -> Result<Flow, String> {
         Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
         _ => Transport::Udp,
     };
-    let port = next_hop.port.unwrap_or(5060);
-    let remote = match &next_hop.host {
-        Host::Ip(ip) => SocketAddr::new(*ip, port),
-        Host::Name(name) => {
-            let looked_up =
-                tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), port)));
-            match looked_up.await {
-                Ok(Ok(mut addresses)) => {
-                    addresses.next().ok_or(format!("{name} has no address"))?
-                }
-                Ok(Err(error)) => return Err(format!("{name} cannot be resolved: {error}")),
-                Err(_) => {
-                    return Err(format!(
-                        "{name} was not resolved within {} s",
-                        RESOLVE.as_secs()
-                    ));
-                }
-            }
-        }
-    };
+    let addresses = resolve_all(next_hop).await?;
+    let remote = addresses
+        .first()
+        .copied()
+        .ok_or_else(|| format!("{} has no address", next_hop.host))?;
     Ok(Flow { transport, remote })
+}
+
+/// All addresses of a URI, with the port it names or 5060.
+pub(crate) async fn resolve_all(uri: &Uri) -> Result<Vec<SocketAddr>, String> {
+    let port = uri.port.unwrap_or(5060);
+    let name = match &uri.host {
+        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+        Host::Name(name) => name.as_str(),
+    };
+    match tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name, port))).await {
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(Err(error)) => Err(format!("{name} cannot be resolved: {error}")),
+        Err(_) => Err(format!(
+            "{name} was not resolved within {} s",
+            RESOLVE.as_secs()
+        )),
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use gateway::call::CallId;
-use gateway::call::machine::{Action, Dial, Environment, Input, Machine, Setup};
+use gateway::call::machine::{Action, Device, Dial, Environment, Input, Machine, Setup};
 use gateway::call::record::CallRecord;
 use gateway::call::route::Routes;
 use gateway::settings::Trunk;
@@ -323,7 +323,7 @@ impl World {
             self.wrong = Some(format!("{action:?} came after the record"));
         }
         match action {
-            Action::Browser(message) => self.browser.push(message),
+            Action::Browser(_, message) => self.browser.push(message),
             Action::OpenMedia(_) => {
                 self.opened += 1;
                 let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port);
@@ -351,6 +351,9 @@ impl World {
             },
             // This telephone takes telephone-events.
             Action::Info(_) => {}
+            Action::Ring | Action::Accept(_) | Action::Reject(..) => {
+                self.wrong = Some(format!("{action:?} of a call that the browser placed"));
+            }
             Action::Finished(record) => self.records.push(*record),
         }
     }
@@ -431,12 +434,15 @@ fn name() -> CallName {
 
 fn hang_up() -> Happening {
     let hangup = Hangup { call: name() };
-    Happening::Machine(Input::Browser(ClientMessage::Hangup(hangup)))
+    Happening::Machine(Input::Browser(
+        Device::CALLER,
+        ClientMessage::Hangup(hangup),
+    ))
 }
 
 fn happening(fault: Fault) -> Happening {
     match fault {
-        Fault::BrowserGone => Happening::Machine(Input::BrowserGone),
+        Fault::BrowserGone => Happening::Machine(Input::BrowserGone(Device::CALLER)),
         Fault::Shutdown => Happening::Machine(Input::Shutdown),
         Fault::ConsentLost => Happening::Media(MediaEvent::ConsentLost),
         Fault::Silent => Happening::Media(MediaEvent::Silent(Duration::from_secs(30))),
@@ -479,6 +485,7 @@ fn setup(seed: u64) -> Setup {
         id: CallId(seed),
         name: name(),
         session: "session".into(),
+        identity: None,
         to: "+493012345".into(),
         offer: offer.offer(),
         candidates: vec![SocketAddr::from(([192, 0, 2, 1], 7000))],

@@ -8,6 +8,7 @@ mod aiortc;
 mod baresip;
 mod ends;
 mod figures;
+mod inbound;
 mod keys;
 mod lab;
 mod media;

@@ -46,6 +46,9 @@ impl Machine {
                 };
                 self.end(now, code.cause(), EndedBy::Browser);
             }
+            ClientMessage::Accept(_) | ClientMessage::Reject(_) => {
+                self.browser_error(ErrorCode::WrongState, None, "the call no longer rings")
+            }
             ClientMessage::Authenticate(_) | ClientMessage::Call(_) => {}
         }
     }
@@ -116,12 +119,11 @@ impl Machine {
             &answer.notes,
         );
         let provisional = self.story.answered.is_none();
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Answer {
-                call: self.name.clone(),
-                sdp: answer.text,
-                provisional,
-            }));
+        self.tell(ServerMessage::Answer {
+            call: self.name.clone(),
+            sdp: answer.text,
+            provisional,
+        });
     }
 
     pub(super) fn send_digits(&mut self, now: Instant, dtmf: &SendDtmf) {
@@ -167,12 +169,21 @@ impl Machine {
         field: Option<&str>,
         text: impl std::fmt::Display,
     ) {
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Error {
-                call: Some(self.name.clone()),
-                code,
-                field: field.map(str::to_owned),
-                text: text.to_string(),
-            }));
+        let error = self.error(code, field, text);
+        self.tell(error);
+    }
+
+    pub(super) fn error(
+        &self,
+        code: ErrorCode,
+        field: Option<&str>,
+        text: impl std::fmt::Display,
+    ) -> ServerMessage {
+        ServerMessage::Error {
+            call: Some(self.name.clone()),
+            code,
+            field: field.map(str::to_owned),
+            text: text.to_string(),
+        }
     }
 }

@@ -77,10 +77,10 @@ impl Machine {
 
     /// Tells the browser of a key of the telephone.
     pub(super) fn tell_key(&mut self, digit: char, duration: Duration) {
-        self.actions.push_back(Action::Browser(ServerMessage::Dtmf {
+        self.tell(ServerMessage::Dtmf {
             call: self.name.clone(),
             digit,
             duration_ms: u32::try_from(duration.as_millis()).unwrap_or(u32::MAX),
-        }));
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, EndedBy, HANGUP_GRACE, Machine, State};
+use super::{EndedBy, HANGUP_GRACE, Machine, State};
 use crate::call::cause::CauseCode;
 use crate::call::timeline::Topic;
 use crate::signaling::message::ServerMessage;
@@ -97,12 +97,11 @@ impl Machine {
         self.story.one_way.note(now, trouble);
         let text = trouble.map_or("Both sides send audio again.", OneWay::text);
         self.timeline.note(now, Topic::Media, text);
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Audio {
-                call: self.name.clone(),
-                trouble,
-                text: text.to_owned(),
-            }));
+        self.tell(ServerMessage::Audio {
+            call: self.name.clone(),
+            trouble,
+            text: text.to_owned(),
+        });
     }
 
     /// The worker no longer has this call, so nothing more is asked of it.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sdp::Negotiated;
 use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 
 use super::{Action, EndedBy, Machine, State};
@@ -38,8 +39,14 @@ impl Machine {
             }
             SipEvent::Info { key, .. } => self.key_by_info(now, key),
             SipEvent::InfoFailed { status, .. } => self.info_failed(now, status),
-            SipEvent::Incoming { .. } | SipEvent::Cancelled { .. } | SipEvent::Confirmed { .. } => {
+            SipEvent::Cancelled { reason, .. } => {
+                let cause = cause::from_cancel(reason.as_ref());
+                self.timeline
+                    .note(now, Topic::Sip, format!("CANCEL: {}", cause.text));
+                self.sip_failed(now, cause, EndedBy::Phone);
             }
+            SipEvent::Confirmed { body, .. } => self.confirmed(now, body.as_deref()),
+            SipEvent::Incoming { .. } => {}
         }
         self.finish_if_both_ended(now);
     }
@@ -57,10 +64,12 @@ impl Machine {
         if status == 180 && !calling.ringing {
             calling.ringing = true;
             self.story.ringing.get_or_insert(now);
-            self.actions
-                .push_back(Action::Browser(ServerMessage::Ringing {
+            self.actions.push_back(Action::Browser(
+                self.device,
+                ServerMessage::Ringing {
                     call: self.name.clone(),
-                }));
+                },
+            ));
         }
         let Some(body) = body else { return };
         match calling.trunk.read_answer(body) {
@@ -77,10 +86,12 @@ impl Machine {
                 self.story.phone_codec = Some(codec_name(agreed.codec));
                 self.story.phone_srtp = sdes_suite(&media);
                 if calling.early.is_none() {
-                    self.actions
-                        .push_back(Action::Browser(ServerMessage::Early {
+                    self.actions.push_back(Action::Browser(
+                        self.device,
+                        ServerMessage::Early {
                             call: self.name.clone(),
-                        }));
+                        },
+                    ));
                 }
                 calling.early = Some(media.clone());
                 self.dtmf = media.dtmf;
@@ -109,23 +120,17 @@ impl Machine {
         let media = match (body, calling.early.clone()) {
             (Some(body), _) => calling.trunk.read_answer(body),
             // The answer came in a reliable or repeated provisional response already.
-            (None, Some(early)) => return self.talk(now, early, true),
+            (None, Some(early)) => {
+                self.join(now, early, true);
+                return self.up(now);
+            }
             (None, None) => Err("the answer had no SDP".to_owned()),
         };
         match media {
             Ok((agreed, media)) => {
-                let reading = format!(
-                    "talking {} with {}, SRTP: {}",
-                    codec_name(agreed.codec),
-                    media.rtp,
-                    media.srtp.name()
-                );
-                self.timeline.note_reading(now, reading, &agreed.notes);
-                self.story.phone_codec = Some(codec_name(agreed.codec));
-                // That of DTLS is told when its handshake is over, which it may be.
-                self.story.phone_srtp = sdes_suite(&media).or(self.story.phone_srtp.take());
                 let joined = calling.early.as_ref() == Some(&media);
-                self.talk(now, media, joined);
+                self.agreed(now, &agreed, media, joined);
+                self.up(now);
             }
             Err(text) => {
                 self.story.answered = Some(now);
@@ -139,8 +144,29 @@ impl Machine {
         }
     }
 
-    pub(super) fn talk(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
-        self.story.answered = Some(now);
+    /// Both sides know what they send.
+    pub(super) fn agreed(
+        &mut self,
+        now: Instant,
+        agreed: &Negotiated,
+        media: TrunkMedia,
+        joined: bool,
+    ) {
+        let reading = format!(
+            "talking {} with {}, SRTP: {}",
+            codec_name(agreed.codec),
+            media.rtp,
+            media.srtp.name()
+        );
+        self.timeline.note_reading(now, reading, &agreed.notes);
+        self.story.phone_codec = Some(codec_name(agreed.codec));
+        // That of DTLS is told when its handshake is over, which it may be.
+        self.story.phone_srtp = sdes_suite(&media).or(self.story.phone_srtp.take());
+        self.join(now, media, joined);
+    }
+
+    /// Joins the two sides' media, unless they are joined already.
+    pub(super) fn join(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
         self.timeline.note(
             now,
@@ -155,10 +181,14 @@ impl Machine {
         }
         self.actions
             .push_back(Action::Media(MediaCommand::Answered(self.id)));
-        self.actions
-            .push_back(Action::Browser(ServerMessage::Accepted {
-                call: self.name.clone(),
-            }));
+    }
+
+    /// The call is answered.
+    pub(super) fn up(&mut self, now: Instant) {
+        self.story.answered = Some(now);
+        self.tell(ServerMessage::Accepted {
+            call: self.name.clone(),
+        });
         self.state = State::Talking {
             deadline: now + self.environment.max_duration,
         };
@@ -173,8 +203,12 @@ impl Machine {
             _ => {
                 self.end(now, cause, by);
                 // What ending just asked of the SIP leg is moot.
-                self.actions
-                    .retain(|action| !matches!(action, Action::Cancel(_) | Action::Bye(_)));
+                self.actions.retain(|action| {
+                    !matches!(
+                        action,
+                        Action::Cancel(_) | Action::Bye(_) | Action::Reject(..)
+                    )
+                });
                 if let State::Ending { sip_pending, .. } = &mut self.state {
                     *sip_pending = false;
                 }

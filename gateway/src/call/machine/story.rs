@@ -4,15 +4,14 @@ use std::time::{Instant, SystemTime};
 
 use crate::call::CallId;
 use crate::call::cause::{Cause, CauseCode};
-use crate::call::record::{CallRecord, EndedBy, OneWaySpell, millis, rfc3339};
+use crate::call::record::{CallRecord, EndedBy, OneWaySpell, Parties, millis, rfc3339};
 use crate::call::timeline::Timeline;
 use crate::worker::{MediaReport, OneWay};
 
 /// The facts as they come in.
 #[derive(Debug)]
 pub(super) struct Story {
-    pub(super) session: String,
-    pub(super) to: String,
+    pub(super) parties: Parties,
     pub(super) wall: SystemTime,
     pub(super) target: Option<String>,
     pub(super) ringing: Option<Instant>,
@@ -45,10 +44,9 @@ impl OneWaySpells {
 }
 
 impl Story {
-    pub(super) fn new(session: String, to: String, wall: SystemTime) -> Self {
+    pub(super) fn new(parties: Parties, wall: SystemTime) -> Self {
         Self {
-            session,
-            to,
+            parties,
             wall,
             target: None,
             ringing: None,
@@ -69,10 +67,14 @@ impl Story {
             .ended
             .take()
             .unwrap_or_else(|| (now, CauseCode::Internal.cause(), EndedBy::Gateway));
+        let parties = self.parties.clone();
         CallRecord {
             id: id.to_string(),
-            session: self.session.clone(),
-            to: self.to.clone(),
+            direction: parties.direction,
+            session: parties.session,
+            user: parties.user,
+            from: parties.from,
+            to: parties.to,
             target: self.target.clone(),
             start: rfc3339(self.wall),
             ringing_ms: self.ringing.map(since),

@@ -81,10 +81,19 @@ fn an_sdp_beyond_64_kib_is_refused() {
 }
 
 #[test]
-fn digits_and_tokens_stay_out_of_logs() {
+fn the_names_of_calls_that_come_in_are_the_gateways() {
+    let bad = bad(r#"{"type":"call","call":"in-1","to":"echo","sdp":"v=0"}"#);
+    assert_eq!(bad.field.as_deref(), Some("call"));
+    assert!(CallName::incoming(CallId(7)).is_incoming());
+}
+
+#[test]
+fn digits_and_passwords_stay_out_of_logs() {
     let dtmf = ClientMessage::read(r#"{"type":"dtmf","call":"c1","digits":"4711"}"#).unwrap();
     assert!(!format!("{dtmf:?}").contains("4711"));
-    let sign_in = ClientMessage::read(r#"{"type":"authenticate","token":"secret"}"#).unwrap();
+    let sign_in =
+        ClientMessage::read(r#"{"type":"authenticate","user":"alice","password":"secret"}"#)
+            .unwrap();
     assert!(!format!("{sign_in:?}").contains("secret"));
     let key = ServerMessage::Dtmf {
         call: CallName("c1".into()),
@@ -116,12 +125,15 @@ fn the_schema_in_the_tree_is_that_of_the_enums() {
 fn what_the_enums_read_and_write_the_schema_accepts() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let from_browser = [
-        r#"{"type":"authenticate","token":"t"}"#,
+        r#"{"type":"authenticate","user":"alice","password":"p"}"#,
         r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0"}"#,
         r#"{"type":"candidate","call":"c1","candidate":"candidate:1 1 udp 1 a.local 9 typ host","mid":"0"}"#,
         r#"{"type":"end_of_candidates","call":"c1"}"#,
         r#"{"type":"offer","call":"c1","sdp":"v=0"}"#,
         r#"{"type":"dtmf","call":"c1","digits":"1","duration_ms":100}"#,
+        r#"{"type":"accept","call":"in-1","sdp":"v=0"}"#,
+        r#"{"type":"reject","call":"in-1"}"#,
+        r#"{"type":"reject","call":"in-1","reason":"busy"}"#,
         r#"{"type":"hangup","call":"c1"}"#,
     ];
     for text in from_browser {
@@ -143,6 +155,18 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             ice_servers: vec![],
             lab: vec![],
             trunk: true,
+            sign_in: true,
+        },
+        ServerMessage::Authenticated {
+            user: "alice".into(),
+            display_name: "Alice".into(),
+            numbers: vec!["100".into()],
+        },
+        ServerMessage::Incoming {
+            call: CallName::incoming(CallId(1)),
+            from: None,
+            name: Some("Bob".into()),
+            to: "100".into(),
         },
         ServerMessage::Answer {
             call: call.clone(),

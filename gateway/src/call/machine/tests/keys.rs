@@ -9,11 +9,14 @@ use super::*;
 fn digits_wait_for_open_audio() {
     let digits = |story: &mut Story| {
         let call = story.machine.name.clone();
-        story.input(Input::Browser(ClientMessage::Dtmf(SendDtmf {
-            call,
-            digits: "12".into(),
-            duration_ms: 100,
-        })));
+        story.input(Input::Browser(
+            Device::CALLER,
+            ClientMessage::Dtmf(SendDtmf {
+                call,
+                digits: "12".into(),
+                duration_ms: 100,
+            }),
+        ));
     };
     let mut early = Story::calling();
     digits(&mut early);
@@ -64,11 +67,14 @@ fn keys_cross_as_the_trunk_is_set_and_as_it_answers() {
 fn keys_cross_by_info_both_ways_each_once_and_unseen() {
     let mut story = talking_with_trunk(TrunkDtmf::Info, PHONE_SDP);
     let call = story.machine.name.clone();
-    story.input(Input::Browser(ClientMessage::Dtmf(SendDtmf {
-        call,
-        digits: "12".into(),
-        duration_ms: 100,
-    })));
+    story.input(Input::Browser(
+        Device::CALLER,
+        ClientMessage::Dtmf(SendDtmf {
+            call,
+            digits: "12".into(),
+            duration_ms: 100,
+        }),
+    ));
     let key = Digit::try_from('3').unwrap();
     let duration = Duration::from_millis(100);
     story.media(MediaEvent::Dtmf(Leg::Browser, key, duration));
@@ -115,7 +121,7 @@ fn keys_pressed_before_the_answer_go_by_info_behind_it() {
         digits: "1".into(),
         duration_ms: 100,
     };
-    story.input(Input::Browser(ClientMessage::Dtmf(press)));
+    story.input(Input::Browser(Device::CALLER, ClientMessage::Dtmf(press)));
     let key = Digit::try_from('2').unwrap();
     for _ in 0..100 {
         story.media(MediaEvent::Dtmf(Leg::Browser, key, duration));

@@ -2,6 +2,7 @@
 
 mod keys;
 mod media;
+mod ringing;
 
 use ::media::Digit;
 use sip::StatusCode;
@@ -24,9 +25,13 @@ struct Story {
     start: Instant,
     now: Instant,
     browser: Vec<ServerMessage>,
+    /// Whom each of them was for.
+    devices: Vec<Device>,
     media: Vec<MediaCommand>,
     opened: Option<OpenCall>,
     sip: Vec<&'static str>,
+    /// The SDP of each answer to the telephone.
+    bodies: Vec<String>,
     records: Vec<CallRecord>,
 }
 
@@ -37,43 +42,32 @@ impl Story {
 
     fn dial_by(to: &str, offer: &str, trunk: Option<crate::settings::Trunk>) -> Self {
         let start = Instant::now();
-        let routes = Routes {
-            lab: Some("127.0.0.1:5070".parse().unwrap()),
-            trunk,
-            account: None,
-        };
-        let environment = Environment {
-            routes,
-            opus_bitrate: 32_000,
-            lab_impairments: Impairments {
-                browser: "loss=5".parse().unwrap(),
-                phone: Default::default(),
-            },
-            prefer: Prefer::Opus,
-            ptime: Duration::from_millis(20),
-            ring_timeout: Duration::from_secs(60),
-            max_duration: Duration::from_secs(3600),
-            fingerprint: Fingerprint([7; 32]),
-        };
         let setup = Setup {
             id: CallId(1),
             name: CallName::try_from("c1".to_owned()).unwrap(),
             session: "s1".into(),
+            identity: None,
             to: to.into(),
             offer: offer.into(),
             candidates: vec!["127.0.0.1:7000".parse().unwrap()],
             wall: SystemTime::UNIX_EPOCH,
             seed: [1; 32],
         };
-        let machine = Machine::new(start, Arc::new(environment), setup);
+        let machine = Machine::new(start, environment(trunk), setup);
+        Self::of(machine, start)
+    }
+
+    fn of(machine: Machine, start: Instant) -> Self {
         let mut story = Self {
             machine,
             start,
             now: start,
             browser: vec![],
+            devices: vec![],
             media: vec![],
             opened: None,
             sip: vec![],
+            bodies: vec![],
             records: vec![],
         };
         story.take_actions();
@@ -100,13 +94,29 @@ impl Story {
     fn take_actions(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Browser(message) => self.browser.push(message),
+                Action::Browser(device, message) => {
+                    self.devices.push(device);
+                    self.browser.push(message);
+                }
                 Action::OpenMedia(open) => self.opened = Some(*open),
                 Action::Media(command) => self.media.push(command),
                 Action::Dial(_) => self.sip.push("INVITE"),
                 Action::Cancel(_) => self.sip.push("CANCEL"),
                 Action::Bye(_) => self.sip.push("BYE"),
                 Action::Info(_) => self.sip.push("INFO"),
+                Action::Ring => self.sip.push("180"),
+                Action::Accept(body) => {
+                    self.sip.push("200");
+                    self.bodies.push(String::from_utf8(body).unwrap());
+                }
+                Action::Reject(status, _) => self.sip.push(match status.code() {
+                    480 => "480",
+                    486 => "486",
+                    488 => "488",
+                    503 => "503",
+                    603 => "603",
+                    other => panic!("refused with {other}"),
+                }),
                 Action::Finished(record) => self.records.push(*record),
             }
         }
@@ -169,7 +179,10 @@ impl Story {
 
     fn hangs_up(&mut self) {
         let call = self.machine.name.clone();
-        self.input(Input::Browser(ClientMessage::Hangup(Hangup { call })));
+        self.input(Input::Browser(
+            Device::CALLER,
+            ClientMessage::Hangup(Hangup { call }),
+        ));
     }
 
     /// Lets the machine's next deadline pass.
@@ -181,18 +194,16 @@ impl Story {
     }
 
     fn told(&self) -> Vec<&'static str> {
-        let name = |message: &ServerMessage| match message {
-            ServerMessage::Answer { .. } => "answer",
-            ServerMessage::Ringing { .. } => "ringing",
-            ServerMessage::Early { .. } => "early",
-            ServerMessage::Accepted { .. } => "accepted",
-            ServerMessage::Hangup { .. } => "hangup",
-            ServerMessage::Dtmf { .. } => "dtmf",
-            ServerMessage::Audio { .. } => "audio",
-            ServerMessage::Error { .. } => "error",
-            ServerMessage::Welcome { .. } => "welcome",
-        };
         self.browser.iter().map(name).collect()
+    }
+
+    /// What one device was told.
+    fn told_device(&self, device: u8) -> Vec<&'static str> {
+        let messages = self.devices.iter().zip(&self.browser);
+        messages
+            .filter(|(one, _)| **one == Device(device))
+            .map(|(_, message)| name(message))
+            .collect()
     }
 
     fn cause(&self) -> CauseCode {
@@ -208,6 +219,43 @@ impl Story {
         assert_eq!(self.records.len(), 1, "exactly one record");
         &self.records[0]
     }
+}
+
+fn name(message: &ServerMessage) -> &'static str {
+    match message {
+        ServerMessage::Answer { .. } => "answer",
+        ServerMessage::Ringing { .. } => "ringing",
+        ServerMessage::Early { .. } => "early",
+        ServerMessage::Accepted { .. } => "accepted",
+        ServerMessage::Hangup { .. } => "hangup",
+        ServerMessage::Dtmf { .. } => "dtmf",
+        ServerMessage::Audio { .. } => "audio",
+        ServerMessage::Error { .. } => "error",
+        ServerMessage::Authenticated { .. } => "authenticated",
+        ServerMessage::Incoming { .. } => "incoming",
+        ServerMessage::Welcome { .. } => "welcome",
+    }
+}
+
+fn environment(trunk: Option<crate::settings::Trunk>) -> Arc<Environment> {
+    let routes = Routes {
+        lab: Some("127.0.0.1:5070".parse().unwrap()),
+        trunk,
+        account: None,
+    };
+    Arc::new(Environment {
+        routes,
+        opus_bitrate: 32_000,
+        lab_impairments: Impairments {
+            browser: "loss=5".parse().unwrap(),
+            phone: Default::default(),
+        },
+        prefer: Prefer::Opus,
+        ptime: Duration::from_millis(20),
+        ring_timeout: Duration::from_secs(60),
+        max_duration: Duration::from_secs(3600),
+        fingerprint: Fingerprint([7; 32]),
+    })
 }
 
 /// A session handle: the machine does not look at it.
@@ -510,10 +558,10 @@ fn an_ice_restart_gets_new_credentials_and_keeps_the_rest() {
     let mut story = Story::talking();
     let restart = OFFER.replace("a=ice-ufrag:", "a=ice-ufrag:new");
     let call = story.machine.name.clone();
-    story.input(Input::Browser(ClientMessage::Offer(Reoffer {
-        call,
-        sdp: restart,
-    })));
+    story.input(Input::Browser(
+        Device::CALLER,
+        ClientMessage::Offer(Reoffer { call, sdp: restart }),
+    ));
     assert!(
         matches!(story.media.last(), Some(MediaCommand::RestartIce(_, _, remote)) if remote.ufrag.starts_with("new"))
     );
@@ -541,10 +589,10 @@ fn another_certificate_in_a_new_offer_is_refused_and_the_call_goes_on() {
     let start = OFFER.find("a=fingerprint:sha-256 ").unwrap() + "a=fingerprint:sha-256 ".len();
     let forged = format!("{}00:11{}", &OFFER[..start], &OFFER[start + 5..]);
     let call = story.machine.name.clone();
-    story.input(Input::Browser(ClientMessage::Offer(Reoffer {
-        call,
-        sdp: forged,
-    })));
+    story.input(Input::Browser(
+        Device::CALLER,
+        ClientMessage::Offer(Reoffer { call, sdp: forged }),
+    ));
     assert_eq!(story.told().last(), Some(&"error"));
     assert!(matches!(story.machine.state, State::Talking { .. }));
 }
@@ -559,7 +607,10 @@ fn a_flood_of_candidates_leaves_a_bounded_trace() {
             candidate: "candidate:1 1 udp 1 192.0.2.1 1 typ host".into(),
             mid: None,
         };
-        story.input(Input::Browser(ClientMessage::Candidate(candidate)));
+        story.input(Input::Browser(
+            Device::CALLER,
+            ClientMessage::Candidate(candidate),
+        ));
     }
     assert!(story.machine.timeline.entries().len() < 100);
 }

@@ -1,0 +1,324 @@
+//! A telephone's call to a user: all his devices ring, the first that accepts has the call.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::legs::TrunkOffer;
+use super::{
+    Action, CallId, CallName, Device, Direction, EndedBy, Environment, Machine, Other, Parties,
+    State,
+};
+use crate::call::cause::{Cause, CauseCode};
+use crate::call::negotiation::trunk_media;
+use crate::call::timeline::Topic;
+use crate::settings::{Trunk, TrunkSrtp};
+use crate::signaling::message::{ClientMessage, ErrorCode, RejectReason, ServerMessage};
+
+/// Who calls, as far as it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The number; none where it is withheld.
+    pub number: Option<String>,
+    /// The name.
+    pub display_name: Option<String>,
+}
+
+/// What makes a telephone's call.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The call's name in the gateway.
+    pub id: CallId,
+    /// Its name in the browsers' sessions.
+    pub name: CallName,
+    /// Who calls.
+    pub caller: Caller,
+    /// The number that was called.
+    pub to: String,
+    /// Whom it is for.
+    pub user: String,
+    /// The INVITE's SDP; empty where it has none.
+    pub offer: Vec<u8>,
+    /// Where it comes from.
+    pub trunk: Trunk,
+    /// The sessions of the user's devices; [`Device`] counts them.
+    pub sessions: Vec<String>,
+    /// Where browsers reach the worker that will carry the call.
+    pub candidates: Vec<SocketAddr>,
+    /// The wall clock, for the record.
+    pub wall: SystemTime,
+    /// Randomness for credentials, SSRCs and the like.
+    pub seed: [u8; 32],
+}
+
+/// The telephone that called.
+#[derive(Clone, Debug)]
+pub(super) struct Called {
+    trunk: Trunk,
+    /// Its offer; none where it wants ours (RFC 3261 §13.2.1).
+    offer: Option<sdp::trunk::Offer>,
+}
+
+/// Who still rings.
+#[derive(Debug)]
+pub(super) struct Ringing {
+    called: Box<Called>,
+    devices: Vec<(Device, String)>,
+    /// One of them was busy.
+    busy: bool,
+    pub(super) deadline: Instant,
+}
+
+impl Ringing {
+    pub(super) fn devices(&self) -> Vec<Device> {
+        self.devices.iter().map(|(device, _)| *device).collect()
+    }
+
+    fn rings(&self, device: Device) -> bool {
+        self.devices.iter().any(|(rings, _)| *rings == device)
+    }
+}
+
+impl Machine {
+    /// Begins a telephone's call. What comes of it is in [`Machine::poll_action`], a refusal included.
+    pub fn called(now: Instant, environment: Arc<Environment>, arrival: Arrival) -> Self {
+        let Arrival {
+            id,
+            name,
+            caller,
+            to,
+            user,
+            offer,
+            trunk,
+            sessions,
+            candidates,
+            wall,
+            seed,
+        } = arrival;
+        let parties = Parties {
+            direction: Direction::Inbound,
+            session: String::new(),
+            user: Some(user),
+            from: caller.number.clone(),
+            to,
+        };
+        let mut machine = Self {
+            candidates,
+            ..Self::idle(now, environment, (id, name), parties, wall, seed)
+        };
+        let offer = machine.understand_caller(now, &offer, &trunk);
+        let refused = offer.as_ref().err().cloned();
+        let offer = offer.unwrap_or_default();
+        machine.state = State::Ringing(Box::new(Ringing {
+            called: Box::new(Called { trunk, offer }),
+            devices: Vec::new(),
+            busy: false,
+            deadline: now + machine.environment.ring_timeout,
+        }));
+        match refused {
+            Some(cause) => machine.end(now, cause, EndedBy::Gateway),
+            None => machine.ring(now, &caller, sessions),
+        }
+        machine
+    }
+
+    /// Reads the caller's offer before anything rings: a call that cannot be answered does not ring.
+    fn understand_caller(
+        &mut self,
+        now: Instant,
+        offer: &[u8],
+        trunk: &Trunk,
+    ) -> Result<Option<sdp::trunk::Offer>, Cause> {
+        if offer.is_empty() {
+            self.timeline
+                .note(now, Topic::Sip, "INVITE without an offer: we make it");
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(offer);
+        self.timeline
+            .note_sdp(now, "the telephone offers", &text, &[]);
+        let refuse = |why: String| CauseCode::NotAcceptable.because(why);
+        let offer = sdp::trunk::read_offer(&text).map_err(|refusal| refuse(refusal.to_string()))?;
+        if matches!(trunk.srtp, TrunkSrtp::Sdes | TrunkSrtp::Dtls) {
+            let why = "the offer is of plain RTP, and [trunk] srtp wants more";
+            return Err(refuse(why.to_owned()));
+        }
+        if offer.audio.remote_rtp.is_none() {
+            return Err(refuse("the SDP names no address for audio".to_owned()));
+        }
+        let options = sdp::trunk::OfferOptions {
+            profile: trunk.profile.clone(),
+            ..sdp::trunk::OfferOptions::placeholder()
+        };
+        sdp::trunk::answer(&offer, &options).map_err(|refusal| refuse(refusal.to_string()))?;
+        Ok(Some(offer))
+    }
+
+    fn ring(&mut self, now: Instant, caller: &Caller, sessions: Vec<String>) {
+        let devices: Vec<_> = (0..=u8::MAX).map(Device).zip(sessions).collect();
+        self.timeline
+            .note(now, Topic::Call, format!("{} devices ring", devices.len()));
+        for (device, _) in &devices {
+            let incoming = ServerMessage::Incoming {
+                call: self.name.clone(),
+                from: caller.number.clone(),
+                name: caller.display_name.clone(),
+                to: self.story.parties.to.clone(),
+            };
+            self.actions.push_back(Action::Browser(*device, incoming));
+        }
+        self.story.ringing = Some(now);
+        self.actions.push_back(Action::Ring);
+        if let State::Ringing(ringing) = &mut self.state {
+            ringing.devices = devices;
+        }
+    }
+
+    pub(super) fn handle_ringing(&mut self, now: Instant, device: Device, message: ClientMessage) {
+        let State::Ringing(ringing) = &self.state else {
+            return;
+        };
+        if !ringing.rings(device) {
+            return;
+        }
+        match message {
+            ClientMessage::Accept(accept) => self.accept(now, device, &accept.sdp),
+            ClientMessage::Reject(reject) => match reject.reason {
+                RejectReason::Busy => self.stop_ringing(now, device, CauseCode::Busy),
+                RejectReason::Declined => self.decline(now, device),
+            },
+            ClientMessage::Hangup(_) => self.decline(now, device),
+            _ => {
+                let error = self.error(
+                    ErrorCode::WrongState,
+                    None,
+                    "the call rings: accept or reject it first",
+                );
+                self.actions.push_back(Action::Browser(device, error));
+            }
+        }
+    }
+
+    /// The user declines on one of his devices: for all of them.
+    fn decline(&mut self, now: Instant, device: Device) {
+        self.timeline.note(
+            now,
+            Topic::Call,
+            format!("declined on device {}", device.0 + 1),
+        );
+        self.end(now, CauseCode::Rejected.cause(), EndedBy::Browser);
+    }
+
+    /// A device is busy, or gone: the others ring on, if there are any.
+    pub(super) fn stop_ringing(&mut self, now: Instant, device: Device, why: CauseCode) {
+        let State::Ringing(ringing) = &mut self.state else {
+            return;
+        };
+        if !ringing.rings(device) {
+            return;
+        }
+        ringing.devices.retain(|(rings, _)| *rings != device);
+        ringing.busy |= why == CauseCode::Busy;
+        let (busy, last) = (ringing.busy, ringing.devices.is_empty());
+        let text = format!("device {} no longer rings: {why:?}", device.0 + 1);
+        self.timeline.note(now, Topic::Call, text);
+        if why == CauseCode::Busy {
+            self.hang_up(vec![device], &why.cause());
+        }
+        if last {
+            let code = if busy { CauseCode::Busy } else { why };
+            self.end(now, code.cause(), EndedBy::Browser);
+        }
+    }
+
+    /// The first device that can take the call has it.
+    fn accept(&mut self, now: Instant, device: Device, offer: &str) {
+        let State::Ringing(ringing) = &self.state else {
+            return;
+        };
+        let trunk = ringing.called.trunk.clone();
+        self.timeline
+            .note_sdp(now, "a browser accepts, and offers", offer, &[]);
+        let open = match self.understand(now, offer, Some(&trunk)) {
+            Ok(open) => open,
+            Err(cause) => {
+                // It may try again, and the others may take it.
+                let error = self.error(ErrorCode::BadField, Some("sdp"), &cause.text);
+                return self.actions.push_back(Action::Browser(device, error));
+            }
+        };
+        let State::Ringing(ringing) = &mut self.state else {
+            return;
+        };
+        let called = ringing.called.clone();
+        let mut others = ringing.devices();
+        others.retain(|other| *other != device);
+        if let Some((_, session)) = ringing.devices.iter().find(|(one, _)| *one == device) {
+            self.story.parties.session.clone_from(session);
+        }
+        self.device = device;
+        self.hang_up(others, &CauseCode::AnsweredElsewhere.cause());
+        self.open_media(now, open, Other::Caller(called));
+    }
+
+    /// The worker listens: the caller gets his 200.
+    pub(super) fn answer_caller(
+        &mut self,
+        now: Instant,
+        called: Called,
+        rtp: SocketAddr,
+        rtcp: SocketAddr,
+    ) {
+        let trunk = self.trunk_options(Some(&called.trunk), rtp, rtcp);
+        let Some(offer) = called.offer else {
+            let text = sdp::trunk::offer_fresh(&trunk.options);
+            self.timeline
+                .note_sdp(now, "the telephone is offered", &text, &[]);
+            self.actions.push_back(Action::Accept(text.into_bytes()));
+            self.offered = Some(Box::new(trunk));
+            return self.up(now);
+        };
+        let (text, agreed, notes) = match sdp::trunk::answer(&offer, &trunk.options) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let cause = CauseCode::NotAcceptable.because(refusal);
+                return self.end(now, cause, EndedBy::Gateway);
+            }
+        };
+        let TrunkOffer {
+            options,
+            behind_nat,
+            dtmf,
+        } = trunk;
+        let Some(media) = trunk_media(&agreed, behind_nat, dtmf, options.profile.rtcp_xr) else {
+            let cause = CauseCode::NotAcceptable.because("the SDP names no address for audio");
+            return self.end(now, cause, EndedBy::Gateway);
+        };
+        self.timeline
+            .note_sdp(now, "the telephone is answered", &text, &notes);
+        self.actions.push_back(Action::Accept(text.into_bytes()));
+        self.agreed(now, &agreed, media, false);
+        self.up(now);
+    }
+
+    /// The ACK to our 200 (RFC 3261 §13.2.2.4); with the answer, where ours was the offer.
+    pub(super) fn confirmed(&mut self, now: Instant, body: Option<&[u8]>) {
+        self.timeline.note(now, Topic::Sip, "ACK");
+        let (State::Talking { .. }, Some(trunk)) = (&self.state, self.offered.take()) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(body.unwrap_or_default());
+        self.timeline
+            .note_sdp(now, "the telephone answers", &text, &[]);
+        let agreed = body
+            .ok_or_else(|| "the ACK had no SDP".to_owned())
+            .and_then(|body| trunk.read_answer(body));
+        match agreed {
+            Ok((agreed, media)) => self.agreed(now, &agreed, media, false),
+            Err(text) => {
+                let cause = CauseCode::NotAcceptable.because(text);
+                self.end(now, cause, EndedBy::Gateway);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `[users.NAME]` and `[trunk] addresses`.
+
+use super::*;
+
+#[test]
+fn users_are_read_whole_and_their_passwords_shown_nowhere() {
+    let file = "[users.bob]\npassword = \"b0b\"\n\n[users.alice]\npassword = \"se#cret\"\ndisplay_name = \"Alice L.\"\nnumbers = [\"+49 (30) 123\", \"alice\"]\n";
+    let settings = load_file(file).expect("no mistakes");
+    let [alice, bob] = settings.users.as_slice() else {
+        panic!("{:?}", settings.users);
+    };
+    assert_eq!((alice.name.as_str(), bob.name.as_str()), ("alice", "bob"));
+    assert_eq!(alice.numbers, ["+4930123", "alice"]);
+    assert_eq!(
+        (alice.display_name.as_str(), bob.display_name.as_str()),
+        ("Alice L.", "bob")
+    );
+    assert!(alice.password.matches("se#cret") && !alice.password.matches("b0b"));
+    let shown = format!("{settings:?} {}", settings.summary());
+    assert!(!shown.contains("se#cret"), "{shown}");
+    assert!(shown.contains("alice (+4930123, alice), bob"), "{shown}");
+}
+
+#[test]
+fn a_users_password_may_come_from_the_environment_in_any_case_of_his_name() {
+    let settings = load(
+        "[users.Alice]\nnumbers = [\"100\"]\n",
+        &[("SWITCHHOOK__USERS__ALICE__PASSWORD", "one")],
+        Overrides::default(),
+    )
+    .expect("no mistakes");
+    let [alice] = settings.users.as_slice() else {
+        panic!("{:?}", settings.users);
+    };
+    assert!(alice.name == "Alice" && alice.password.matches("one"));
+}
+
+#[test]
+fn every_mistake_about_users_is_told_where_it_is() {
+    for (file, expected) in [
+        ("[users]\nalice = \"x\"", "2:9 users.alice"),
+        ("[users.alice]", "1:1 users.alice.password"),
+        ("[users.\"a b\"]\npassword = \"x\"", "1:1 users.a b"),
+        (
+            "[users.alice]\npassword = \"x\"\nnumber = [\"1\"]",
+            "3:1 users.alice.number",
+        ),
+        (
+            "[users.alice]\npassword = \"x\"\nnumbers = \"1\"",
+            "3:1 users.alice.numbers",
+        ),
+        (
+            "[users.alice]\npassword = \"x\"\nnumbers = [\"1\", \"a@b\"]",
+            "3:17 users.alice.numbers",
+        ),
+        (
+            "[users.alice]\npassword = \"x\"\nnumbers = [\"1\", \"1\"]",
+            "3:17 users.alice.numbers",
+        ),
+        (
+            "[users.1]\npassword = \"x\"\n[users.2]\npassword = \"x\"\nnumbers = [\"1\"]",
+            "5:12 users.2.numbers",
+        ),
+        (
+            "[users.alice]\npassword = \"x\"\npassword_file = \"/nowhere/x\"",
+            "3:1 users.alice.password_file",
+        ),
+        (
+            "[trunk]\naddresses = [\"192.0.2.0/33\"]",
+            "2:14 trunk.addresses",
+        ),
+    ] {
+        let mistakes = load_file(file).expect_err(file);
+        let found: Vec<String> = mistakes
+            .0
+            .iter()
+            .map(|mistake| {
+                let place = mistake.place.to_string();
+                let place = place.rsplitn(3, ':').collect::<Vec<_>>();
+                format!("{}:{} {}", place[1], place[0], mistake.setting)
+            })
+            .collect();
+        assert!(found.iter().any(|one| one == expected), "{file}: {found:?}");
+    }
+}
+
+#[test]
+fn a_trunks_calls_may_come_from_networks() {
+    let file =
+        "[trunk]\nuri = \"sip:192.0.2.1\"\naddresses = [\"198.51.100.0/24\", \"2001:db8::7\"]\n";
+    let addresses = load_file(file)
+        .expect("no mistakes")
+        .trunk
+        .unwrap()
+        .addresses;
+    let inside = |address: &str| {
+        let address: IpAddr = address.parse().unwrap();
+        addresses.iter().any(|network| network.contains(&address))
+    };
+    assert!(inside("198.51.100.77") && inside("2001:db8::7"));
+    assert!(!inside("198.51.101.1") && !inside("2001:db8::8"));
+}

@@ -1,0 +1,251 @@
+//! Telephones call users in Chromium.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sip::Method;
+use switchhook_tests::baresip::Baresip;
+use switchhook_tests::browser::Page;
+use switchhook_tests::gateway::Gateway;
+use switchhook_tests::rtp::RtpPhone;
+use switchhook_tests::scene::{Scene, wait_until};
+use switchhook_tests::sip_phone::SipPhone;
+use switchhook_tests::sound::{MICROPHONE_DBFS, MICROPHONE_HZ, usual_level_at};
+
+use crate::{A_SECOND, LISTEN, SOON};
+
+const PHONE_HZ: f64 = 850.0;
+
+/// What [`RtpPhone`] plays at -10 dBm0, in dB below full scale.
+const RTP_PHONE_DBFS: f64 = -16.2;
+
+/// What baresip plays.
+const BARESIP_DBFS: f64 = -15.05;
+
+/// A gateway with two users, whose trunk is on this machine.
+fn gateway(scene: &Scene) -> Gateway {
+    Gateway::start(
+        scene,
+        &[
+            ("trunk.uri", "\"sip:127.0.0.1:9\""),
+            (
+                "users.alice",
+                "{ password = \"al1ce\", display_name = \"Alice\", numbers = [\"+4930123\"] }",
+            ),
+            ("users.bob", "{ password = \"b0b\" }"),
+        ],
+    )
+}
+
+#[track_caller]
+fn signed_in(gateway: &Gateway) -> Page {
+    let page = Page::open(gateway);
+    page.sign_in("alice", "al1ce");
+    page
+}
+
+#[test]
+fn a_telephone_calls_a_user_and_both_hear_each_other() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = signed_in(&gateway);
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    let call = phone.call(gateway.sip, "4930123", &[], Some(&rtp));
+    call.expect(180, SOON);
+    let state = page.wait_for("incoming", SOON);
+    assert_eq!(state["text"], "The Phone is calling", "{state}");
+    page.answer();
+    let answer = call.expect(200, SOON);
+    call.acknowledge(&answer);
+    page.wait_for("in_call", SOON);
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, RTP_PHONE_DBFS, 3.0);
+    rtp.forget();
+    let heard = wait_until("second of audio at the phone", SOON, || {
+        Some(rtp.received().audio).filter(|audio| audio.len() >= 8000)
+    });
+    let level = usual_level_at(&heard, MICROPHONE_HZ, 8000);
+    assert!((level - MICROPHONE_DBFS).abs() < 3.0, "{level} dBFS");
+    call.hang_up(&answer);
+    page.assert_ended("normal", "The call has ended.", A_SECOND);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "phone");
+    assert_eq!(record.text("/direction"), "inbound");
+    assert_eq!(record.text("/user"), "alice");
+    assert_eq!(record.text("/from"), "+4930");
+    assert_eq!(record.text("/to"), "4930123");
+}
+
+#[test]
+fn baresip_calls_a_user_who_hangs_up() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = signed_in(&gateway);
+    let mut phone = Baresip::calling(&scene, PHONE_HZ, &format!("sip:alice@{}", gateway.sip));
+    page.wait_for("incoming", SOON);
+    page.answer();
+    page.wait_for("in_call", SOON);
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, BARESIP_DBFS, 3.0);
+    page.hang_up();
+    page.assert_ended("normal", "The call has ended.", SOON);
+    gateway.only_record().assert_ended("normal", "browser");
+    let heard = phone.heard();
+    assert!(heard.len() >= 8000, "baresip heard {} samples", heard.len());
+    let tone = usual_level_at(&heard[heard.len() - 8000..], MICROPHONE_HZ, 8000);
+    assert!((tone - MICROPHONE_DBFS).abs() < 3.0, "{tone} dBFS");
+}
+
+#[test]
+fn all_devices_ring_and_the_ones_that_did_not_answer_are_told() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let first = signed_in(&gateway);
+    let second = first.another(&gateway);
+    second.sign_in("alice", "al1ce");
+    let bystander = first.another(&gateway);
+    bystander.sign_in("bob", "b0b");
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    let call = phone.call(gateway.sip, "alice", &[], Some(&rtp));
+    first.wait_for("incoming", SOON);
+    second.wait_for("incoming", SOON);
+    second.answer();
+    let answer = call.expect(200, SOON);
+    call.acknowledge(&answer);
+    second.wait_for("in_call", SOON);
+    first.assert_ended(
+        "answered_elsewhere",
+        "The call was answered elsewhere.",
+        SOON,
+    );
+    assert_eq!(bystander.eval("switchhook.call === null"), json!(true));
+    second.hang_up();
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    gateway.only_record().assert_ended("normal", "browser");
+}
+
+#[test]
+fn a_user_declines_and_a_caller_gives_up() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = signed_in(&gateway);
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+
+    let call = phone.call(gateway.sip, "alice", &[], Some(&rtp));
+    page.wait_for("incoming", SOON);
+    page.hang_up();
+    call.expect(603, SOON);
+    page.assert_ended("rejected", "The call was declined.", SOON);
+
+    let call = phone.call(gateway.sip, "alice", &[], Some(&rtp));
+    page.wait_for("incoming", SOON);
+    call.cancel();
+    call.expect(487, SOON);
+    page.assert_ended("cancelled", "The call was cancelled", SOON);
+
+    let records = gateway.wait_for_records(2);
+    records[0].assert_ended("rejected", "browser");
+    records[1].assert_ended("cancelled", "phone");
+}
+
+#[test]
+fn a_withheld_number_is_not_shown() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = signed_in(&gateway);
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    let headers = [
+        ("From", "\"Eve\" <sip:+4930@127.0.0.1>;tag=eve"),
+        ("Privacy", "id"),
+    ];
+    let call = phone.call(gateway.sip, "alice", &headers, Some(&rtp));
+    let state = page.wait_for("incoming", SOON);
+    assert_eq!(state["text"], "unknown number is calling", "{state}");
+    call.cancel();
+    call.expect(487, SOON);
+    assert!(gateway.only_record().0["from"].is_null());
+}
+
+#[test]
+fn an_invite_without_an_offer_is_offered_what_it_answers_in_its_ack() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = signed_in(&gateway);
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    let call = phone.call(gateway.sip, "alice", &[], None);
+    page.wait_for("incoming", SOON);
+    page.answer();
+    let offer = call.expect(200, SOON);
+    assert!(String::from_utf8_lossy(&offer.body).contains("m=audio"));
+    call.acknowledge_with(&offer, &rtp);
+    page.wait_for("in_call", SOON);
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, RTP_PHONE_DBFS, 3.0);
+    call.hang_up(&offer);
+    page.assert_ended("normal", "The call has ended.", A_SECOND);
+}
+
+#[test]
+fn who_cannot_be_reached_is_told_apart_from_who_does_not_exist() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    phone
+        .call(gateway.sip, "carol", &[], Some(&rtp))
+        .expect(404, SOON);
+    phone
+        .call(gateway.sip, "bob", &[], Some(&rtp))
+        .expect(480, SOON);
+    let records = gateway.wait_for_records(2);
+    records[0].assert_ended("not_found", "gateway");
+    records[1].assert_ended("unavailable", "gateway");
+}
+
+#[test]
+fn a_stranger_learns_nothing_whatever_number_he_calls() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(
+        &scene,
+        &[
+            ("trunk.uri", "\"sip:192.0.2.1\""),
+            ("users.alice", "{ password = \"al1ce\" }"),
+        ],
+    );
+    let page = signed_in(&gateway);
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    let answers = ["alice", "carol"].map(|number| {
+        let call = phone.call(gateway.sip, number, &[], Some(&rtp));
+        let response = call.expect(403, SOON);
+        (response.status, response.reason)
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(page.eval("switchhook.call === null"), json!(true));
+    assert!(gateway.records().is_empty());
+}
+
+#[test]
+fn nobody_calls_before_he_has_signed_in_and_a_wrong_password_is_told() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = Page::open(&gateway);
+    page.dial("echo");
+    page.assert_ended("unauthorized", "The gateway could not take the call", SOON);
+    page.eval("switchhook.signIn('alice', 'wrong')");
+    wait_until("refusal", SOON, || {
+        let notice = page.eval("document.querySelector('#notice').textContent");
+        let text = notice.as_str().unwrap_or_default();
+        text.contains("the user name or the password is wrong")
+            .then_some(())
+    });
+    page.sign_in("alice", "al1ce");
+    page.dial("echo");
+    page.wait_for("in_call", SOON);
+    page.hang_up();
+    let record = gateway.only_record();
+    assert_eq!(record.text("/user"), "alice");
+    assert_eq!(record.text("/from"), "+4930123");
+}
