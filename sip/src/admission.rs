@@ -51,6 +51,7 @@ impl Supported {
             Method::Cancel,
             Method::Options,
             Method::Info,
+            Method::Update,
         ]),
         schemes: &[Scheme::Sip, Scheme::Sips, Scheme::Tel],
         extensions: &[],

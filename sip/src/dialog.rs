@@ -155,6 +155,11 @@ impl Dialog {
         &self.remote_tag
     }
 
+    /// Whether the call is ours: we sent the INVITE.
+    pub fn is_callers(&self) -> bool {
+        self.role == Role::Caller
+    }
+
     /// Early or confirmed.
     pub fn standing(&self) -> Standing {
         self.standing

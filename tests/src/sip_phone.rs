@@ -164,6 +164,11 @@ impl Dialled<'_> {
     /// Another final one comes, or none within `patience`.
     #[track_caller]
     pub fn expect(&self, status: u16, patience: Duration) -> Response {
+        self.response(status, &self.invite, patience)
+    }
+
+    #[track_caller]
+    fn response(&self, status: u16, request: &Request, patience: Duration) -> Response {
         let deadline = Instant::now() + patience;
         let mut packet = [0; 65_535];
         loop {
@@ -179,8 +184,9 @@ impl Dialled<'_> {
             let Ok(Message::Response(response)) = sip::parse_datagram(&packet[..len]) else {
                 continue;
             };
-            let of_this = response.headers.get("Call-ID") == self.invite.headers.get("Call-ID")
-                && response.headers.get("CSeq") == self.invite.headers.get("CSeq");
+            let of_this = ["Call-ID", "CSeq"]
+                .iter()
+                .all(|name| response.headers.get(name) == request.headers.get(name));
             if !of_this {
                 continue;
             }
@@ -213,10 +219,55 @@ impl Dialled<'_> {
         self.send(&ack);
     }
 
+    /// Offers another session inside the call, by INVITE or UPDATE, and gives the answer to it. `change` makes the new
+    /// SDP out of the first.
+    ///
+    /// # Panics
+    /// It is not answered with 200.
+    #[track_caller]
+    pub fn offer(
+        &self,
+        answer: &Response,
+        (method, number): (Method, u32),
+        rtp: &RtpPhone,
+        change: impl FnOnce(String) -> String,
+    ) -> String {
+        let sequence = format!("{number} {}", method.as_str());
+        let invites = method == Method::Invite;
+        let mut request = self.request(method, answer);
+        let via = request.headers.get("Via").unwrap_or_default();
+        let via = format!("{via}-{number}");
+        let own = [
+            ("Via", via.as_str()),
+            ("CSeq", &sequence),
+            (
+                "Contact",
+                &format!("<sip:phone@127.0.0.1:{}>", self.phone.port),
+            ),
+            ("Content-Type", "application/sdp"),
+        ];
+        for (name, value) in own {
+            request.headers.set(name, value).expect("a header");
+        }
+        let body = String::from_utf8(sdp(rtp)).expect("text");
+        let version = format!("o=- 1 {number}");
+        request.body = change(body.replace("o=- 1 1", &version)).into_bytes();
+        self.send(&request);
+        let response = self.response(200, &request, Duration::from_secs(5));
+        if invites {
+            let mut ack = self.request(Method::Ack, answer);
+            let number = format!("{number} ACK");
+            ack.headers.set("CSeq", number).expect("a CSeq");
+            ack.headers.set("Via", format!("{via}a")).expect("a Via");
+            self.send(&ack);
+        }
+        String::from_utf8_lossy(&response.body).into_owned()
+    }
+
     /// Hangs up.
     pub fn hang_up(&self, answer: &Response) {
         let mut bye = self.request(Method::Bye, answer);
-        bye.headers.set("CSeq", "2 BYE").expect("a CSeq");
+        bye.headers.set("CSeq", "100 BYE").expect("a CSeq");
         self.send(&bye);
     }
 

@@ -52,6 +52,7 @@ const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms"]);
  * * `state`: `detail` is the new `CallState`;
  * * `track`: `detail` is the remote `MediaStream`, to be given to an `<audio>` element;
  * * `audio`: `detail` is `{ trouble, text }`, what keeps one side from hearing the other, or null when nothing does any more;
+ * * `hold`: `detail` is `{ here, there }`, who holds whom now;
  * * `dtmf`: `detail` is `{ digit, duration_ms }`, a key that the phone pressed;
  * * `notice`: `detail` is a sentence for people: something went wrong, the call goes on.
  */
@@ -70,6 +71,7 @@ export class Call extends EventTarget {
   #waiting = [];
   #offered = false;
   #muted = false;
+  #held = { here: false, there: false };
   #restarts = 0;
   /** @type {unknown} */
   #mediaTimer = null;
@@ -135,6 +137,19 @@ export class Call extends EventTarget {
 
   get muted() {
     return this.#muted;
+  }
+
+  /** Who holds whom: `here` is this side holding the telephone. */
+  get held() {
+    return this.#held;
+  }
+
+  /**
+   * Puts the telephone on hold, or takes it back; a `hold` event says that it is so.
+   * @param {boolean} held
+   */
+  hold(held) {
+    if (this.#state.name === "in_call") this.#send({ type: "hold", call: this.id, held });
   }
 
   /** @param {boolean} muted */
@@ -251,6 +266,9 @@ export class Call extends EventTarget {
       case "dtmf":
         this.receivedDigits += message.digit;
         return this.#emit("dtmf", { digit: message.digit, duration_ms: message.duration_ms });
+      case "hold":
+        this.#held = { here: message.here, there: message.there };
+        return this.#emit("hold", this.#held);
       case "audio":
         return this.#emit("audio", { trouble: message.trouble, text: message.text });
       case "hangup":

@@ -20,6 +20,7 @@ export const SUBPROTOCOL = "switchhook.v1";
  *   | { type: "end_of_candidates", call: string }
  *   | { type: "offer", call: string, sdp: string }
  *   | { type: "dtmf", call: string, digits: string, duration_ms: number }
+ *   | { type: "hold", call: string, held: boolean }
  *   | { type: "accept", call: string, sdp: string }
  *   | { type: "reject", call: string, reason: "declined" | "busy" }
  *   | { type: "hangup", call: string }
@@ -39,6 +40,7 @@ export const SUBPROTOCOL = "switchhook.v1";
  *   | { type: "early", call: string }
  *   | { type: "accepted", call: string }
  *   | { type: "dtmf", call: string, digit: string, duration_ms: number }
+ *   | { type: "hold", call: string, here: boolean, there: boolean }
  *   | { type: "audio", call: string, trouble: string | null, text: string }
  *   | { type: "hangup", call: string, cause: Cause }
  * )} CallMessage
@@ -112,6 +114,8 @@ export function readMessage(text) {
         digit: fields.string("digit"),
         duration_ms: fields.number("duration_ms"),
       };
+    case "hold":
+      return { type, call: fields.string("call"), here: fields.value("here") === true, there: fields.value("there") === true };
     case "audio":
       return { type, call: fields.string("call"), trouble: fields.optionalString("trouble"), text: fields.string("text") };
     case "hangup":

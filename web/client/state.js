@@ -69,6 +69,7 @@ export function advance(state, message, now) {
     case "hangup":
       return end(state, message.cause, now);
     case "answer":
+    case "hold":
     case "audio":
     case "dtmf":
       return state;

@@ -61,6 +61,7 @@ class Phone {
     view.hangup.addEventListener("keydown", (event) => {
       if (event.repeat) event.preventDefault();
     });
+    view.hold.addEventListener("click", () => this.call?.hold(!this.call.held.here));
     view.mute.addEventListener("click", () => this.#toggleMute());
     view.reconnect.addEventListener("click", () => client.connect());
     document.addEventListener("keydown", (event) => this.#handleKey(event));
@@ -138,6 +139,7 @@ class Phone {
     this.call = call;
     call.addEventListener("state", () => this.#handleState(call));
     call.addEventListener("dtmf", () => this.#render());
+    call.addEventListener("hold", () => this.#render());
     call.addEventListener("audio", (event) => {
       const { trouble, text } = /** @type {CustomEvent<{ trouble: string | null, text: string }>} */ (event).detail;
       // Who has muted himself here knows why nobody hears him.

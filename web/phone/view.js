@@ -28,6 +28,7 @@ export class View {
   call = element("call", HTMLButtonElement);
   hangup = element("hangup", HTMLButtonElement);
   answer = element("answer", HTMLButtonElement);
+  hold = element("hold", HTMLButtonElement);
   mute = element("mute", HTMLButtonElement);
   signIn = element("sign-in", HTMLFormElement);
   user = element("user", HTMLInputElement);
@@ -61,7 +62,8 @@ export class View {
     const state = call?.state ?? null;
     const name = state?.name ?? "idle";
     const live = state !== null && state.name !== "ended";
-    const words = stateWords(state, call?.peer ?? "");
+    const held = call?.held ?? { here: false, there: false };
+    const words = stateWords(state, call?.peer ?? "", held);
     document.body.dataset.state = name;
     document.title = live ? `${words} – ${this.#title}` : this.#title;
     setText(this.#state, words);
@@ -72,6 +74,9 @@ export class View {
     const muted = live && call !== null && call.muted;
     this.mute.setAttribute("aria-pressed", String(muted));
     setText(/** @type {HTMLElement} */ (this.mute.querySelector("span")), muted ? "Muted" : "Mute");
+    this.hold.hidden = state?.name !== "in_call";
+    this.hold.setAttribute("aria-pressed", String(held.here));
+    setText(/** @type {HTMLElement} */ (this.hold.querySelector("span")), held.here ? "Held" : "Hold");
     if (!live) this.#clearQuality();
     else if (!this.#quality.textContent && (isPending(state) || state.name === "in_call")) setText(this.#quality, "Measuring…");
     this.showErase();

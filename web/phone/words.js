@@ -7,8 +7,9 @@
 /**
  * @param {CallState | null} state
  * @param {string} to
+ * @param {{ here: boolean, there: boolean }} held who holds whom
  */
-export function stateWords(state, to) {
+export function stateWords(state, to, held = { here: false, there: false }) {
   switch (state?.name) {
     case undefined:
       return "Ready";
@@ -23,7 +24,8 @@ export function stateWords(state, to) {
     case "early":
       return "Not answered yet, but there is sound";
     case "in_call":
-      return "In call";
+      if (held.here) return held.there ? "Both sides hold the call" : "On hold";
+      return held.there ? "The other side holds the call" : "In call";
     case "ended":
       return state.cause.text;
   }

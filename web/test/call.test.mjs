@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { stateWords } from "../phone/words.js";
 import { FakeStream, settle, world } from "./fakes.mjs";
 
 const cause = (/** @type {string} */ code, /** @type {string} */ text) => ({ code, text, sip: 486, q850: 17 });
@@ -36,6 +37,25 @@ test("the provisional answer is applied while the phone still rings, and only on
   w.socket().say({ type: "answer", call: call.id, sdp: "answer", provisional: false });
   await settle();
   assert.equal(w.peer().remote.length, 1);
+});
+
+test("a call is held by either side, and says so", async () => {
+  const w = world();
+  await w.connected();
+  const call = await w.talking("tone");
+  /** @type {unknown[]} */
+  const seen = [];
+  call.addEventListener("hold", () => seen.push(call.held));
+  call.hold(true);
+  assert.deepEqual(w.socket().sent.at(-1), { type: "hold", call: call.id, held: true });
+  w.socket().say({ type: "hold", call: call.id, here: true, there: false });
+  w.socket().say({ type: "hold", call: call.id, here: true, there: true });
+  assert.deepEqual(seen, [
+    { here: true, there: false },
+    { here: true, there: true },
+  ]);
+  assert.equal(stateWords(call.state, "tone", call.held), "Both sides hold the call");
+  assert.equal(stateWords(call.state, "tone", { here: false, there: true }), "The other side holds the call");
 });
 
 test("a call goes through its states, and says when", async () => {

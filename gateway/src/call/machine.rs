@@ -8,6 +8,7 @@
 //! ```
 
 mod browser;
+mod hold;
 mod keys;
 mod legs;
 mod media_events;
@@ -29,6 +30,7 @@ use rand::{Rng, SeedableRng};
 use sip::endpoint::{Account, Event as SipEvent};
 use sip::{DtmfInfo, ReasonHeader, StatusCode, Uri};
 
+use self::hold::{Hold, PhoneLeg};
 use self::legs::{BrowserLeg, TrunkOffer, keying};
 pub use self::ringing::{Arrival, Caller};
 use self::ringing::{Called, Ringing};
@@ -180,6 +182,10 @@ pub enum Action {
     Reject(StatusCode, ReasonHeader),
     /// Hang up.
     Bye(ReasonHeader),
+    /// Offer the telephone another session.
+    Offer(Vec<u8>),
+    /// Answer the session that it offers, or refuse it.
+    AnswerOffer(Result<Vec<u8>, StatusCode>),
     /// Send a key by INFO.
     Info(DtmfInfo),
     /// The call is over: write its record. Nothing follows.
@@ -212,6 +218,12 @@ pub struct Machine {
     keys_in_media: bool,
     /// What the telephone was offered in the answer to an INVITE without an offer; its own answer is in the ACK.
     offered: Option<Box<TrunkOffer>>,
+    /// The telephone's leg, once it is agreed on.
+    phone: Option<PhoneLeg>,
+    /// The offer that the telephone has not answered yet.
+    offering: Option<Box<TrunkOffer>>,
+    hold: Hold,
+    told_hold: Hold,
     rng: StdRng,
 }
 
@@ -318,6 +330,10 @@ impl Machine {
             waiting_keys: Vec::new(),
             keys_in_media: false,
             offered: None,
+            phone: None,
+            offering: None,
+            hold: Hold::default(),
+            told_hold: Hold::default(),
             rng: StdRng::from_seed(seed),
         }
     }

@@ -257,6 +257,18 @@ impl CallTask {
                 }
                 Ok(())
             }
+            Action::Offer(sdp) => {
+                if let Some(leg) = self.leg.get() {
+                    self.registry.sip.offer(*leg, sdp).await;
+                }
+                Ok(())
+            }
+            Action::AnswerOffer(answer) => {
+                if let Some(leg) = self.leg.get() {
+                    self.registry.sip.answer_offer(*leg, answer).await;
+                }
+                Ok(())
+            }
             Action::Info(key) => {
                 if let Some(leg) = self.leg.get() {
                     self.registry.sip.info(*leg, key).await;

@@ -68,6 +68,8 @@ struct Media {
     rtcp: UdpSocket,
     /// Our session description.
     description: String,
+    /// What it was written with.
+    options: OfferOptions,
     /// Present when our 2xx carries the offer and the ACK the answer (RFC 3264, RFC 3261 §13.2.1).
     offered: Option<OfferOptions>,
     remote: Remote,
@@ -107,7 +109,8 @@ impl Call {
                 rtp,
                 rtcp,
                 description,
-                offered: Some(options),
+                offered: Some(options.clone()),
+                options,
                 remote: Remote::default(),
             };
             return Ok((Some(media), line));
@@ -130,6 +133,7 @@ impl Call {
             rtp,
             rtcp,
             description,
+            options,
             offered: None,
             remote: Remote::of(&negotiated),
         };
@@ -247,7 +251,14 @@ impl Call {
                 }
                 ControlFlow::Continue(())
             }
-            Event::Progress { .. }
+            Event::Offer { body, .. } => {
+                let answer = self.change(body.as_deref());
+                self.sip.answer_offer(self.leg, answer).await;
+                ControlFlow::Continue(())
+            }
+            Event::OfferAnswered { .. }
+            | Event::OfferRefused { .. }
+            | Event::Progress { .. }
             | Event::Answered { .. }
             | Event::Incoming { .. }
             | Event::Info { .. }
@@ -256,6 +267,30 @@ impl Call {
                 ControlFlow::Break(())
             }
         }
+    }
+
+    /// The caller changes the session: holds us, comes back, moves, or wants to hear our description again.
+    fn change(&mut self, body: Option<&[u8]>) -> Result<Vec<u8>, StatusCode> {
+        let Some(media) = &mut self.media else {
+            return Err(StatusCode::NOT_ACCEPTABLE_HERE);
+        };
+        media.options.session_version += 1;
+        let Some(body) = body else {
+            media.offered = Some(media.options.clone());
+            return Ok(trunk::offer_fresh(&media.options).into_bytes());
+        };
+        let refused = |_| StatusCode::NOT_ACCEPTABLE_HERE;
+        let text = std::str::from_utf8(body).map_err(|_| StatusCode::NOT_ACCEPTABLE_HERE)?;
+        let offer = trunk::read_offer(text).map_err(refused)?;
+        let (answer, negotiated, _) = trunk::answer(&offer, &media.options).map_err(refused)?;
+        let format = Format::of(&negotiated).ok_or(StatusCode::NOT_ACCEPTABLE_HERE)?;
+        let remote = Remote::of(&negotiated);
+        if remote.rtp.is_some() {
+            media.remote = remote;
+        }
+        let receives = negotiated.direction.receives();
+        self.line.change(Instant::now(), format, receives);
+        Ok(answer.into_bytes())
     }
 
     /// The answer to our offer came with the ACK. False if it is of no use.

@@ -7,7 +7,7 @@ use media::{PacketKind, Participant, ParticipantConfig, rtp};
 
 use super::number::{End, Number, Script, Step};
 use super::sound::Sound;
-use super::stream::{Heard, MAX_SAMPLES, Stream};
+use super::stream::{Format, Heard, MAX_SAMPLES, Stream};
 
 /// A caller silent for this long has gone.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
@@ -54,6 +54,14 @@ impl Line {
     pub(super) fn connect(&mut self, now: Instant, stream: Stream) {
         self.stream = Some(stream);
         self.participate(now);
+    }
+
+    /// The caller changed the session: what we send, and whether he sends. One who holds us may be silent.
+    pub(super) fn change(&mut self, now: Instant, format: Format, receives: bool) {
+        if let Some(stream) = &mut self.stream {
+            stream.change(now, format);
+        }
+        self.silent_at = (receives && self.sound.is_some()).then_some(now + SILENCE);
     }
 
     /// What to do now; call until `None`.

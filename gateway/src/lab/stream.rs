@@ -123,6 +123,14 @@ impl Stream {
         self.format.sends
     }
 
+    /// Another format from now on, or another direction; the stream itself is the same.
+    pub(super) fn change(&mut self, now: Instant, format: Format) {
+        if format.sends && !self.format.sends {
+            self.start(now);
+        }
+        self.format = format;
+    }
+
     /// Sound begins now.
     pub(super) fn start(&mut self, now: Instant) {
         self.due = now;

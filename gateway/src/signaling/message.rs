@@ -70,6 +70,8 @@ pub enum ClientMessage {
     EndOfCandidates(EndOfCandidates),
     /// A new offer inside a call: an ICE restart or a change of devices.
     Offer(Reoffer),
+    /// Puts the telephone on hold, or takes it back.
+    Hold(HoldCall),
     /// Digits for the telephone, sent by the gateway.
     Dtmf(SendDtmf),
     /// Takes a call that comes in; sent at once with the offer, before any candidate is known.
@@ -176,6 +178,16 @@ pub struct Reoffer {
     pub call: CallName,
     /// The new offer.
     pub sdp: String,
+}
+
+/// See [`ClientMessage::Hold`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldCall {
+    /// The call it belongs to.
+    pub call: CallName,
+    /// Whether the telephone is on hold from now on.
+    pub held: bool,
 }
 
 /// See [`ClientMessage::Dtmf`].
@@ -288,6 +300,15 @@ pub enum ServerMessage {
         /// How long it was held, in milliseconds.
         duration_ms: u32,
     },
+    /// Who holds whom has changed.
+    Hold {
+        /// The call it belongs to.
+        call: CallName,
+        /// This side holds the telephone.
+        here: bool,
+        /// The telephone holds this side.
+        there: bool,
+    },
     /// One side does not hear the other, or does again; the call goes on.
     Audio {
         /// The call it belongs to.
@@ -328,6 +349,7 @@ impl std::fmt::Debug for ServerMessage {
             Self::Early { call } => write!(f, "Early({})", call.0),
             Self::Accepted { call } => write!(f, "Accepted({})", call.0),
             Self::Dtmf { call, .. } => write!(f, "Dtmf({}, redacted)", call.0),
+            Self::Hold { call, here, there } => write!(f, "Hold({}, {here}, {there})", call.0),
             Self::Audio { call, trouble, .. } => write!(f, "Audio({}, {trouble:?})", call.0),
             Self::Hangup { call, cause } => write!(f, "Hangup({}, {:?})", call.0, cause.code),
             Self::Error { code, text, .. } => write!(f, "Error({code:?}, {text})"),
@@ -446,6 +468,7 @@ impl ClientMessage {
             "candidate" => Self::Candidate(read_fields(fields)?),
             "end_of_candidates" => Self::EndOfCandidates(read_fields(fields)?),
             "offer" => Self::Offer(read_fields(fields)?),
+            "hold" => Self::Hold(read_fields(fields)?),
             "dtmf" => Self::Dtmf(read_fields(fields)?),
             "accept" => Self::Accept(read_fields(fields)?),
             "reject" => Self::Reject(read_fields(fields)?),
@@ -523,6 +546,7 @@ impl ClientMessage {
             Self::Candidate(m) => Some(&m.call),
             Self::EndOfCandidates(m) => Some(&m.call),
             Self::Offer(m) => Some(&m.call),
+            Self::Hold(m) => Some(&m.call),
             Self::Dtmf(m) => Some(&m.call),
             Self::Accept(m) => Some(&m.call),
             Self::Reject(m) => Some(&m.call),

@@ -215,6 +215,13 @@ impl Driver {
                 // A rejected session is gone; no event follows.
                 self.forget(leg);
             }
+            Command::Offer(leg, sdp) => self.with(leg, |endpoint, session| {
+                // A call that has ended meanwhile says so itself.
+                let _ = endpoint.offer(now, session, sdp);
+            }),
+            Command::AnswerOffer(leg, answer) => self.with(leg, |endpoint, session| {
+                endpoint.answer_offer(now, session, answer);
+            }),
             Command::AddAccount(config, added) => {
                 let _ = added.send(self.endpoint.add_account(config));
             }

@@ -64,6 +64,8 @@ enum Command {
     Ring(Leg, StatusCode, Option<Vec<u8>>),
     Accept(Leg, Vec<u8>),
     Reject(Leg, StatusCode, Option<ReasonHeader>),
+    Offer(Leg, Vec<u8>),
+    AnswerOffer(Leg, Result<Vec<u8>, StatusCode>),
     Info(Leg, DtmfInfo),
     AddAccount(AccountConfig, oneshot::Sender<Account>),
     Register(
@@ -175,6 +177,16 @@ impl SipHandle {
     /// Refuses a call for us.
     pub async fn reject(&self, leg: Leg, status: StatusCode, reason: Option<ReasonHeader>) {
         self.command(Command::Reject(leg, status, reason)).await;
+    }
+
+    /// Offers another session in a call that is up; what comes of it is an event.
+    pub async fn offer(&self, leg: Leg, sdp: Vec<u8>) {
+        self.command(Command::Offer(leg, sdp)).await;
+    }
+
+    /// Answers the session that the other side offers, or refuses it.
+    pub async fn answer_offer(&self, leg: Leg, answer: Result<Vec<u8>, StatusCode>) {
+        self.command(Command::AnswerOffer(leg, answer)).await;
     }
 
     /// Sends a key by INFO. One more than can wait is dropped.

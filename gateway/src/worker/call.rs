@@ -240,6 +240,11 @@ impl MediaCall {
     pub(super) fn bridge(&mut self, now: Instant, media: TrunkMedia, browsers: &BrowserSockets) {
         self.bridge.connect_trunk(now, media.format);
         self.bridge.set_trunk_sending(media.send);
+        // What comes from a telephone on hold is not for the browser.
+        self.bridge.set_browser_sending(media.receive);
+        if media.receive && self.is_held() {
+            self.answered = self.answered.map(|_| now);
+        }
         self.bridge.set_trunk_dtmf(now, media.dtmf);
         self.bridge.set_voip_metrics(media.voip_metrics);
         let identity = &self.identity;
@@ -393,8 +398,14 @@ impl MediaCall {
         trunk.is_some_and(|trunk| trunk.media.dtmf == DtmfWay::Signalling)
     }
 
+    /// Nothing is expected of the telephone.
+    fn is_held(&self) -> bool {
+        let trunk = self.trunk.as_ref();
+        trunk.is_some_and(|trunk| !trunk.media.receive)
+    }
+
     fn silent_at(&self) -> Option<Instant> {
-        let answered = self.answered?;
+        let answered = self.answered.filter(|_| !self.is_held())?;
         let heard = self.bridge.last_packet(Leg::Trunk).max(self.reported);
         let heard = heard.map_or(answered, |heard| heard.max(answered));
         Some(heard + self.silence)

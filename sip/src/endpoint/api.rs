@@ -249,12 +249,33 @@ pub enum Event {
         /// The CANCEL's Reason header.
         reason: Option<ReasonHeader>,
     },
-    /// The ACK to our 2xx came: the call is up on both sides.
+    /// The ACK to our 2xx came: the call is up on both sides, or, in one that is up, an offer of ours is answered.
     Confirmed {
         /// The call.
         session: Session,
         /// The ACK's SDP (the answer, when our 2xx carried the offer).
         body: Option<Vec<u8>>,
+    },
+    /// They offer to change the session: answer with [`Endpoint::answer_offer`](super::Endpoint::answer_offer).
+    Offer {
+        /// The call.
+        session: Session,
+        /// Their offer; none where they want ours, and answer it in their ACK ([`Event::Confirmed`]).
+        body: Option<Vec<u8>>,
+    },
+    /// They answered an offer of ours: the session is changed.
+    OfferAnswered {
+        /// The call.
+        session: Session,
+        /// Their answer.
+        body: Option<Vec<u8>>,
+    },
+    /// They did not take an offer of ours: the session is as it was.
+    OfferRefused {
+        /// The call.
+        session: Session,
+        /// Their answer; none when there was none.
+        status: Option<StatusCode>,
     },
     /// A key came by INFO. It has been answered.
     Info {
@@ -282,6 +303,9 @@ impl Event {
             | Event::Ended { session, .. }
             | Event::Incoming { session, .. }
             | Event::Cancelled { session, .. }
+            | Event::Offer { session, .. }
+            | Event::OfferAnswered { session, .. }
+            | Event::OfferRefused { session, .. }
             | Event::Info { session, .. }
             | Event::InfoFailed { session, .. }
             | Event::Confirmed { session, .. } => *session,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The methods we answer other than with 405 or 501.
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
 
 /// The largest request that goes over UDP while the path MTU is unknown (RFC 3261 §18.1.1).
 pub(super) const LARGEST_DATAGRAM: usize = 1300;

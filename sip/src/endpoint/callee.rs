@@ -111,6 +111,8 @@ impl Endpoint {
             remote_sdp: ringing.request.body,
             ack: AckWait::Waiting(waiting),
             infos: super::info::Infos::default(),
+            change: super::modify::Change::None,
+            wanted: None,
         };
         self.calls.put(session, Call::Up(up));
     }
@@ -136,6 +138,7 @@ impl Endpoint {
             repeat: Retransmit::after(now, timers.t1),
             until: now + timers.transaction_timeout(),
             first,
+            answers: false,
             then_bye: None,
         })
     }
@@ -282,13 +285,20 @@ impl Endpoint {
         if !up.dialog.matches(ack) || number.ok() != Some(waiting.number) {
             return;
         }
-        let (first, then_bye) = (waiting.first, waiting.then_bye.take());
+        let told = waiting.first || waiting.answers;
+        let then_bye = waiting.then_bye.take();
         up.ack = AckWait::Confirmed;
         up.dialog.acknowledged_from(flow);
+        if !ack.body.is_empty() {
+            up.remote_sdp.clone_from(&ack.body);
+        }
         self.calls.touch(session);
-        if first {
+        if told {
             let body = (!ack.body.is_empty()).then(|| ack.body.clone());
             self.events.push_back(Event::Confirmed { session, body });
+        }
+        if then_bye.is_none() {
+            self.send_wanted(now, session);
         }
         if let Some(PendingBye { reason }) = then_bye {
             self.send_bye(now, session, reason, Some(EndedBy::Local));

@@ -8,6 +8,7 @@ use super::{
     account::{MAX_CHALLENGES, is_challenge},
     build::LARGEST_DATAGRAM,
     info::Infos,
+    modify::Change,
     state::{
         AckWait, Acknowledged, Call, Calling, ClientUse, Ending, InviteUse, Phase, Progress, Up,
     },
@@ -314,6 +315,8 @@ impl Endpoint {
             remote_sdp,
             ack: AckWait::Confirmed,
             infos: Infos::default(),
+            change: Change::None,
+            wanted: None,
         };
         self.calls.put(session, Call::Up(up));
         self.events.push_back(Event::Answered {
@@ -410,6 +413,7 @@ impl Endpoint {
         reason: Option<ReasonHeader>,
         report: Option<EndedBy>,
     ) {
+        self.drop_change(now, session);
         let Some(Call::Up(up)) = self.calls.take(session) else {
             return;
         };

@@ -7,7 +7,7 @@ use rand_chacha::rand_core::RngCore;
 use super::{
     EndedBy, Endpoint, Event, Flow, Session,
     build::{ALLOW, put},
-    state::{AckWait, Call, Up},
+    state::Call,
 };
 use crate::{
     dialog::{Dialog, OutOfOrder},
@@ -40,7 +40,9 @@ impl Endpoint {
         }
         match request.method {
             Method::Bye => self.handle_bye(now, flow, session, &request),
-            Method::Invite => self.handle_reinvite(now, flow, session, &request),
+            Method::Invite | Method::Update => {
+                self.handle_change(now, flow, session, &request);
+            }
             Method::Info => self.handle_info(now, flow, session, &request),
             Method::Options => {
                 let response = self.build_options_response(&request);
@@ -73,6 +75,7 @@ impl Endpoint {
         let reason = request.headers.reason();
         match self.calls.get(session) {
             Some(Call::Up(_)) => {
+                self.drop_change(now, session);
                 self.calls.take(session);
                 self.events.push_back(Event::Ended {
                     session,
@@ -101,58 +104,21 @@ impl Endpoint {
         }
     }
 
-    /// A re-INVITE (§14.2). An unchanged session is confirmed with our last SDP; a change is refused.
-    fn handle_reinvite(&mut self, now: Instant, flow: Flow, session: Session, request: &Request) {
-        let up = match self.calls.get(session) {
-            Some(Call::Up(up)) => up,
-            // Our own INVITE is still open.
-            Some(Call::Calling(_)) => {
-                return self.answer(now, flow, request, StatusCode::REQUEST_PENDING);
-            }
-            // Theirs is: they must wait for our answer first.
-            Some(Call::Ringing(_)) => return self.answer_try_again(now, flow, request),
-            Some(Call::Ending(_)) | None => {
-                return self.answer(now, flow, request, StatusCode::CALL_DOES_NOT_EXIST);
-            }
-        };
-        if matches!(up.ack, AckWait::Waiting(_)) {
-            return self.answer(now, flow, request, StatusCode::REQUEST_PENDING);
-        }
-        if !is_same_session(&up.remote_sdp, &request.body) || up.local_sdp.is_empty() {
-            return self.answer(now, flow, request, StatusCode::NOT_ACCEPTABLE_HERE);
-        }
-        let response = self.build_dialog_response(
-            request,
-            flow,
-            StatusCode::OK,
-            &up.dialog,
-            Some(&up.local_sdp),
-        );
-        let trying = self.build_response(request, StatusCode::TRYING, None);
-        if self.is_flooded_in_dialog() {
-            return;
-        }
-        let Some(transaction) = self.layer.begin_server(flow, request, &trying) else {
-            return;
-        };
-        let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
-        let waiting = self.respond_success(now, (flow, transaction), number, &response, false);
-        if let Some(Call::Up(Up { dialog, ack, .. })) = self.calls.get_mut(session) {
-            dialog.refresh_target(&request.headers);
-            *ack = AckWait::Waiting(waiting);
-            self.calls.touch(session);
-        }
-    }
-
     /// 500 with a Retry-After of 0 to 10 s (§14.2).
-    fn answer_try_again(&mut self, now: Instant, flow: Flow, request: &Request) {
+    pub(super) fn answer_try_again(&mut self, now: Instant, flow: Flow, request: &Request) {
         let mut response = self.build_response(request, StatusCode::SERVER_INTERNAL_ERROR, None);
         let seconds = self.rng.next_u32() % 11;
         put(&mut response.headers, "Retry-After", seconds);
         self.answer_in_transaction(now, flow, request, &response);
     }
 
-    fn answer(&mut self, now: Instant, flow: Flow, request: &Request, status: StatusCode) {
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        request: &Request,
+        status: StatusCode,
+    ) {
         let response = self.build_response(request, status, None);
         self.answer_in_transaction(now, flow, request, &response);
     }
@@ -175,18 +141,8 @@ impl Endpoint {
     }
 
     /// Whether even the reserve that requests of known dialogs have is used up.
-    fn is_flooded_in_dialog(&self) -> bool {
+    pub(super) fn is_flooded_in_dialog(&self) -> bool {
         let limit = self.config.limits.server_transactions;
         self.layer.servers() > limit + limit / 10
     }
-}
-
-/// Whether two session descriptions are the same apart from their version (`o=`): a refresh, not a change.
-fn is_same_session(before: &[u8], after: &[u8]) -> bool {
-    fn lines(sdp: &[u8]) -> impl Iterator<Item = &[u8]> {
-        sdp.split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .filter(|line| !line.is_empty() && !line.starts_with(b"o="))
-    }
-    !after.is_empty() && lines(before).eq(lines(after))
 }

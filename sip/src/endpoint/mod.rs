@@ -28,6 +28,7 @@ mod callee;
 mod caller;
 mod in_dialog;
 mod info;
+mod modify;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,8 @@ pub struct Endpoint {
     layer: Layer,
     calls: Calls,
     clients: HashMap<ClientId, ClientUse>,
+    /// Our re-INVITEs of calls that have ended, and when they are forgotten; the next first.
+    orphans: VecDeque<(Instant, ClientId)>,
     /// The INVITEs that wait for our final answer.
     pending_invites: HashMap<ServerId, Session>,
     events: VecDeque<Event>,
@@ -82,6 +85,7 @@ impl Endpoint {
             layer: Layer::new(config.timers),
             calls: Calls::default(),
             clients: HashMap::new(),
+            orphans: VecDeque::new(),
             pending_invites: HashMap::new(),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -125,16 +129,18 @@ impl Endpoint {
         self.layer.handle_timeout(now);
         self.settle(now);
         self.fire_call_timers(now);
+        self.forget_orphans(now);
         self.settle(now);
     }
 
     /// When [`Endpoint::handle_timeout`] must next be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.calls.next_deadline();
-        match (self.layer.poll_timeout(), calls) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let orphans = self.orphans.front().map(|(until, _)| *until);
+        [self.layer.poll_timeout(), calls, orphans]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next message to send.
@@ -209,6 +215,29 @@ impl Endpoint {
         queued
     }
 
+    /// Offers to change the session of a call that is up, by re-INVITE: at once, or when the offer that is under way has
+    /// been answered; a newer offer takes the place of one that waits. [`Event::OfferAnswered`] or
+    /// [`Event::OfferRefused`] follows; one that met an offer of theirs goes again (491, §14.1).
+    ///
+    /// # Errors
+    /// [`Error::NotUp`] before the call is answered and after its end.
+    pub fn offer(&mut self, now: Instant, session: Session, sdp: Vec<u8>) -> Result<(), Error> {
+        let wanted = self.want_change(now, session, sdp);
+        self.settle(now);
+        wanted
+    }
+
+    /// Answers [`Event::Offer`]: with SDP, or with a final status of 300 to 699, which leaves the session as it was.
+    pub fn answer_offer(
+        &mut self,
+        now: Instant,
+        session: Session,
+        answer: Result<Vec<u8>, StatusCode>,
+    ) {
+        self.finish_change(now, session, answer);
+        self.settle(now);
+    }
+
     /// Sends a provisional response (101 to 199) to an incoming call, with SDP for early media if given.
     /// It is repeated every minute (§13.3.1.1).
     pub fn ring(
@@ -274,6 +303,7 @@ impl Endpoint {
         self.settle(now);
         match self.clients.get(&id) {
             Some(ClientUse::Invite(_)) => self.handle_invite_response(now, id, flow, &response),
+            Some(ClientUse::Reinvite(_)) => self.handle_reinvite_response(now, id, &response),
             Some(ClientUse::Bye(session)) if response.status.is_final() => {
                 let session = *session;
                 self.finish_bye(session, None);
@@ -297,6 +327,7 @@ impl Endpoint {
     fn client_failed(&mut self, now: Instant, id: ClientId, error: Option<TransportError>) {
         match self.clients.get(&id) {
             Some(ClientUse::Invite(_)) => self.invite_failed(now, id, error),
+            Some(ClientUse::Reinvite(_)) => self.reinvite_failed(now, id, error),
             Some(ClientUse::Bye(session)) => {
                 let session = *session;
                 self.bye_failed(now, session, error);
@@ -319,7 +350,10 @@ impl Endpoint {
             match self.calls.get(session) {
                 Some(Call::Calling(_)) => self.fire_calling(now, session),
                 Some(Call::Ringing(_)) => self.fire_ringing(now, session),
-                Some(Call::Up(_)) => self.fire_unacknowledged(now, session),
+                Some(Call::Up(_)) => {
+                    self.fire_unacknowledged(now, session);
+                    self.fire_change(now, session);
+                }
                 Some(Call::Ending(_)) | None => {}
             }
         }

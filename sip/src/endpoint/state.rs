@@ -5,7 +5,11 @@ use std::{
     time::Instant,
 };
 
-use super::{Account, EndedBy, Failure, Flow, Session, Transmit, info::Infos};
+use super::{
+    Account, EndedBy, Failure, Flow, Session, Transmit,
+    info::Infos,
+    modify::{Change, Reinvite},
+};
 use crate::{
     dialog::Dialog,
     headers::ReasonHeader,
@@ -90,6 +94,10 @@ pub(super) struct Up {
     pub(super) remote_sdp: Vec<u8>,
     pub(super) ack: AckWait,
     pub(super) infos: Infos,
+    /// An offer on its way to being answered.
+    pub(super) change: Change,
+    /// An offer of ours that waits for its turn.
+    pub(super) wanted: Option<Vec<u8>>,
 }
 
 /// Whether a 2xx of ours still waits for its ACK.
@@ -109,6 +117,8 @@ pub(super) struct Unacknowledged {
     pub(super) until: Instant,
     /// The call's first INVITE, not a re-INVITE.
     pub(super) first: bool,
+    /// The ACK answers an offer of ours.
+    pub(super) answers: bool,
     /// A BYE that waits for the ACK (§15).
     pub(super) then_bye: Option<PendingBye>,
 }
@@ -140,6 +150,8 @@ pub(super) enum ClientUse {
     Bye(Option<Session>),
     /// A key of a call.
     Info(Session),
+    /// A change of a call's session.
+    Reinvite(Box<Reinvite>),
     /// An account's registration.
     Register(Account),
 }
@@ -190,11 +202,14 @@ impl Call {
                 Some(repeat) => repeat.at.min(ringing.until),
                 None => ringing.until,
             }),
-            Call::Up(Up {
-                ack: AckWait::Waiting(waiting),
-                ..
-            }) => Some(waiting.repeat.at.min(waiting.until)),
-            Call::Up(_) | Call::Ending(_) => None,
+            Call::Up(up) => {
+                let ack = match &up.ack {
+                    AckWait::Waiting(waiting) => Some(waiting.repeat.at.min(waiting.until)),
+                    AckWait::Confirmed => None,
+                };
+                [ack, up.change.due()].into_iter().flatten().min()
+            }
+            Call::Ending(_) => None,
         }
     }
 }

@@ -351,6 +351,10 @@ impl World {
             },
             // This telephone takes telephone-events.
             Action::Info(_) => {}
+            // Neither of these two changes a call.
+            Action::Offer(_) | Action::AnswerOffer(_) => {
+                self.wrong = Some(format!("{action:?} in a call that nobody changes"));
+            }
             Action::Ring | Action::Accept(_) | Action::Reject(..) => {
                 self.wrong = Some(format!("{action:?} of a call that the browser placed"));
             }

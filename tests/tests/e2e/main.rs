@@ -8,6 +8,7 @@ mod aiortc;
 mod baresip;
 mod ends;
 mod figures;
+mod hold;
 mod inbound;
 mod keys;
 mod lab;

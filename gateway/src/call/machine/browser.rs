@@ -37,6 +37,7 @@ impl Machine {
                 );
             }
             ClientMessage::Offer(offer) => self.reoffered(now, &offer),
+            ClientMessage::Hold(hold) => self.hold(now, hold.held),
             ClientMessage::Dtmf(dtmf) => self.send_digits(now, &dtmf),
             ClientMessage::Hangup(_) => {
                 let code = if self.story.answered.is_some() {

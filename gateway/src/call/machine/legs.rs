@@ -168,7 +168,7 @@ fn keys(rng: &mut StdRng) -> Vec<Crypto> {
 }
 
 /// What we offered to the telephone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TrunkOffer {
     pub(super) options: sdp::trunk::OfferOptions,
     pub(super) behind_nat: bool,

@@ -5,6 +5,8 @@ use std::time::Instant;
 use sdp::Negotiated;
 use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 
+use super::hold::PhoneLeg;
+use super::legs::TrunkOffer;
 use super::{Action, EndedBy, Machine, State};
 use crate::call::cause::{self, Cause, CauseCode};
 use crate::call::negotiation::{codec_name, dtmf_name};
@@ -46,6 +48,9 @@ impl Machine {
                 self.sip_failed(now, cause, EndedBy::Phone);
             }
             SipEvent::Confirmed { body, .. } => self.confirmed(now, body.as_deref()),
+            SipEvent::Offer { body, .. } => self.offered(now, body.as_deref()),
+            SipEvent::OfferAnswered { body, .. } => self.offer_answered(now, body.as_deref()),
+            SipEvent::OfferRefused { status, .. } => self.offer_refused(now, status),
             SipEvent::Incoming { .. } => {}
         }
         self.finish_if_both_ended(now);
@@ -117,11 +122,12 @@ impl Machine {
         let State::Calling(calling) = &mut self.state else {
             return;
         };
+        let trunk = TrunkOffer::clone(&calling.trunk);
         let media = match (body, calling.early.clone()) {
-            (Some(body), _) => calling.trunk.read_answer(body),
+            (Some(body), _) => trunk.read_answer(body),
             // The answer came in a reliable or repeated provisional response already.
             (None, Some(early)) => {
-                self.join(now, early, true);
+                self.join(now, trunk, early, true);
                 return self.up(now);
             }
             (None, None) => Err("the answer had no SDP".to_owned()),
@@ -129,7 +135,7 @@ impl Machine {
         match media {
             Ok((agreed, media)) => {
                 let joined = calling.early.as_ref() == Some(&media);
-                self.agreed(now, &agreed, media, joined);
+                self.agreed(now, trunk, &agreed, media, joined);
                 self.up(now);
             }
             Err(text) => {
@@ -148,6 +154,7 @@ impl Machine {
     pub(super) fn agreed(
         &mut self,
         now: Instant,
+        trunk: TrunkOffer,
         agreed: &Negotiated,
         media: TrunkMedia,
         joined: bool,
@@ -162,12 +169,16 @@ impl Machine {
         self.story.phone_codec = Some(codec_name(agreed.codec));
         // That of DTLS is told when its handshake is over, which it may be.
         self.story.phone_srtp = sdes_suite(&media).or(self.story.phone_srtp.take());
-        self.join(now, media, joined);
+        self.join(now, trunk, media, joined);
     }
 
     /// Joins the two sides' media, unless they are joined already.
-    pub(super) fn join(&mut self, now: Instant, media: TrunkMedia, joined: bool) {
+    fn join(&mut self, now: Instant, trunk: TrunkOffer, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
+        self.phone = Some(PhoneLeg {
+            trunk,
+            media: media.clone(),
+        });
         self.timeline.note(
             now,
             Topic::Media,

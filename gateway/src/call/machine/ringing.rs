@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::legs::TrunkOffer;
 use super::{
     Action, CallId, CallName, Device, Direction, EndedBy, Environment, Machine, Other, Parties,
     State,
@@ -285,19 +284,15 @@ impl Machine {
                 return self.end(now, cause, EndedBy::Gateway);
             }
         };
-        let TrunkOffer {
-            options,
-            behind_nat,
-            dtmf,
-        } = trunk;
-        let Some(media) = trunk_media(&agreed, behind_nat, dtmf, options.profile.rtcp_xr) else {
+        let voip_metrics = trunk.options.profile.rtcp_xr;
+        let Some(media) = trunk_media(&agreed, trunk.behind_nat, trunk.dtmf, voip_metrics) else {
             let cause = CauseCode::NotAcceptable.because("the SDP names no address for audio");
             return self.end(now, cause, EndedBy::Gateway);
         };
         self.timeline
             .note_sdp(now, "the telephone is answered", &text, &notes);
         self.actions.push_back(Action::Accept(text.into_bytes()));
-        self.agreed(now, &agreed, media, false);
+        self.agreed(now, trunk, &agreed, media, false);
         self.up(now);
     }
 
@@ -314,7 +309,7 @@ impl Machine {
             .ok_or_else(|| "the ACK had no SDP".to_owned())
             .and_then(|body| trunk.read_answer(body));
         match agreed {
-            Ok((agreed, media)) => self.agreed(now, &agreed, media, false),
+            Ok((agreed, media)) => self.agreed(now, *trunk, &agreed, media, false),
             Err(text) => {
                 let cause = CauseCode::NotAcceptable.because(text);
                 self.end(now, cause, EndedBy::Gateway);

@@ -132,6 +132,7 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
         r#"{"type":"offer","call":"c1","sdp":"v=0"}"#,
         r#"{"type":"dtmf","call":"c1","digits":"1","duration_ms":100}"#,
         r#"{"type":"accept","call":"in-1","sdp":"v=0"}"#,
+        r#"{"type":"hold","call":"c1","held":true}"#,
         r#"{"type":"reject","call":"in-1"}"#,
         r#"{"type":"reject","call":"in-1","reason":"busy"}"#,
         r#"{"type":"hangup","call":"c1"}"#,
@@ -176,6 +177,11 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
         ServerMessage::Hangup {
             call: call.clone(),
             cause: CauseCode::Busy.cause(),
+        },
+        ServerMessage::Hold {
+            call: call.clone(),
+            here: true,
+            there: false,
         },
         ServerMessage::Audio {
             call: call.clone(),

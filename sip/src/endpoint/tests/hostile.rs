@@ -37,17 +37,17 @@ fn header<'a>(message: &'a str, name: &str) -> &'a str {
 
 /// A request inside the callee's dialog, as its caller would write it.
 #[derive(Clone)]
-struct InDialog {
-    method: &'static str,
+pub(super) struct InDialog {
+    pub(super) method: &'static str,
     from: String,
     to: String,
     call_id: String,
-    number: u32,
-    body: String,
+    pub(super) number: u32,
+    pub(super) body: String,
 }
 
 impl InDialog {
-    fn of(net: &Net, method: &'static str) -> Self {
+    pub(super) fn of(net: &Net, method: &'static str) -> Self {
         let ack = sent(net, "ACK");
         let number: u32 = header(&ack, "CSeq")
             .split(' ')
@@ -65,7 +65,7 @@ impl InDialog {
         }
     }
 
-    fn bytes(&self, branch: &str) -> Vec<u8> {
+    pub(super) fn bytes(&self, branch: &str) -> Vec<u8> {
         let Self {
             method,
             from,
@@ -135,11 +135,11 @@ fn a_second_invite_before_the_first_is_answered_gets_500_and_when_to_retry() {
 }
 
 /// Sends it to the callee; the status it is answered with last, if any.
-fn ask(net: &mut Net, from: SocketAddr, bytes: &[u8]) -> Option<u16> {
+pub(super) fn ask(net: &mut Net, from: SocketAddr, bytes: &[u8]) -> Option<u16> {
     answer(net, from, bytes).map(|response| response.status.code())
 }
 
-fn answer(net: &mut Net, from: SocketAddr, bytes: &[u8]) -> Option<Response> {
+pub(super) fn answer(net: &mut Net, from: SocketAddr, bytes: &[u8]) -> Option<Response> {
     let before = net.log.len();
     net.inject(from, address(CALLEE), bytes);
     net.run(seconds(1) / 10);
@@ -238,7 +238,7 @@ fn a_forged_cancel_gets_481_and_it_goes_on_ringing() {
 }
 
 #[test]
-fn a_re_invite_with_the_same_session_gets_our_sdp_again_and_a_change_gets_488() {
+fn a_re_invite_with_the_same_session_gets_our_sdp_again() {
     let mut net = good();
     let (caller, callee) = up(&mut net, Transport::Udp);
     let mut refresh = InDialog::of(&net, "INVITE");
@@ -246,9 +246,6 @@ fn a_re_invite_with_the_same_session_gets_our_sdp_again_and_a_change_gets_488() 
     for (step, (body, expected)) in [
         (same.clone(), 200),
         (same.replace("o=- 1 1", "o=- 1 2"), 200),
-        (same.replace("4000", "4002"), 488),
-        (format!("{same}a=sendonly\r\n"), 488),
-        (String::new(), 488),
     ]
     .into_iter()
     .enumerate()
@@ -258,18 +255,13 @@ fn a_re_invite_with_the_same_session_gets_our_sdp_again_and_a_change_gets_488() 
         let bytes = refresh.bytes(&format!("refresh{step}"));
         let response = answer(&mut net, address(CALLER), &bytes).unwrap();
         assert_eq!(response.status.code(), expected, "{}", refresh.body);
-        if expected == 200 {
-            assert_eq!(response.body, ANSWER);
-        }
+        assert_eq!(response.body, ANSWER);
         let ack = InDialog {
             method: "ACK",
             body: String::new(),
             ..refresh.clone()
         };
-        let branch = match expected {
-            200 => format!("ack{step}"),
-            _ => format!("refresh{step}"),
-        };
+        let branch = format!("ack{step}");
         net.inject(address(CALLER), address(CALLEE), &ack.bytes(&branch));
         net.run(seconds(1));
     }
@@ -317,7 +309,7 @@ fn what_cannot_be_served_gets_the_right_status_and_leaves_nothing() {
         ("INVITE", "X-In-Dialog: 1\r\n", 481),
         ("OPTIONS", "X-In-Dialog: 1\r\n", 481),
         ("INFO", "", 481),
-        ("UPDATE", "", 405),
+        ("UPDATE", "", 481),
         ("PRACK", "", 405),
         ("REGISTER", "", 405),
         ("NEWMETHOD", "", 501),

@@ -7,6 +7,7 @@ mod hostile;
 mod info;
 mod limits;
 mod lossy;
+mod modify;
 mod races;
 
 mod help;

@@ -1,5 +1,6 @@
 //! The machine in virtual time: each test is a story of what happens and what the two sides see.
 
+mod hold;
 mod keys;
 mod media;
 mod ringing;
@@ -104,6 +105,19 @@ impl Story {
                 Action::Cancel(_) => self.sip.push("CANCEL"),
                 Action::Bye(_) => self.sip.push("BYE"),
                 Action::Info(_) => self.sip.push("INFO"),
+                Action::Offer(body) => {
+                    self.sip.push("re-INVITE");
+                    self.bodies.push(String::from_utf8(body).unwrap());
+                }
+                Action::AnswerOffer(Ok(body)) => {
+                    self.sip.push("re-200");
+                    self.bodies.push(String::from_utf8(body).unwrap());
+                }
+                Action::AnswerOffer(Err(status)) => self.sip.push(match status.code() {
+                    488 => "re-488",
+                    491 => "re-491",
+                    other => panic!("refused with {other}"),
+                }),
                 Action::Ring => self.sip.push("180"),
                 Action::Accept(body) => {
                     self.sip.push("200");
@@ -229,6 +243,7 @@ fn name(message: &ServerMessage) -> &'static str {
         ServerMessage::Accepted { .. } => "accepted",
         ServerMessage::Hangup { .. } => "hangup",
         ServerMessage::Dtmf { .. } => "dtmf",
+        ServerMessage::Hold { .. } => "hold",
         ServerMessage::Audio { .. } => "audio",
         ServerMessage::Error { .. } => "error",
         ServerMessage::Authenticated { .. } => "authenticated",

@@ -1,0 +1,229 @@
+//! Hold, from either side, and whatever else the telephone changes while the call is up (RFC 3264 §8, RFC 3261 §14).
+
+use std::time::Instant;
+
+use sdp::Direction;
+use sip::StatusCode;
+
+use super::legs::TrunkOffer;
+use super::{Action, EndedBy, Machine, State};
+use crate::call::cause::CauseCode;
+use crate::call::negotiation::{codec_name, trunk_media};
+use crate::call::timeline::Topic;
+use crate::signaling::message::{ErrorCode, ServerMessage};
+use crate::worker::{MediaCommand, TrunkMedia};
+
+/// Who holds whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hold {
+    /// The browser holds the telephone.
+    here: bool,
+    /// The telephone holds the browser.
+    there: bool,
+}
+
+/// The telephone's leg while the call is up.
+#[derive(Debug)]
+pub(super) struct PhoneLeg {
+    /// What it was told last.
+    pub(super) trunk: TrunkOffer,
+    /// What it was agreed to send and take.
+    pub(super) media: TrunkMedia,
+}
+
+impl Machine {
+    /// The browser holds the telephone, or takes it back. It is so at once, whatever the telephone makes of it.
+    pub(super) fn hold(&mut self, now: Instant, held: bool) {
+        if !matches!(self.state, State::Talking { .. }) || self.phone.is_none() {
+            return self.browser_error(
+                ErrorCode::WrongState,
+                None,
+                "only a call that is answered can be held",
+            );
+        }
+        if self.hold.here != held {
+            let text = match held {
+                true => "the browser holds the telephone",
+                false => "the browser takes the telephone back",
+            };
+            self.timeline.note(now, Topic::Call, text);
+            self.hold.here = held;
+            self.offer_again(now);
+            self.set_media();
+        }
+        self.tell_hold();
+    }
+
+    fn offer_again(&mut self, now: Instant) {
+        let Some(trunk) = self.next_description() else {
+            return;
+        };
+        let text = sdp::trunk::offer_fresh(&trunk.options);
+        self.timeline
+            .note_sdp(now, "the telephone is offered anew", &text, &[]);
+        self.offering = Some(Box::new(trunk));
+        self.actions.push_back(Action::Offer(text.into_bytes()));
+    }
+
+    /// Our next description: another version of the same session (RFC 3264 §8), in the direction that hold leaves. The
+    /// codec in use goes first.
+    fn next_description(&mut self) -> Option<TrunkOffer> {
+        let here = self.hold.here;
+        let phone = self.phone.as_mut()?;
+        let options = &mut phone.trunk.options;
+        options.session_version += 1;
+        options.direction = Direction::new(true, !here);
+        Some(phone.trunk.clone())
+    }
+
+    /// The telephone answered an offer of ours.
+    pub(super) fn offer_answered(&mut self, now: Instant, body: Option<&[u8]>) {
+        let text = String::from_utf8_lossy(body.unwrap_or_default());
+        self.timeline
+            .note_sdp(now, "the telephone answers anew", &text, &[]);
+        let (State::Talking { .. }, Some(trunk)) = (&self.state, self.offering.take()) else {
+            return;
+        };
+        match trunk.read_again(&text, self.phone.as_ref().map(|phone| &phone.media)) {
+            Ok(media) => {
+                self.hold.there = !media.send;
+                self.phone = Some(PhoneLeg {
+                    trunk: *trunk,
+                    media,
+                });
+                self.set_media();
+                self.tell_hold();
+            }
+            Err(text) => {
+                let cause = CauseCode::NotAcceptable.because(text);
+                self.end(now, cause, EndedBy::Gateway);
+            }
+        }
+    }
+
+    /// It did not take one: then it is not told of the hold, which is ours to keep.
+    pub(super) fn offer_refused(&mut self, now: Instant, status: Option<StatusCode>) {
+        self.offering = None;
+        let text = match status {
+            Some(status) => format!("the telephone does not take the change: {}", status.code()),
+            None => "the telephone did not answer the change".to_owned(),
+        };
+        self.timeline.note(now, Topic::Sip, text);
+    }
+
+    /// The telephone offers a change: of direction (hold), address or codec.
+    pub(super) fn offered(&mut self, now: Instant, body: Option<&[u8]>) {
+        let answer = match body {
+            Some(body) => self.take_offer(now, &String::from_utf8_lossy(body)),
+            None => self.offer_for_nothing(now),
+        };
+        let answer = answer.map_err(|(status, why)| {
+            let text = format!("the change is refused with {}: {why}", status.code());
+            self.timeline.note(now, Topic::Sdp, text);
+            status
+        });
+        self.actions.push_back(Action::AnswerOffer(answer));
+        self.tell_hold();
+    }
+
+    /// A re-INVITE without an offer wants ours, and has its answer in the ACK.
+    fn offer_for_nothing(&mut self, now: Instant) -> Result<Vec<u8>, (StatusCode, String)> {
+        self.timeline
+            .note(now, Topic::Sip, "re-INVITE without an offer: we make it");
+        let trunk = self.next_description().ok_or_else(not_now)?;
+        let text = sdp::trunk::offer_fresh(&trunk.options);
+        self.timeline
+            .note_sdp(now, "the telephone is offered anew", &text, &[]);
+        self.offered = Some(Box::new(trunk));
+        Ok(text.into_bytes())
+    }
+
+    fn take_offer(&mut self, now: Instant, text: &str) -> Result<Vec<u8>, (StatusCode, String)> {
+        self.timeline
+            .note_sdp(now, "the telephone offers anew", text, &[]);
+        if !matches!(self.state, State::Talking { .. }) {
+            return Err(not_now());
+        }
+        let refuse = |refusal: sdp::Refusal| (StatusCode::NOT_ACCEPTABLE_HERE, refusal.to_string());
+        let offer = sdp::trunk::read_offer(text).map_err(refuse)?;
+        let trunk = self.next_description().ok_or_else(not_now)?;
+        let (answer, mut agreed, notes) =
+            sdp::trunk::answer(&offer, &trunk.options).map_err(refuse)?;
+        // Of a held telephone without an address the last one is kept: it will be back (RFC 3264 §8.4).
+        if let Some(phone) = &self.phone {
+            agreed.remote_rtp = agreed.remote_rtp.or(Some(phone.media.rtp));
+            agreed.remote_rtcp = agreed.remote_rtcp.or(phone.media.rtcp);
+        }
+        let options = &trunk.options;
+        let media = trunk_media(
+            &agreed,
+            trunk.behind_nat,
+            trunk.dtmf,
+            options.profile.rtcp_xr,
+        )
+        .ok_or_else(not_now)?;
+        self.timeline
+            .note_sdp(now, "the telephone is answered anew", &answer, &notes);
+        self.story.phone_codec = Some(codec_name(agreed.codec));
+        let there = !offer.audio.direction.receives();
+        if there != self.hold.there {
+            let text = match there {
+                true => "the telephone holds the browser",
+                false => "the telephone takes the browser back",
+            };
+            self.timeline.note(now, Topic::Call, text);
+        }
+        self.hold.there = there;
+        self.phone = Some(PhoneLeg { trunk, media });
+        self.set_media();
+        Ok(answer.into_bytes())
+    }
+
+    /// Tells the worker what crosses now: nothing while the browser holds.
+    fn set_media(&mut self) {
+        let Some(phone) = &self.phone else { return };
+        let mut media = phone.media.clone();
+        media.send &= !self.hold.here;
+        media.receive &= !self.hold.here;
+        self.dtmf = media.dtmf;
+        self.actions.push_back(Action::Media(MediaCommand::Bridge(
+            self.id,
+            Box::new(media),
+        )));
+    }
+
+    /// Tells the browser who holds whom, if it does not know.
+    fn tell_hold(&mut self) {
+        if self.hold == self.told_hold {
+            return;
+        }
+        self.told_hold = self.hold;
+        let Hold { here, there } = self.hold;
+        self.tell(ServerMessage::Hold {
+            call: self.name.clone(),
+            here,
+            there,
+        });
+    }
+}
+
+impl TrunkOffer {
+    /// What the telephone's answer to a later offer agrees to; where it names no address, the last one is kept.
+    fn read_again(&self, text: &str, before: Option<&TrunkMedia>) -> Result<TrunkMedia, String> {
+        let mut agreed =
+            sdp::trunk::read_answer(text, &self.options).map_err(|refusal| refusal.to_string())?;
+        if let Some(before) = before {
+            agreed.remote_rtp = agreed.remote_rtp.or(Some(before.rtp));
+            agreed.remote_rtcp = agreed.remote_rtcp.or(before.rtcp);
+        }
+        let voip_metrics = self.options.profile.rtcp_xr;
+        trunk_media(&agreed, self.behind_nat, self.dtmf, voip_metrics)
+            .ok_or_else(|| "the SDP names no address for audio".to_owned())
+    }
+}
+
+/// A change at a time when there can be none.
+fn not_now() -> (StatusCode, String) {
+    let status = StatusCode::REQUEST_PENDING;
+    (status, "the call is not that far yet".to_owned())
+}
