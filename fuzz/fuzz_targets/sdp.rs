@@ -24,7 +24,7 @@ fn check(choices: u8, text: &str) {
         Ok(offer) => from_browser(choices, &offer, text, &options),
         Err(refusal) => refused(&refusal, text),
     }
-    match trunk::read_offer(text) {
+    match trunk::read_offer(text, &trunk::Keying::None) {
         Ok(offer) => from_trunk(&offer, text, &options),
         Err(refusal) => refused(&refusal, text),
     }
@@ -86,7 +86,7 @@ fn from_browser(choices: u8, offer: &browser::Offer, text: &str, options: &trunk
     let (translated, _) = trunk::offer(offer, options);
     parsed(&translated);
     let again =
-        trunk::read_offer(&translated).unwrap_or_else(|refusal| panic!("{refusal}\n{translated}"));
+        trunk::read_offer(&translated, &trunk::Keying::None).unwrap_or_else(|refusal| panic!("{refusal}\n{translated}"));
     assert_eq!(again.audio.direction, offer.audio.direction);
 }
 

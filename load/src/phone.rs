@@ -229,7 +229,8 @@ impl Phones {
         number: &str,
         offer: &[u8],
     ) -> Option<Vec<u8>> {
-        let offer = sdp::trunk::read_offer(std::str::from_utf8(offer).ok()?).ok()?;
+        let text = std::str::from_utf8(offer).ok()?;
+        let offer = sdp::trunk::read_offer(text, &sdp::trunk::Keying::None).ok()?;
         let options = sdp::trunk::OfferOptions {
             rtcp_port: Some(self.address.port()),
             ..sdp::trunk::OfferOptions::new(self.address.ip(), self.address.port())

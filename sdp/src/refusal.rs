@@ -136,8 +136,8 @@ pub enum Refusal {
         /// The `a=setup` line.
         at: At,
     },
-    /// The SIP side's answer has no keys that can be used, where it must (RFC 4568, RFC 5763).
-    #[error("the answer gives no key for SRTP{at}: {why}")]
+    /// The SIP side's description has no keys that can be used, where it must (RFC 4568, RFC 5763).
+    #[error("there is no key for SRTP{at}: {why}")]
     NoSrtp {
         /// What is wrong with it. No key is in it.
         why: &'static str,
@@ -217,6 +217,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The same at a line, where it names none.
+    pub(crate) fn at(self, line: At) -> Self {
+        match self {
+            Self::NoSrtp { why, at: At(None) } => Self::NoSrtp { why, at: line },
+            Self::Transport {
+                found,
+                wanted,
+                at: At(None),
+            } => Self::Transport {
+                found,
+                wanted,
+                at: line,
+            },
+            other => other,
+        }
+    }
+
     /// A stable name for records, metrics and machines.
     pub fn code(&self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1
 fn both(text: &str) -> (Refusal, Refusal) {
     (
         browser::read_offer(text).expect_err("a refusal"),
-        trunk::read_offer(text).expect_err("a refusal"),
+        trunk::read_offer(text, &trunk::Keying::None).expect_err("a refusal"),
     )
 }
 
@@ -40,7 +40,7 @@ fn sixteen_streams_are_read() {
         "{HEAD}{}",
         "m=audio 4000 RTP/AVP 0\r\n".repeat(limits::MEDIA)
     );
-    let offer = trunk::read_offer(&text).expect("an offer");
+    let offer = trunk::read_offer(&text, &trunk::Keying::None).expect("an offer");
     assert_eq!(offer.sections.len(), limits::MEDIA);
     let one_more = format!("{text}m=audio 4000 RTP/AVP 0\r\n");
     assert_eq!(both(&one_more).1.code(), "too_many");
@@ -98,7 +98,7 @@ fn too_many_lines_are_refused_before_they_are_parsed() {
 fn nothing_of_the_offer_breaks_out_of_its_line() {
     let offer =
         format!("{HEAD}m=audio 4000 RTP/AVP 0\r\nm=video\u{b} 1 RTP/AVP 31\u{85}a=evil\r\n");
-    if let Ok(offer) = trunk::read_offer(&offer) {
+    if let Ok(offer) = trunk::read_offer(&offer, &trunk::Keying::None) {
         let options = trunk::OfferOptions::placeholder();
         let (answer, ..) = trunk::answer(&offer, &options).expect("an answer");
         let lines = answer.split("\r\n").filter(|line| !line.is_empty());
@@ -244,7 +244,7 @@ fn check_trunk(text: &str) {
         assert!((10..=60).contains(&agreed.ptime_ms));
         assert!(agreed.payload_type_out < 128);
     }
-    let Ok(offer) = trunk::read_offer(text) else {
+    let Ok(offer) = trunk::read_offer(text, &trunk::Keying::None) else {
         return;
     };
     if let Ok((answer, agreed, _)) = trunk::answer(&offer, &options) {

@@ -125,8 +125,8 @@ fn what_the_phone_is_offered_is_what_was_meant() {
         let offer = browser::read_offer(&text).expect("an offer");
         let options = trunk_options();
         let (translated, notes) = trunk::offer(&offer, &options);
-        let reread =
-            trunk::read_offer(&translated).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        let reread = trunk::read_offer(&translated, &trunk::Keying::None)
+            .unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
         assert_eq!(
             reread.notes,
             [],
@@ -178,7 +178,8 @@ fn both_ends_of_ours_agree() {
             codecs: Codec::ALL.to_vec(),
             ..trunk::OfferOptions::new("2001:db8::7".parse().expect("an address"), 30_000)
         };
-        let offer = trunk::read_offer(&trunk::offer_fresh(&caller)).expect("an offer");
+        let offer = trunk::read_offer(&trunk::offer_fresh(&caller), &trunk::Keying::None)
+            .expect("an offer");
         let (text, theirs, _) = trunk::answer(&offer, &callee).expect("an answer");
         let ours = trunk::read_answer(&text, &caller).expect("an answer");
         assert_eq!(ours.codec, theirs.codec);
@@ -201,7 +202,8 @@ fn both_ends_of_ours_agree() {
 #[test]
 fn answers_to_phones_have_the_offers_shape() {
     for (name, text) in samples("sip") {
-        let offer = trunk::read_offer(&text).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        let offer = trunk::read_offer(&text, &trunk::Keying::None)
+            .unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
         let (answer, agreed, _) = trunk::answer(&offer, &trunk_options()).expect("an answer");
         let (ours, theirs) = (parsed(&name, &answer), parsed(&name, &text));
         assert_eq!(kinds(&ours), kinds(&theirs), "{name}");

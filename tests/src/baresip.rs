@@ -29,17 +29,12 @@ impl Baresip {
         Self::with(scene, hz, 8000, "", &[])
     }
 
-    /// One that calls there by itself.
+    /// One that calls there by itself, with these account parameters and modules too.
     #[track_caller]
-    pub fn calling(scene: &Scene, hz: f64, uri: &str) -> Self {
-        Self::run(
-            scene,
-            hz,
-            8000,
-            "",
-            &["menu.so"],
-            &["-e", &format!("/dial {uri}")],
-        )
+    pub fn calling(scene: &Scene, hz: f64, uri: &str, account: &str, modules: &[&str]) -> Self {
+        let modules: Vec<_> = modules.iter().copied().chain(["menu.so"]).collect();
+        let dial = format!("/dial {uri}");
+        Self::run(scene, hz, 8000, account, &modules, &["-e", &dial])
     }
 
     /// One whose account has these parameters too, that has loaded these modules too, and whose codec has this rate.

@@ -118,7 +118,8 @@ impl Call {
         let (description, negotiated) = std::str::from_utf8(body)
             .map_err(|error| error.to_string())
             .and_then(|text| {
-                let offer = trunk::read_offer(text).map_err(|refusal| refusal.to_string())?;
+                let offer = trunk::read_offer(text, &options.keying)
+                    .map_err(|refusal| refusal.to_string())?;
                 trunk::answer(&offer, &options).map_err(|refusal| refusal.to_string())
             })
             .map(|(description, negotiated, _notes)| (description, negotiated))
@@ -281,7 +282,7 @@ impl Call {
         };
         let refused = |_| StatusCode::NOT_ACCEPTABLE_HERE;
         let text = std::str::from_utf8(body).map_err(|_| StatusCode::NOT_ACCEPTABLE_HERE)?;
-        let offer = trunk::read_offer(text).map_err(refused)?;
+        let offer = trunk::read_offer(text, &media.options.keying).map_err(refused)?;
         let (answer, negotiated, _) = trunk::answer(&offer, &media.options).map_err(refused)?;
         let format = Format::of(&negotiated).ok_or(StatusCode::NOT_ACCEPTABLE_HERE)?;
         let remote = Remote::of(&negotiated);

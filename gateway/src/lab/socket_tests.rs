@@ -224,7 +224,10 @@ async fn an_invite_without_an_offer_is_answered_with_one() {
             body: Some(body), ..
         } => {
             let text = String::from_utf8(body).expect("text");
-            assert!(trunk::read_offer(&text).is_ok(), "{text}");
+            assert!(
+                trunk::read_offer(&text, &trunk::Keying::None).is_ok(),
+                "{text}"
+            );
         }
         other => panic!("{other:?}"),
     }

@@ -92,7 +92,7 @@ fn format(law: &str, direction: &str) -> Format {
          m=audio 4000 RTP/AVP {law} {EVENT}\r\na=rtpmap:{EVENT} telephone-event/8000\r\n\
          a={direction}\r\n"
     );
-    let offer = trunk::read_offer(&offer).expect("an offer");
+    let offer = trunk::read_offer(&offer, &trunk::Keying::None).expect("an offer");
     let options = OfferOptions::new([127, 0, 0, 1].into(), 5000);
     let (_, negotiated, _) = trunk::answer(&offer, &options).expect("an answer");
     Format::of(&negotiated).expect("G.711")

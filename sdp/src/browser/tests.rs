@@ -471,7 +471,11 @@ fn options_that_make_no_right_answer_are_refused_not_written() {
 
 #[test]
 fn a_phones_offer_becomes_one_a_browser_can_answer() {
-    let phone = trunk::read_offer(include_str!("../../testdata/sip/pjsua.sdp")).expect("an offer");
+    let phone = trunk::read_offer(
+        include_str!("../../testdata/sip/pjsua.sdp"),
+        &trunk::Keying::None,
+    )
+    .expect("an offer");
     let (text, notes) = offer(&phone, &OfferOptions::placeholder()).expect("an offer");
     assert_eq!(
         lines(&text, "m="),

@@ -79,7 +79,7 @@ pub fn to_sip(text: &str) -> Explanation {
             let (text, notes) = trunk::offer(&offer, &options);
             (understood_browser(&offer), text, notes)
         }),
-        Dialect::Sip => trunk::read_offer(text).map(|offer| {
+        Dialect::Sip => trunk::read_offer(text, &trunk::Keying::None).map(|offer| {
             let options = trunk::OfferOptions {
                 direction: offer.audio.direction,
                 ..options
@@ -97,7 +97,7 @@ pub fn to_browser(text: &str) -> Explanation {
     let dialect = dialect(text);
     let options = browser::OfferOptions::placeholder();
     let result = match dialect {
-        Dialect::Sip => trunk::read_offer(text).and_then(|offer| {
+        Dialect::Sip => trunk::read_offer(text, &trunk::Keying::None).and_then(|offer| {
             let (text, notes) = browser::offer(&offer, &options)?;
             Ok((understood_sip(&offer), text, notes))
         }),

@@ -1,11 +1,14 @@
 //! Answering an offer of the SIP side: what a phone of ours, or the gateway for a browser, says.
 
-use super::{Offer, OfferOptions, Srtp, read};
+use sdp_types::Media;
+
+use super::{Offer, OfferOptions, read};
 use crate::{Action, Codec, Direction, Format, Negotiated, Note, Refusal, format, write};
 
 /// Answers an offer of the SIP side.
 /// # Errors
-/// [`Refusal::NoCommonCodec`] where none of the options' codecs is offered.
+/// [`Refusal::NoCommonCodec`] where none of the options' codecs is offered; [`Refusal::NoSrtp`] or [`Refusal::Transport`]
+/// where its keys, or that it has none, are not what [`OfferOptions::keying`] takes.
 pub fn answer(
     offer: &Offer,
     options: &OfferOptions,
@@ -58,7 +61,11 @@ pub fn answer(
         wanted.sends() && options.direction.sends(),
         wanted.receives() && options.direction.receives(),
     );
-    let rtcp_mux = audio.rtcp_mux && options.profile.rtcp_mux;
+    let rtcp_mux = audio.rtcp_mux && options.rtcp_mux();
+    let (srtp, keys) =
+        options
+            .keying
+            .answer(&audio.proto, &audio.keys, audio.rtcp_mux, &mut notes)?;
     let negotiated = Negotiated {
         codec,
         payload_type_in: first.payload_type,
@@ -72,7 +79,7 @@ pub fn answer(
         remote_rtp: audio.remote_rtp,
         remote_rtcp: remote_rtcp(offer, rtcp_mux),
         rtcp_mux,
-        srtp: Srtp::Plain,
+        srtp,
         also_accepted: formats
             .iter()
             .skip(1)
@@ -81,7 +88,9 @@ pub fn answer(
             .collect(),
         notes: Vec::new(),
     };
-    let text = write_answer(offer, options, &formats, direction, rtcp_mux, &mut notes);
+    let mut media = options.section(&audio.proto, &formats, direction, rtcp_mux);
+    media.attributes.extend(keys);
+    let text = write_answer(offer, options, &media, &mut notes);
     Ok((text, negotiated, notes))
 }
 
@@ -146,17 +155,13 @@ fn note_formats(theirs: &[Format], answered: &[Format], codec: Codec, notes: &mu
 fn write_answer(
     offer: &Offer,
     options: &OfferOptions,
-    formats: &[Format],
-    direction: Direction,
-    rtcp_mux: bool,
+    audio: &Media,
     notes: &mut Vec<Note>,
 ) -> String {
     let mut session = options.session();
     for (index, section) in offer.sections.iter().enumerate() {
         if index == offer.audio.index {
-            let proto = &offer.audio.proto;
-            let media = options.section(proto, formats, direction, rtcp_mux);
-            session.medias.push(media);
+            session.medias.push(audio.clone());
             continue;
         }
         let reason = section

@@ -22,6 +22,8 @@ pub enum Keying {
     Dtls {
         /// Of our certificate, as `a=fingerprint` has it: `AB:CD:…`, SHA-256.
         fingerprint: String,
+        /// Whether we began the handshake that is up, which a later description must not change (RFC 8842 §5.5).
+        active: Option<bool>,
     },
 }
 
@@ -115,7 +117,7 @@ impl Keying {
             Self::Opportunistic(offered) | Self::Sdes(offered) => {
                 offered.iter().map(crypto).collect()
             }
-            Self::Dtls { fingerprint } => vec![
+            Self::Dtls { fingerprint, .. } => vec![
                 value("fingerprint", format!("sha-256 {fingerprint}")),
                 value("setup", "actpass"),
             ],
@@ -158,6 +160,174 @@ impl Keying {
     }
 }
 
+/// What an offer has for keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct OfferedKeys {
+    /// Of `a=crypto`: those that can be used, in their order, and why the first of the others cannot.
+    crypto: Vec<Crypto>,
+    unusable: Option<Unusable>,
+    /// SHA-256 of their certificate, and their role.
+    dtls: Option<([u8; 32], Role)>,
+}
+
+/// `a=setup` of an offer (RFC 4145 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Either,
+    Active,
+    Passive,
+}
+
+impl OfferedKeys {
+    pub(super) fn read(description: &Description<'_>, index: usize) -> Result<Self, Refusal> {
+        let mut keys = Self::default();
+        for line in description.values(index, "crypto") {
+            match Crypto::parse(line) {
+                Ok(crypto) => keys.crypto.push(crypto),
+                Err(why) => keys.unusable = keys.unusable.or(Some(why)),
+            }
+        }
+        let media = description.session.medias.get(index);
+        if media.is_some_and(|media| media.proto.starts_with("UDP/TLS/")) {
+            let fingerprint = fingerprint::read(description, index)?;
+            let role = match description.value(index, "setup").map(str::trim) {
+                Some("actpass") => Role::Either,
+                Some("active") | None => Role::Active,
+                Some("passive") => Role::Passive,
+                Some(_) => {
+                    return Err(Refusal::NoSrtp {
+                        why: "a=setup must be actpass, active or passive (RFC 5763 §5)",
+                        at: description.at(index, "a=setup"),
+                    });
+                }
+            };
+            keys.dtls = Some((fingerprint, role));
+        }
+        Ok(keys)
+    }
+}
+
+impl Keying {
+    /// What we agree to of an offer with that protocol and those keys, and the lines that say so.
+    pub(super) fn answer(
+        &self,
+        proto: &str,
+        keys: &OfferedKeys,
+        rtcp_mux: bool,
+        notes: &mut Vec<Note>,
+    ) -> Result<(Srtp, Vec<Attribute>), Refusal> {
+        let plain = matches!(proto, "RTP/AVP" | "RTP/AVPF");
+        let tls = proto.starts_with("UDP/TLS/");
+        let refuse = |why| Err(Refusal::NoSrtp { why, at: At(None) });
+        match self {
+            Self::None | Self::Opportunistic(_) if plain && !self.takes_keys(keys) => {
+                if !keys.crypto.is_empty() {
+                    notes.push(Note::new(
+                        Action::Dropped,
+                        "a=crypto",
+                        "keys without RTP/SAVP are not used; the stream is plain RTP (RFC 4568 §7)",
+                    ));
+                }
+                Ok((Srtp::Plain, Vec::new()))
+            }
+            Self::None => Err(Refusal::Transport {
+                found: crate::note::shortened(proto.to_owned()),
+                wanted: "RTP/AVP: SRTP is not taken, unless the trunk's srtp setting says so",
+                at: At(None),
+            }),
+            Self::Opportunistic(ours) | Self::Sdes(ours) if !tls => {
+                if plain && keys.crypto.is_empty() {
+                    return refuse("it is of plain RTP, and nothing less than SRTP is taken");
+                }
+                take_crypto(ours, keys)
+            }
+            Self::Opportunistic(_) | Self::Sdes(_) => {
+                refuse("it is of DTLS, and the trunk's keys are those in the description")
+            }
+            Self::Dtls {
+                fingerprint,
+                active,
+            } => {
+                let Some((theirs, role)) = keys.dtls else {
+                    return refuse(
+                        "it is not of DTLS (UDP/TLS/RTP/SAVP), and nothing less is taken",
+                    );
+                };
+                if !rtcp_mux {
+                    return refuse("a=rtcp-mux is missing; DTLS has one port (RFC 5764 §4.1)");
+                }
+                // Who may choose begins, so that the first packet is not lost on a side that does not listen yet.
+                let active = match (role, active) {
+                    (Role::Either, kept) => kept.unwrap_or(true),
+                    (Role::Active, _) => false,
+                    (Role::Passive, _) => true,
+                };
+                let setup = if active { "active" } else { "passive" };
+                let lines = vec![
+                    value("fingerprint", format!("sha-256 {fingerprint}")),
+                    value("setup", setup),
+                ];
+                let fingerprint = theirs;
+                Ok((
+                    Srtp::Dtls {
+                        fingerprint,
+                        active,
+                    },
+                    lines,
+                ))
+            }
+        }
+    }
+
+    /// Plain RTP with keys beside it is encrypted where we may (RFC 8643 §3).
+    fn takes_keys(&self, keys: &OfferedKeys) -> bool {
+        matches!(self, Self::Opportunistic(ours) if take_crypto(ours, keys).is_ok())
+    }
+}
+
+/// Their first key of a suite that we have (RFC 4568 §5.1.2); ours goes back under its tag.
+fn take_crypto(ours: &[Crypto], keys: &OfferedKeys) -> Result<(Srtp, Vec<Attribute>), Refusal> {
+    let same = |theirs: &Crypto| ours.iter().find(|ours| ours.suite == theirs.suite);
+    let found = keys
+        .crypto
+        .iter()
+        .find_map(|theirs| Some((theirs, same(theirs)?)));
+    let refuse = |why| Err(Refusal::NoSrtp { why, at: At(None) });
+    let Some((theirs, ours)) = found else {
+        return refuse(match keys.unusable {
+            Some(why) => why_unusable(why),
+            None if keys.crypto.is_empty() => "a=crypto is missing",
+            None => "none of its suites is taken",
+        });
+    };
+    if ours.key == theirs.key {
+        return refuse("it has our own key: both ways would have the same key stream");
+    }
+    let answer = Crypto {
+        tag: theirs.tag,
+        ..ours.clone()
+    };
+    let srtp = Srtp::Sdes {
+        suite: ours.suite,
+        ours: ours.key.clone(),
+        theirs: theirs.key.clone(),
+    };
+    Ok((srtp, vec![value("crypto", answer.to_wire())]))
+}
+
+fn why_unusable(why: Unusable) -> &'static str {
+    match why {
+        Unusable::Malformed => "it is not of the form of RFC 4568 §9.1",
+        Unusable::Suite => "its suite is not supported",
+        Unusable::Key => "its key is not base64 of its suite's length",
+        Unusable::Lifetime => "its lifetime is not from 1 to 2^48 packets",
+        Unusable::Mki | Unusable::SeveralKeys => {
+            "it has a master key identifier (MKI), which is not supported"
+        }
+        Unusable::Parameter => "a session parameter of it is not supported",
+    }
+}
+
 fn is_savp(description: &Description<'_>, index: usize) -> bool {
     let media = description.session.medias.get(index);
     media.is_some_and(|media| media.proto.starts_with("RTP/SAVP"))
@@ -195,17 +365,7 @@ fn read_crypto(
             theirs: theirs.key,
         });
     }
-    refuse(match unusable {
-        None => "it is missing",
-        Some(Unusable::Malformed) => "it is not of the form of RFC 4568 §9.1",
-        Some(Unusable::Suite) => "its suite is not supported",
-        Some(Unusable::Key) => "its key is not base64 of its suite's length",
-        Some(Unusable::Lifetime) => "its lifetime is not from 1 to 2^48 packets",
-        Some(Unusable::Mki | Unusable::SeveralKeys) => {
-            "it has a master key identifier (MKI), which is not supported"
-        }
-        Some(Unusable::Parameter) => "a session parameter of it is not supported",
-    })
+    refuse(unusable.map_or("it is missing", why_unusable))
 }
 
 fn read_dtls(description: &Description<'_>, index: usize) -> Result<Srtp, Refusal> {

@@ -1,7 +1,8 @@
 //! Keys for the SIP side's media: what is offered, and which answers are taken.
 
 use super::tests::{agreed, options, sdp};
-use super::{Keying, OfferOptions, Srtp, offer_fresh, read_answer};
+use super::{Keying, OfferOptions, Srtp, answer, offer_fresh, read_answer, read_offer};
+use crate::Refusal;
 use crate::crypto::{Crypto, KeySalt, Suite};
 
 /// An offer with two keys, the second with AES in counter mode.
@@ -100,6 +101,7 @@ fn dtls_is_offered_with_a_shared_port_and_the_answer_chooses_the_role() {
     let offered = OfferOptions {
         keying: Keying::Dtls {
             fingerprint: print.clone(),
+            active: None,
         },
         ..options()
     };
@@ -133,5 +135,104 @@ fn dtls_is_offered_with_a_shared_port_and_the_answer_chooses_the_role() {
         "m=audio 4000 UDP/TLS/RTP/SAVP 0\na=rtcp-mux".to_owned(),
     ] {
         read_answer(&sdp(&media), &offered).expect_err(&media);
+    }
+}
+
+/// Answers an offer of the SIP side: what was agreed, and the answer's text.
+fn answered(media: &str, options: &OfferOptions) -> Result<(Srtp, String), Refusal> {
+    let offer = read_offer(&sdp(media), &options.keying)?;
+    let (text, agreed, _) = answer(&offer, options)?;
+    Ok((agreed.srtp, text))
+}
+
+#[test]
+fn their_first_key_of_a_suite_that_we_have_is_answered_under_its_tag() {
+    let ours = keyed(Keying::Sdes);
+    let media = format!(
+        "m=audio 4000 RTP/SAVP 0\na=crypto:7 F8_128_HMAC_SHA1_80 inline:{THEIR_KEY}\n{}",
+        cm(9)
+    );
+    let (srtp, text) = answered(&media, &ours).expect("an answer");
+    let Srtp::Sdes {
+        suite,
+        ours: key,
+        theirs,
+    } = srtp
+    else {
+        panic!("{srtp:?}");
+    };
+    assert_eq!(suite, Suite::AesCm128HmacSha1_80);
+    assert_ne!(key, theirs);
+    assert!(text.contains("m=audio 20000 RTP/SAVP 0"), "{text}");
+    assert!(text.contains("a=crypto:9 AES_CM_128_HMAC_SHA1_80 inline:"));
+    for media in [
+        "m=audio 4000 RTP/AVP 0".to_owned(),
+        "m=audio 4000 RTP/SAVP 0".to_owned(),
+        "m=audio 4000 RTP/SAVP 0\na=crypto:1 F8_128_HMAC_SHA1_80 inline:AA".to_owned(),
+        format!(
+            "m=audio 4000 UDP/TLS/RTP/SAVP 0\na=rtcp-mux\na=fingerprint:SHA-256 {}AB",
+            "AB:".repeat(31)
+        ),
+    ] {
+        let refusal = answered(&media, &ours).expect_err(&media);
+        assert_eq!(refusal.code(), "no_srtp", "{media}");
+    }
+}
+
+#[test]
+fn keys_are_taken_where_they_may_be_and_plain_audio_where_it_may() {
+    let may = keyed(Keying::Opportunistic);
+    for proto in ["RTP/AVP", "RTP/SAVP"] {
+        let media = format!("m=audio 4000 {proto} 0\n{}", cm(3));
+        let (srtp, text) = answered(&media, &may).expect("an answer");
+        assert_eq!(srtp.name(), "AES_CM_128_HMAC_SHA1_80");
+        assert!(text.contains(&format!("{proto} 0")) && text.contains("a=crypto:3 "));
+    }
+    let (srtp, text) = answered("m=audio 4000 RTP/AVP 0", &may).expect("an answer");
+    assert_eq!(srtp, Srtp::Plain);
+    assert!(!text.contains("a=crypto"));
+
+    let plain = format!("m=audio 4000 RTP/AVP 0\n{}", cm(3));
+    let (srtp, text) = answered(&plain, &options()).expect("an answer");
+    assert!(srtp == Srtp::Plain && !text.contains("a=crypto"));
+    let keyed = format!("m=audio 4000 RTP/SAVP 0\n{}", cm(3));
+    let refusal = answered(&keyed, &options()).expect_err("SRTP is off");
+    assert_eq!(refusal.code(), "transport");
+}
+
+#[test]
+fn a_dtls_offer_is_answered_with_a_role_that_later_ones_keep() {
+    let print = "AB:".repeat(31) + "AB";
+    let with = |active| OfferOptions {
+        keying: Keying::Dtls {
+            fingerprint: print.clone(),
+            active,
+        },
+        ..options()
+    };
+    let offer = |setup: &str| {
+        format!("m=audio 4000 UDP/TLS/RTP/SAVP 0\na=rtcp-mux\na=fingerprint:SHA-256 {print}{setup}")
+    };
+    for (setup, kept, role) in [
+        ("\na=setup:actpass", None, "active"),
+        ("\na=setup:actpass", Some(false), "passive"),
+        ("\na=setup:active", None, "passive"),
+        ("\na=setup:passive", None, "active"),
+    ] {
+        let (srtp, text) = answered(&offer(setup), &with(kept)).expect("an answer");
+        let wanted = Srtp::Dtls {
+            fingerprint: [0xab; 32],
+            active: role == "active",
+        };
+        assert_eq!(srtp, wanted, "{setup}");
+        assert!(text.contains(&format!("a=setup:{role}\r\n")), "{text}");
+        assert!(text.contains("a=rtcp-mux") && text.contains("a=fingerprint:sha-256"));
+    }
+    for media in [
+        "m=audio 4000 RTP/AVP 0".to_owned(),
+        offer("\na=setup:holdconn"),
+        offer("").replace("a=rtcp-mux\n", ""),
+    ] {
+        answered(&media, &with(None)).expect_err(&media);
     }
 }

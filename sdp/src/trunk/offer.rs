@@ -31,7 +31,7 @@ pub struct OfferOptions {
     pub session_id: u64,
     /// `o=` session version; one more for each changed description (RFC 3264 §8).
     pub session_version: u64,
-    /// How the media gets its keys, in offers.
+    /// How the media gets its keys, and which keys of theirs are taken.
     pub keying: Keying,
     /// The trunk's quirks.
     pub profile: Profile,

@@ -26,12 +26,13 @@ pub(super) struct RemoteAudio {
     pub(super) rtcp_unshared: Option<SocketAddr>,
 }
 
-/// Reads one audio section; `may_mux`: shared ports are understood in it; `keying`: what we offered, if it is an answer.
+/// Reads one audio section; `may_mux`: shared ports are understood in it; `offered`: how we offered keys, if it is an
+/// answer.
 pub(super) fn read_audio(
     description: &Description<'_>,
     index: usize,
     may_mux: bool,
-    keying: &Keying,
+    offered: Option<&Keying>,
     notes: &mut Vec<Note>,
 ) -> Result<RemoteAudio, Refusal> {
     let Some(media) = description.session.medias.get(index) else {
@@ -41,7 +42,7 @@ pub(super) fn read_audio(
         let at = description.at_media(index);
         return Err(Refusal::AudioRejected { at });
     }
-    check_proto(description, index, media, keying)?;
+    check_proto(description, index, media, offered)?;
     let address = read_address(description, index, media, notes)?;
     let mut direction = Direction::read(&description.session, media);
     if address.is_none() {
@@ -80,23 +81,37 @@ fn check_proto(
     description: &Description<'_>,
     index: usize,
     media: &Media,
-    keying: &Keying,
+    offered: Option<&Keying>,
 ) -> Result<(), Refusal> {
-    if keying.takes(&media.proto) {
+    let taken = match offered {
+        Some(keying) => keying.takes(&media.proto),
+        None => is_spoken(&media.proto),
+    };
+    if taken {
         return Ok(());
     }
-    let wanted = match media.proto.as_str() {
-        proto if proto.contains("SAVP") && *keying == Keying::None => {
-            "SRTP that the SIP side offers is not spoken yet; RTP/AVP is"
-        }
-        _ if *keying == Keying::None => "RTP/AVP is spoken on the SIP side (RFC 3551)",
-        _ => keying.wanted(),
+    let wanted = match offered {
+        Some(keying) if *keying != Keying::None => keying.wanted(),
+        _ => "RTP/AVP is spoken on the SIP side (RFC 3551), and RTP/SAVP",
     };
     Err(Refusal::Transport {
         found: crate::note::shortened(media.proto.clone()),
         wanted,
         at: description.at_media(index),
     })
+}
+
+/// The protocols of offers that can be read; whether one is taken is for the answer to say.
+fn is_spoken(proto: &str) -> bool {
+    matches!(
+        proto,
+        "RTP/AVP"
+            | "RTP/AVPF"
+            | "RTP/SAVP"
+            | "RTP/SAVPF"
+            | "UDP/TLS/RTP/SAVP"
+            | "UDP/TLS/RTP/SAVPF"
+    )
 }
 
 /// The address of a section, the session's where it has none; `None` for the unspecified address of an old hold.

@@ -20,7 +20,13 @@ pub fn read_answer(text: &str, offered: &OfferOptions) -> Result<Negotiated, Ref
     description.note_missing(&mut notes);
     check_media_count(&description, &mut notes)?;
     let keying = &offered.keying;
-    let remote = read::read_audio(&description, 0, offered.rtcp_mux(), keying, &mut notes)?;
+    let remote = read::read_audio(
+        &description,
+        0,
+        offered.rtcp_mux(),
+        Some(keying),
+        &mut notes,
+    )?;
     let srtp = keying.read_answer(&description, 0, &mut notes)?;
     if keying.needs_mux() && !remote.rtcp_mux {
         return Err(keying::no_mux(description.at_media(0)));

@@ -2,11 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::Keying;
+use super::keying::{Keying, OfferedKeys};
 use super::read::{self, RemoteAudio};
-use crate::{
-    Action, Direction, Format, Note, Refusal, attributes, description::Description, format,
-};
+use crate::{Direction, Format, Note, Refusal, attributes, description::Description, format};
 
 pub use crate::browser::Section;
 
@@ -50,12 +48,15 @@ pub struct Audio {
     pub rtcp_mux: bool,
     /// Where it takes RTCP if that is declined.
     pub(crate) remote_rtcp_unshared: Option<SocketAddr>,
+    /// The keys for SRTP that it has.
+    pub(crate) keys: OfferedKeys,
 }
 
-/// Reads an offer of the SIP side. Takes the first `m=audio` that can be answered; the others will be rejected.
+/// Reads an offer of the SIP side. Takes the first `m=audio` that can be answered, also by how it would get its keys; the
+/// others will be rejected.
 /// # Errors
 /// A [`Refusal`] of the first audio stream where none can be answered.
-pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
+pub fn read_offer(text: &str, keying: &Keying) -> Result<Offer, Refusal> {
     let description = Description::parse(text)?;
     let mut first_refusal = None;
     let mut found = None;
@@ -65,9 +66,9 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
         }
         let mut notes = Vec::new();
         description.note_missing(&mut notes);
-        match read_usable(&description, index, &mut notes) {
-            Ok(remote) => {
-                found = Some((index, remote, notes));
+        match read_usable(&description, index, keying, &mut notes) {
+            Ok((remote, keys)) => {
+                found = Some((index, remote, keys, notes));
                 break;
             }
             Err(refusal) => {
@@ -75,7 +76,7 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
             }
         }
     }
-    let Some((index, remote, notes)) = found else {
+    let Some((index, remote, keys, notes)) = found else {
         return Err(first_refusal.unwrap_or(Refusal::NoAudio));
     };
     Ok(Offer {
@@ -92,6 +93,7 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
             remote_rtcp: remote.rtcp,
             rtcp_mux: remote.rtcp_mux,
             remote_rtcp_unshared: remote.rtcp_unshared,
+            keys,
         },
         session_id: description.session.origin.sess_id.clone(),
         session_version: description.session.origin.sess_version,
@@ -102,18 +104,16 @@ pub fn read_offer(text: &str) -> Result<Offer, Refusal> {
 fn read_usable(
     description: &Description<'_>,
     index: usize,
+    keying: &Keying,
     notes: &mut Vec<Note>,
-) -> Result<RemoteAudio, Refusal> {
-    let remote = read::read_audio(description, index, true, &Keying::None, notes)?;
-    if description.has(index, "crypto") {
-        notes.push(Note::new(
-            Action::Dropped,
-            "a=crypto",
-            "keys without RTP/SAVP are not used; the stream is plain RTP (RFC 4568 §7)",
-        ));
-    }
+) -> Result<(RemoteAudio, OfferedKeys), Refusal> {
+    let remote = read::read_audio(description, index, true, None, notes)?;
+    let keys = OfferedKeys::read(description, index)?;
+    keying
+        .answer(&remote.proto, &keys, remote.rtcp_mux, &mut Vec::new())
+        .map_err(|refusal| refusal.at(description.at_media(index)))?;
     if remote.formats.iter().any(|format| format.codec().is_some()) {
-        return Ok(remote);
+        return Ok((remote, keys));
     }
     Err(Refusal::NoCommonCodec {
         theirs: format::names(&remote.formats),

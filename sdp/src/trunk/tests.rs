@@ -32,7 +32,7 @@ fn profiled(profile: Profile) -> OfferOptions {
 }
 
 fn read(text: &str) -> Offer {
-    read_offer(text).expect("a good offer")
+    read_offer(text, &crate::trunk::Keying::None).expect("a good offer")
 }
 
 /// An answer with these lines after `t=`.

@@ -131,7 +131,8 @@ impl Telephone {
 
     fn answer_to(&self, offer: &[u8]) -> Result<Vec<u8>, String> {
         let text = std::str::from_utf8(offer).map_err(|error| error.to_string())?;
-        let offer = sdp::trunk::read_offer(text).map_err(|refusal| refusal.to_string())?;
+        let offer = sdp::trunk::read_offer(text, &sdp::trunk::Keying::None)
+            .map_err(|refusal| refusal.to_string())?;
         let options = sdp::trunk::OfferOptions::new(self.media.ip(), self.media.port());
         let (answer, _, _) =
             sdp::trunk::answer(&offer, &options).map_err(|refusal| refusal.to_string())?;

@@ -7,6 +7,7 @@ use sip::Method;
 use switchhook_tests::baresip::Baresip;
 use switchhook_tests::browser::Page;
 use switchhook_tests::gateway::Gateway;
+use switchhook_tests::record::Record;
 use switchhook_tests::rtp::RtpPhone;
 use switchhook_tests::scene::{Scene, wait_until};
 use switchhook_tests::sip_phone::SipPhone;
@@ -23,18 +24,23 @@ const RTP_PHONE_DBFS: f64 = -16.2;
 const BARESIP_DBFS: f64 = -15.05;
 
 /// A gateway with two users, whose trunk is on this machine.
+#[track_caller]
 fn gateway(scene: &Scene) -> Gateway {
-    Gateway::start(
-        scene,
-        &[
-            ("trunk.uri", "\"sip:127.0.0.1:9\""),
-            (
-                "users.alice",
-                "{ password = \"al1ce\", display_name = \"Alice\", numbers = [\"+4930123\"] }",
-            ),
-            ("users.bob", "{ password = \"b0b\" }"),
-        ],
-    )
+    gateway_with(scene, &[])
+}
+
+#[track_caller]
+fn gateway_with(scene: &Scene, settings: &[(&str, &str)]) -> Gateway {
+    let own = [
+        ("trunk.uri", "\"sip:127.0.0.1:9\""),
+        (
+            "users.alice",
+            "{ password = \"al1ce\", display_name = \"Alice\", numbers = [\"+4930123\"] }",
+        ),
+        ("users.bob", "{ password = \"b0b\" }"),
+    ];
+    let settings: Vec<_> = own.iter().chain(settings).copied().collect();
+    Gateway::start(scene, &settings)
 }
 
 #[track_caller]
@@ -77,25 +83,53 @@ fn a_telephone_calls_a_user_and_both_hear_each_other() {
     assert_eq!(record.text("/to"), "4930123");
 }
 
-#[test]
-fn baresip_calls_a_user_who_hangs_up() {
-    let scene = Scene::begin();
-    let gateway = gateway(&scene);
+/// baresip calls, and both hear each other, before a hold and after it; the record.
+#[track_caller]
+fn baresip_calls(scene: &Scene, srtp: &str, account: &str, modules: &[&str]) -> Record {
+    let gateway = gateway_with(scene, &[("trunk.srtp", srtp)]);
     let page = signed_in(&gateway);
-    let mut phone = Baresip::calling(&scene, PHONE_HZ, &format!("sip:alice@{}", gateway.sip));
+    let uri = format!("sip:alice@{}", gateway.sip);
+    let mut phone = Baresip::calling(scene, PHONE_HZ, &uri, account, modules);
     page.wait_for("incoming", SOON);
     page.answer();
     page.wait_for("in_call", SOON);
-    page.listen(Duration::from_millis(400), &[]);
-    page.listen(LISTEN, &[PHONE_HZ])
-        .assert_tone(PHONE_HZ, BARESIP_DBFS, 3.0);
+    for held in [true, false] {
+        page.listen(Duration::from_millis(400), &[]);
+        page.listen(LISTEN, &[PHONE_HZ])
+            .assert_tone(PHONE_HZ, BARESIP_DBFS, 3.0);
+        if held {
+            page.eval("switchhook.call.hold(true)");
+            wait_until("hold", SOON, || {
+                (page.eval("switchhook.call.held.here") == true).then_some(())
+            });
+            page.listen(Duration::from_millis(400), &[]);
+            page.eval("switchhook.call.hold(false)");
+        }
+    }
     page.hang_up();
     page.assert_ended("normal", "The call has ended.", SOON);
-    gateway.only_record().assert_ended("normal", "browser");
+    let record = gateway.only_record();
+    record.assert_ended("normal", "browser");
     let heard = phone.heard();
     assert!(heard.len() >= 8000, "baresip heard {} samples", heard.len());
     let tone = usual_level_at(&heard[heard.len() - 8000..], MICROPHONE_HZ, 8000);
     assert!((tone - MICROPHONE_DBFS).abs() < 3.0, "{tone} dBFS");
+    record
+}
+
+#[test]
+fn baresip_calls_a_user_who_holds_it_and_hangs_up() {
+    let scene = Scene::begin();
+    let record = baresip_calls(&scene, "\"off\"", "", &[]);
+    assert!(record.0["phone_srtp"].is_null());
+}
+
+#[test]
+fn baresip_calls_with_keys_in_the_sdp_and_stays_encrypted_through_a_hold() {
+    let scene = Scene::begin();
+    let record = baresip_calls(&scene, "\"sdes\"", ";mediaenc=srtp-mand", &["srtp.so"]);
+    let suite = record.text("/phone_srtp");
+    assert!(suite.starts_with("AE"), "{suite}");
 }
 
 #[test]
@@ -187,6 +221,29 @@ fn an_invite_without_an_offer_is_offered_what_it_answers_in_its_ack() {
         .assert_tone(PHONE_HZ, RTP_PHONE_DBFS, 3.0);
     call.hang_up(&offer);
     page.assert_ended("normal", "The call has ended.", A_SECOND);
+}
+
+#[test]
+fn a_telephone_that_wants_our_offer_answers_it_by_dtls() {
+    let scene = Scene::begin();
+    let gateway = gateway_with(&scene, &[("trunk.srtp", "\"dtls\"")]);
+    let page = signed_in(&gateway);
+    let phone = SipPhone::start();
+    let call = phone.call(gateway.sip, "alice", &[], None);
+    page.wait_for("incoming", SOON);
+    page.answer();
+    let offer = call.expect(200, SOON);
+    let text = String::from_utf8_lossy(&offer.body).into_owned();
+    let rtp = RtpPhone::start_dtls(PHONE_HZ, &text, false);
+    call.acknowledge_with(&offer, &rtp);
+    page.wait_for("in_call", SOON);
+    page.listen(Duration::from_millis(800), &[]);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, RTP_PHONE_DBFS, 3.0);
+    call.hang_up(&offer);
+    page.assert_ended("normal", "The call has ended.", A_SECOND);
+    let record = gateway.only_record();
+    assert!(!record.text("/phone_srtp").is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sdp::Direction;
+use sdp::trunk::{Keying, Srtp};
 use sip::StatusCode;
 
 use super::legs::TrunkOffer;
@@ -29,6 +30,21 @@ pub(super) struct PhoneLeg {
     pub(super) trunk: TrunkOffer,
     /// What it was agreed to send and take.
     pub(super) media: TrunkMedia,
+}
+
+impl PhoneLeg {
+    /// What was agreed on for SRTP stays, whatever is said later: the roles of a handshake that is up, the suite and our
+    /// key for it.
+    pub(super) fn new(mut trunk: TrunkOffer, media: TrunkMedia) -> Self {
+        match (&mut trunk.options.keying, &media.srtp) {
+            (Keying::Dtls { active: kept, .. }, Srtp::Dtls { active, .. }) => *kept = Some(*active),
+            (Keying::Sdes(keys) | Keying::Opportunistic(keys), Srtp::Sdes { suite, .. }) => {
+                keys.retain(|crypto| crypto.suite == *suite);
+            }
+            _ => {}
+        }
+        Self { trunk, media }
+    }
 }
 
 impl Machine {
@@ -87,10 +103,7 @@ impl Machine {
         match trunk.read_again(&text, self.phone.as_ref().map(|phone| &phone.media)) {
             Ok(media) => {
                 self.hold.there = !media.send;
-                self.phone = Some(PhoneLeg {
-                    trunk: *trunk,
-                    media,
-                });
+                self.phone = Some(PhoneLeg::new(*trunk, media));
                 self.set_media();
                 self.tell_hold();
             }
@@ -145,7 +158,11 @@ impl Machine {
             return Err(not_now());
         }
         let refuse = |refusal: sdp::Refusal| (StatusCode::NOT_ACCEPTABLE_HERE, refusal.to_string());
-        let offer = sdp::trunk::read_offer(text).map_err(refuse)?;
+        let keying = match &self.phone {
+            Some(phone) => &phone.trunk.options.keying,
+            None => return Err(not_now()),
+        };
+        let offer = sdp::trunk::read_offer(text, keying).map_err(refuse)?;
         let trunk = self.next_description().ok_or_else(not_now)?;
         let (answer, mut agreed, notes) =
             sdp::trunk::answer(&offer, &trunk.options).map_err(refuse)?;
@@ -174,7 +191,7 @@ impl Machine {
             self.timeline.note(now, Topic::Call, text);
         }
         self.hold.there = there;
-        self.phone = Some(PhoneLeg { trunk, media });
+        self.phone = Some(PhoneLeg::new(trunk, media));
         self.set_media();
         Ok(answer.into_bytes())
     }

@@ -153,6 +153,7 @@ pub(super) fn keying(srtp: TrunkSrtp, fingerprint: &Fingerprint, rng: &mut StdRn
         TrunkSrtp::Sdes => Keying::Sdes(keys(rng)),
         TrunkSrtp::Dtls => Keying::Dtls {
             fingerprint: fingerprint.to_string(),
+            active: None,
         },
     }
 }

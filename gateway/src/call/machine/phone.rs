@@ -175,10 +175,7 @@ impl Machine {
     /// Joins the two sides' media, unless they are joined already.
     fn join(&mut self, now: Instant, trunk: TrunkOffer, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
-        self.phone = Some(PhoneLeg {
-            trunk,
-            media: media.clone(),
-        });
+        self.phone = Some(PhoneLeg::new(trunk, media.clone()));
         self.timeline.note(
             now,
             Topic::Media,

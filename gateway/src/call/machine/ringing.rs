@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::legs::keying;
 use super::{
     Action, CallId, CallName, Device, Direction, EndedBy, Environment, Machine, Other, Parties,
     State,
@@ -11,7 +12,7 @@ use super::{
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::trunk_media;
 use crate::call::timeline::Topic;
-use crate::settings::{Trunk, TrunkSrtp};
+use crate::settings::Trunk;
 use crate::signaling::message::{ClientMessage, ErrorCode, RejectReason, ServerMessage};
 
 /// Who calls, as far as it is told.
@@ -137,15 +138,15 @@ impl Machine {
         self.timeline
             .note_sdp(now, "the telephone offers", &text, &[]);
         let refuse = |why: String| CauseCode::NotAcceptable.because(why);
-        let offer = sdp::trunk::read_offer(&text).map_err(|refusal| refuse(refusal.to_string()))?;
-        if matches!(trunk.srtp, TrunkSrtp::Sdes | TrunkSrtp::Dtls) {
-            let why = "the offer is of plain RTP, and [trunk] srtp wants more";
-            return Err(refuse(why.to_owned()));
-        }
+        // Keys for a trial: the answer that is sent has its own.
+        let keying = keying(trunk.srtp, &self.environment.fingerprint, &mut self.rng);
+        let offer = sdp::trunk::read_offer(&text, &keying)
+            .map_err(|refusal| refuse(refusal.to_string()))?;
         if offer.audio.remote_rtp.is_none() {
             return Err(refuse("the SDP names no address for audio".to_owned()));
         }
         let options = sdp::trunk::OfferOptions {
+            keying,
             profile: trunk.profile.clone(),
             ..sdp::trunk::OfferOptions::placeholder()
         };
