@@ -64,6 +64,8 @@ pub struct Dialog {
     remote_tag: String,
     local_cseq: u32,
     remote_cseq: Option<u32>,
+    /// The last reliable provisional response (RFC 3262 §4).
+    rseq: Option<u32>,
     remote_target: Uri,
     route_set: Vec<NameAddr>,
     /// Where the INVITE went to or came from.
@@ -104,6 +106,7 @@ impl Dialog {
             remote,
             local_cseq: cseq(&invite.headers)?,
             remote_cseq: None,
+            rseq: None,
             remote_target: contact(&response.headers).unwrap_or_else(|| invite.uri.clone()),
             route_set,
             flow,
@@ -134,6 +137,7 @@ impl Dialog {
             // §12.1.1 leaves it empty; ours begins at 1 with the first request (see `request`).
             local_cseq: 0,
             remote_cseq: Some(cseq(&invite.headers)?),
+            rseq: None,
             route_set: record_routes(&invite.headers)?,
             flow,
             answered_from: None,
@@ -215,6 +219,23 @@ impl Dialog {
         }
         self.remote_cseq = Some(number);
         Ok(())
+    }
+
+    /// Whether a reliable provisional response is the next one in order (RFC 3262 §4); it is taken then.
+    pub fn take_rseq(&mut self, number: u32) -> bool {
+        let next = self
+            .rseq
+            .is_none_or(|last| last.checked_add(1) == Some(number));
+        if next {
+            self.rseq = Some(number);
+        }
+        next
+    }
+
+    /// The dialog was early, and requests have gone each way in it: their numbers go on.
+    pub fn continue_from(&mut self, early: &Dialog) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = self.remote_cseq.max(early.remote_cseq);
     }
 
     /// A Contact of a target refresh (INVITE, or a 2xx to it) names a new remote target (§12.2.1.2, §12.2.2).

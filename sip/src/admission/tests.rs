@@ -25,7 +25,7 @@ fn refused(method: &str, more: &str) -> (u16, Option<String>) {
 
 #[test]
 fn a_method_we_do_not_serve_gets_405_and_one_nobody_knows_501_both_with_allow() {
-    let allow = Some("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE".to_owned());
+    let allow = Some("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK".to_owned());
     assert_eq!(refused("SUBSCRIBE", ""), (405, allow.clone()));
     assert_eq!(refused("invite", ""), (501, allow));
 }

@@ -104,7 +104,7 @@ impl Endpoint {
         }
     }
 
-    fn send_statelessly(&mut self, flow: Flow, response: Response) {
+    pub(super) fn send_statelessly(&mut self, flow: Flow, response: Response) {
         self.transmits.push_back(Transmit {
             flow,
             bytes: response.to_bytes(),

@@ -17,7 +17,10 @@ use crate::{
 };
 
 /// The methods we answer other than with 405 or 501.
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK";
+
+/// The extensions that others may use with us: RFC 3262 and RFC 4028.
+pub(super) const SUPPORTED: &str = "100rel, timer";
 
 /// The largest request that goes over UDP while the path MTU is unknown (RFC 3261 §18.1.1).
 pub(super) const LARGEST_DATAGRAM: usize = 1300;
@@ -113,6 +116,7 @@ impl Endpoint {
             ("Call-ID", call_id),
             ("CSeq", format!("{number} INVITE")),
             ("Allow", ALLOW.to_owned()),
+            ("Supported", SUPPORTED.to_owned()),
             ("User-Agent", self.config.user_agent.clone()),
         ];
         for (name, value) in fields {
@@ -240,6 +244,7 @@ impl Endpoint {
         let contact = self.contact(user, flow.transport);
         put(&mut response.headers, "Contact", &contact);
         put(&mut response.headers, "Allow", ALLOW);
+        put(&mut response.headers, "Supported", SUPPORTED);
         if let Some(body) = body.filter(|body| !body.is_empty()) {
             put(&mut response.headers, "Content-Type", "application/sdp");
             response.body = body.to_vec();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     EndedBy, Endpoint, Event, Flow, Session, Transmit,
     build::put_reason,
+    session_timer::SessionTimer,
     state::{AckWait, Call, PendingBye, Repeat, Ringing, Unacknowledged, Up},
 };
 use crate::{
@@ -21,6 +22,9 @@ const REPEAT_PROVISIONAL: Duration = Duration::from_secs(60);
 impl Endpoint {
     /// A new call. It has passed admission.
     pub(super) fn take_invite(&mut self, now: Instant, flow: Flow, request: Request) {
+        if let Some(refusal) = self.short_timer(&request) {
+            return self.send_statelessly(flow, refusal);
+        }
         let tag = self.random_token();
         let Ok(dialog) = Dialog::of_callee(&request, tag, flow) else {
             return self.answer_statelessly(flow, &request, StatusCode::BAD_REQUEST);
@@ -38,6 +42,8 @@ impl Endpoint {
             dialog,
             until: now + self.ring_limit(&request),
             repeat: None,
+            rseq: None,
+            reliable: None,
         };
         self.calls.put(session, Call::Ringing(Box::new(ringing)));
         self.events.push_back(Event::Incoming {
@@ -68,14 +74,18 @@ impl Endpoint {
         if !status.is_provisional() || status == StatusCode::TRYING {
             return;
         }
-        let response = self.build_dialog_response(
+        let transaction = ringing.transaction;
+        let mut response = self.build_dialog_response(
             &ringing.request,
             ringing.flow,
             status,
             &ringing.dialog,
             body.as_deref(),
         );
-        self.layer.respond(now, ringing.transaction, &response);
+        if !self.make_reliable(now, session, &mut response) {
+            return;
+        }
+        self.layer.respond(now, transaction, &response);
         if let Some(Call::Ringing(ringing)) = self.calls.get_mut(session) {
             ringing.repeat = Some(Repeat {
                 at: now + REPEAT_PROVISIONAL,
@@ -95,13 +105,14 @@ impl Endpoint {
         };
         self.pending_invites.remove(&ringing.transaction);
         ringing.dialog.confirm();
-        let response = self.build_dialog_response(
+        let mut response = self.build_dialog_response(
             &ringing.request,
             ringing.flow,
             StatusCode::OK,
             &ringing.dialog,
             Some(&body),
         );
+        let timer = SessionTimer::answer(now, &ringing.request, &mut response);
         let number = ringing.request.headers.cseq().map_or(1, |cseq| cseq.number);
         let place = (ringing.flow, ringing.transaction);
         let waiting = self.respond_success(now, place, number, &response, true);
@@ -113,6 +124,7 @@ impl Endpoint {
             infos: super::info::Infos::default(),
             change: super::modify::Change::None,
             wanted: None,
+            timer,
         };
         self.calls.put(session, Call::Up(up));
     }

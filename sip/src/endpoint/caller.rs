@@ -9,6 +9,7 @@ use super::{
     build::LARGEST_DATAGRAM,
     info::Infos,
     modify::Change,
+    session_timer::SessionTimer,
     state::{
         AckWait, Acknowledged, Call, Calling, ClientUse, Ending, InviteUse, Phase, Progress, Up,
     },
@@ -253,6 +254,12 @@ impl Endpoint {
         {
             calling.early.push(dialog);
         }
+        if response.status != StatusCode::TRYING {
+            self.acknowledge_provisional(now, session, response);
+        }
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
         let progress = Progress {
             remote_tag,
             status: response.status,
@@ -307,7 +314,13 @@ impl Endpoint {
             self.send_hidden_bye(now, &mut dialog);
             return self.fail(session, why);
         }
-        self.calls.take(session);
+        if let Some(Call::Calling(calling)) = self.calls.take(session) {
+            let same = |early: &&Dialog| early.remote_tag() == dialog.remote_tag();
+            if let Some(early) = calling.early.iter().find(same) {
+                let early = early.clone();
+                dialog.continue_from(&early);
+            }
+        }
         let remote_sdp = response.body.clone();
         let up = Up {
             dialog,
@@ -317,6 +330,7 @@ impl Endpoint {
             infos: Infos::default(),
             change: Change::None,
             wanted: None,
+            timer: SessionTimer::of_response(now, response),
         };
         self.calls.put(session, Call::Up(up));
         self.events.push_back(Event::Answered {

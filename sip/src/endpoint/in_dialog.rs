@@ -43,6 +43,7 @@ impl Endpoint {
             Method::Invite | Method::Update => {
                 self.handle_change(now, flow, session, &request);
             }
+            Method::Prack => self.handle_prack(now, flow, session, &request),
             Method::Info => self.handle_info(now, flow, session, &request),
             Method::Options => {
                 let response = self.build_options_response(&request);

@@ -29,6 +29,8 @@ mod caller;
 mod in_dialog;
 mod info;
 mod modify;
+mod reliable;
+mod session_timer;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -317,7 +319,11 @@ impl Endpoint {
                 self.handle_register_response(now, (id, flow), account, &response);
             }
             Some(
-                ClientUse::Bye(_) | ClientUse::Info(_) | ClientUse::Register(_) | ClientUse::Cancel,
+                ClientUse::Bye(_)
+                | ClientUse::Info(_)
+                | ClientUse::Register(_)
+                | ClientUse::Cancel
+                | ClientUse::Prack,
             )
             | None => {}
         }
@@ -341,7 +347,7 @@ impl Endpoint {
                 let failure = error.map_or(Failure::Timeout, Failure::Transport);
                 self.register_failed(id, account, failure);
             }
-            Some(ClientUse::Cancel) | None => {}
+            Some(ClientUse::Cancel | ClientUse::Prack) | None => {}
         }
     }
 
@@ -349,10 +355,14 @@ impl Endpoint {
         for session in self.calls.due(now) {
             match self.calls.get(session) {
                 Some(Call::Calling(_)) => self.fire_calling(now, session),
-                Some(Call::Ringing(_)) => self.fire_ringing(now, session),
+                Some(Call::Ringing(_)) => {
+                    self.fire_ringing(now, session);
+                    self.fire_reliable(now, session);
+                }
                 Some(Call::Up(_)) => {
                     self.fire_unacknowledged(now, session);
                     self.fire_change(now, session);
+                    self.fire_session_timer(now, session);
                 }
                 Some(Call::Ending(_)) | None => {}
             }

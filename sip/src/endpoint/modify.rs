@@ -6,7 +6,8 @@ use rand_chacha::rand_core::RngCore;
 
 use super::{
     EndedBy, Endpoint, Error, Event, Flow, Session, Transmit, TransportError,
-    build::{ALLOW, put},
+    build::{ALLOW, SUPPORTED, put},
+    session_timer::SessionTimer,
     state::{AckWait, Call, ClientUse, Up},
 };
 use crate::{
@@ -50,6 +51,8 @@ pub(super) struct Reinvite {
     session: Session,
     number: u32,
     offer: Vec<u8>,
+    /// It is the session as it is (RFC 4028 §7.4): the application does not hear of it, unless the answer is another.
+    refresh: bool,
     /// Sent again whenever the 2xx comes again.
     ack: Option<Transmit>,
 }
@@ -99,6 +102,9 @@ impl Endpoint {
         }
         if self.is_flooded_in_dialog() {
             return;
+        }
+        if let Some(refusal) = self.short_timer(request) {
+            return self.answer_in_transaction(now, flow, request, &refusal);
         }
         let refreshed = match is_update && request.body.is_empty() {
             true => Some(Vec::new()),
@@ -162,8 +168,9 @@ impl Endpoint {
             flow,
         } = asked;
         let dialog = up.dialog.clone();
-        let response =
+        let mut response =
             self.build_dialog_response(request, *flow, StatusCode::OK, &dialog, Some(&body));
+        let timer = SessionTimer::answer(now, request, &mut response);
         let waiting = match request.method {
             Method::Invite => {
                 let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
@@ -180,6 +187,7 @@ impl Endpoint {
         let Some(Call::Up(up)) = self.calls.get_mut(session) else {
             return;
         };
+        up.timer = timer;
         up.dialog.refresh_target(&request.headers);
         if !body.is_empty() {
             up.local_sdp = body;
@@ -226,6 +234,8 @@ impl Endpoint {
                 .events
                 .push_back(Event::OfferRefused { session, status });
         }
+        let refresh = offer == up.local_sdp;
+        let timer = up.timer;
         let flow = up.dialog.next_hop();
         let mut request = up.dialog.request(Method::Invite);
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
@@ -233,6 +243,10 @@ impl Endpoint {
         let contact = self.contact(user.as_deref(), flow.transport);
         put(&mut request.headers, "Contact", contact);
         put(&mut request.headers, "Allow", ALLOW);
+        put(&mut request.headers, "Supported", SUPPORTED);
+        if let Some(timer) = timer {
+            timer.ask(&mut request.headers);
+        }
         put(&mut request.headers, "User-Agent", &self.config.user_agent);
         put(&mut request.headers, "Content-Type", "application/sdp");
         request.body.clone_from(&offer);
@@ -244,6 +258,7 @@ impl Endpoint {
             session,
             number,
             offer,
+            refresh,
             ack: None,
         };
         self.clients
@@ -270,7 +285,7 @@ impl Endpoint {
         if response.status.is_provisional() {
             return;
         }
-        let (session, number) = (reinvite.session, reinvite.number);
+        let (session, number, refresh) = (reinvite.session, reinvite.number, reinvite.refresh);
         let offer = std::mem::take(&mut reinvite.offer);
         let Some(up) = self.up_with(session, id) else {
             return;
@@ -278,13 +293,21 @@ impl Endpoint {
         up.change = Change::None;
         if response.status.is_success() {
             up.dialog.refresh_target(&response.headers);
+            up.timer = SessionTimer::of_response(now, response);
             up.local_sdp = offer;
+            let same = refresh && is_same_session(&up.remote_sdp, &response.body);
             up.remote_sdp.clone_from(&response.body);
             let dialog = up.dialog.clone();
             self.acknowledge(id, &dialog, number);
             let body = (!response.body.is_empty()).then(|| response.body.clone());
-            self.events
-                .push_back(Event::OfferAnswered { session, body });
+            if !same {
+                self.events
+                    .push_back(Event::OfferAnswered { session, body });
+            }
+        } else if response.status == StatusCode::SESSION_INTERVAL_TOO_SMALL
+            && Self::lengthen_timer(now, up, response).is_some()
+        {
+            up.wanted.get_or_insert(offer);
         } else if response.status == StatusCode::REQUEST_PENDING {
             let wait = glare_wait(up.dialog.is_callers(), self.rng.next_u32());
             let Some(Call::Up(up)) = self.calls.get_mut(session) else {
@@ -295,7 +318,7 @@ impl Endpoint {
         } else if matches!(response.status.code(), 408 | 481) {
             // §14.1: there is no dialog any longer.
             return self.send_bye(now, session, None, Some(EndedBy::Timeout));
-        } else {
+        } else if !refresh {
             let status = Some(response.status);
             self.events
                 .push_back(Event::OfferRefused { session, status });

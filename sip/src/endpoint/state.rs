@@ -9,6 +9,8 @@ use super::{
     Account, EndedBy, Failure, Flow, Session, Transmit,
     info::Infos,
     modify::{Change, Reinvite},
+    reliable::Reliable,
+    session_timer::SessionTimer,
 };
 use crate::{
     dialog::Dialog,
@@ -76,6 +78,10 @@ pub(super) struct Ringing {
     pub(super) until: Instant,
     /// The last provisional response and when to repeat it (§13.3.1.1).
     pub(super) repeat: Option<Repeat>,
+    /// The number of the last reliable one (RFC 3262 §3).
+    pub(super) rseq: Option<u32>,
+    /// The one that waits for its PRACK.
+    pub(super) reliable: Option<Reliable>,
 }
 
 /// A provisional response to repeat every minute, so that proxies do not give up on the call.
@@ -98,6 +104,8 @@ pub(super) struct Up {
     pub(super) change: Change,
     /// An offer of ours that waits for its turn.
     pub(super) wanted: Option<Vec<u8>>,
+    /// When it is refreshed (RFC 4028).
+    pub(super) timer: Option<SessionTimer>,
 }
 
 /// Whether a 2xx of ours still waits for its ACK.
@@ -148,6 +156,8 @@ pub(super) enum ClientUse {
     Cancel,
     /// A call's BYE, or with no session the BYE of a fork or of a 200 that crossed our CANCEL.
     Bye(Option<Session>),
+    /// The acknowledgement of a provisional response.
+    Prack,
     /// A key of a call.
     Info(Session),
     /// A change of a call's session.
@@ -198,16 +208,22 @@ impl Call {
                 | Phase::Cancelling { until: at, .. } => Some(at),
                 Phase::CancelWanted { .. } => None,
             },
-            Call::Ringing(ringing) => Some(match &ringing.repeat {
-                Some(repeat) => repeat.at.min(ringing.until),
-                None => ringing.until,
-            }),
+            Call::Ringing(ringing) => {
+                let repeat = ringing.repeat.as_ref().map(|repeat| repeat.at);
+                let reliable = ringing.reliable.as_ref();
+                let reliable = reliable.map(|waiting| waiting.repeat.at.min(waiting.until));
+                [Some(ringing.until), repeat, reliable]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
             Call::Up(up) => {
                 let ack = match &up.ack {
                     AckWait::Waiting(waiting) => Some(waiting.repeat.at.min(waiting.until)),
                     AckWait::Confirmed => None,
                 };
-                [ack, up.change.due()].into_iter().flatten().min()
+                let timer = up.timer.map(SessionTimer::due);
+                [ack, up.change.due(), timer].into_iter().flatten().min()
             }
             Call::Ending(_) => None,
         }

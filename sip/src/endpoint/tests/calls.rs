@@ -92,7 +92,7 @@ fn the_offer_reaches_the_callee() {
     assert_eq!(request.body, OFFER);
     assert_eq!(flow.remote, crate::testing::address(CALLER));
     assert_eq!(request.headers.get("Content-Type"), Some("application/sdp"));
-    assert!(request.headers.supported().is_empty());
+    assert_eq!(request.headers.supported(), ["100rel", "timer"]);
 }
 
 #[test]

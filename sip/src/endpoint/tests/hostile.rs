@@ -310,11 +310,11 @@ fn what_cannot_be_served_gets_the_right_status_and_leaves_nothing() {
         ("OPTIONS", "X-In-Dialog: 1\r\n", 481),
         ("INFO", "", 481),
         ("UPDATE", "", 481),
-        ("PRACK", "", 405),
+        ("PRACK", "", 481),
         ("REGISTER", "", 405),
         ("NEWMETHOD", "", 501),
         ("INVITE", "Max-Forwards: 0\r\n", 483),
-        ("INVITE", "Require: 100rel\r\n", 420),
+        ("INVITE", "Require: replaces\r\n", 420),
     ]
     .into_iter()
     .enumerate()
@@ -333,7 +333,7 @@ fn what_cannot_be_served_gets_the_right_status_and_leaves_nothing() {
                 assert_eq!(response.headers.get("Supported"), Some(""));
             }
             405 => assert!(response.headers.get("Allow").is_some()),
-            420 => assert_eq!(response.headers.get("Unsupported"), Some("100rel")),
+            420 => assert_eq!(response.headers.get("Unsupported"), Some("replaces")),
             _ => {}
         }
     }

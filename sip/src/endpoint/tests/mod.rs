@@ -9,5 +9,6 @@ mod limits;
 mod lossy;
 mod modify;
 mod races;
+mod timers;
 
 mod help;

@@ -1,0 +1,167 @@
+//! Provisional responses that are acknowledged (RFC 3262).
+
+use std::time::Instant;
+
+use rand_chacha::rand_core::RngCore;
+
+use super::{
+    Endpoint, Flow, Session, Transmit,
+    build::put,
+    state::{Call, ClientUse, Ringing},
+};
+use crate::{
+    message::{Request, Response},
+    method::{Method, StatusCode},
+    transaction::Retransmit,
+};
+
+/// The option tag.
+pub(super) const RELIABLE: &str = "100rel";
+
+/// A provisional response of ours that waits for its PRACK (§3).
+#[derive(Debug)]
+pub(super) struct Reliable {
+    number: u32,
+    response: Transmit,
+    pub(super) repeat: Retransmit,
+    pub(super) until: Instant,
+}
+
+/// Whether a request or response requires it.
+fn requires(tags: &[&str]) -> bool {
+    tags.iter().any(|tag| tag.eq_ignore_ascii_case(RELIABLE))
+}
+
+impl Endpoint {
+    /// Acknowledges a provisional response of theirs, if it wants that, and the next in order it is (§4).
+    pub(super) fn acknowledge_provisional(
+        &mut self,
+        now: Instant,
+        session: Session,
+        response: &Response,
+    ) {
+        if !requires(&response.headers.require()) {
+            return;
+        }
+        let number = response.headers.get("RSeq").map(str::trim);
+        let Some(number) = number.and_then(|number| number.parse::<u32>().ok()) else {
+            return;
+        };
+        let Ok(invite) = response.headers.cseq() else {
+            return;
+        };
+        let Ok(to) = response.headers.to() else {
+            return;
+        };
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
+        let early = calling
+            .early
+            .iter_mut()
+            .find(|early| Some(early.remote_tag()) == to.tag());
+        let Some(early) = early else {
+            return;
+        };
+        if !early.take_rseq(number) {
+            return;
+        }
+        let flow = early.next_hop();
+        let mut prack = early.request(Method::Prack);
+        let acknowledged = format!("{number} {} INVITE", invite.number);
+        put(&mut prack.headers, "RAck", acknowledged);
+        put(&mut prack.headers, "User-Agent", &self.config.user_agent);
+        self.stamp_via(&mut prack, flow.transport);
+        if let Some(id) = self.layer.begin_client(now, flow, prack) {
+            self.clients.insert(id, ClientUse::Prack);
+        }
+    }
+
+    /// Makes a provisional response reliable where the caller requires that. False where one before it still waits: it must
+    /// not be sent then (§3).
+    pub(super) fn make_reliable(
+        &mut self,
+        now: Instant,
+        session: Session,
+        response: &mut Response,
+    ) -> bool {
+        let first = 1 + (self.rng.next_u32() >> 2);
+        let timers = self.config.timers;
+        let Some(Call::Ringing(ringing)) = self.calls.get_mut(session) else {
+            return false;
+        };
+        if !requires(&ringing.request.headers.require()) {
+            return true;
+        }
+        if ringing.reliable.is_some() {
+            return false;
+        }
+        let number = ringing.rseq.map_or(first, |last| last + 1);
+        ringing.rseq = Some(number);
+        put(&mut response.headers, "Require", RELIABLE);
+        put(&mut response.headers, "RSeq", number);
+        ringing.reliable = Some(Reliable {
+            number,
+            response: Transmit {
+                flow: ringing.flow,
+                bytes: response.to_bytes(),
+                may_connect: false,
+            },
+            repeat: Retransmit::after(now, timers.t1),
+            until: now + timers.transaction_timeout(),
+        });
+        true
+    }
+
+    /// A PRACK: of the response that waits, or of nothing (§3).
+    pub(super) fn handle_prack(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        session: Session,
+        request: &Request,
+    ) {
+        let matches = |ringing: &Ringing| {
+            let waiting = ringing.reliable.as_ref()?;
+            let cseq = ringing.request.headers.cseq().ok()?;
+            let mut words = request.headers.get("RAck")?.split_ascii_whitespace();
+            let number: u32 = words.next()?.parse().ok()?;
+            let of: u32 = words.next()?.parse().ok()?;
+            let right = number == waiting.number
+                && of == cseq.number
+                && words.next().is_some_and(|method| method == "INVITE");
+            right.then_some(())
+        };
+        let status = match self.calls.get_mut(session) {
+            Some(Call::Ringing(ringing)) if matches(ringing).is_some() => {
+                ringing.reliable = None;
+                StatusCode::OK
+            }
+            _ => StatusCode::CALL_DOES_NOT_EXIST,
+        };
+        self.calls.touch(session);
+        self.answer(now, flow, request, status);
+    }
+
+    /// The response once more, or the end of waiting for its PRACK: the call is refused (§3).
+    pub(super) fn fire_reliable(&mut self, now: Instant, session: Session) {
+        let Some(Call::Ringing(ringing)) = self.calls.get_mut(session) else {
+            return;
+        };
+        let Some(waiting) = &mut ringing.reliable else {
+            return;
+        };
+        if now >= waiting.until {
+            let status = StatusCode::SERVER_TIMEOUT;
+            return self.cancel_ringing(now, session, status, None);
+        }
+        if now >= waiting.repeat.at {
+            // It doubles without a ceiling.
+            waiting.repeat = waiting
+                .repeat
+                .doubled(now, self.config.timers.transaction_timeout());
+            self.transmits.push_back(waiting.response.clone());
+            self.calls.touch(session);
+        }
+    }
+}
