@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use peer::Identity;
-use sip::endpoint::{Account, AccountConfig};
+use sip::endpoint::{Account, AccountConfig, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -43,6 +43,8 @@ pub struct Bound {
     pub http: SocketAddr,
     /// SIP, by UDP and by TCP.
     pub sip: SocketAddr,
+    /// SIP by TLS.
+    pub sip_tls: Option<SocketAddr>,
     /// The lab phone's SIP.
     pub lab: Option<SocketAddr>,
     /// Where browsers reach the media workers.
@@ -80,6 +82,7 @@ impl Server {
         let (sip, incoming) = sip_driver::spawn(
             settings.sip.listen,
             settings.sip.external_address,
+            &settings.sip.tls,
             |config| sip::endpoint::EndpointConfig {
                 user_agent,
                 ..config
@@ -107,6 +110,7 @@ impl Server {
         }
         if let Some(trunk) = &settings.trunk
             && matches!(trunk.srtp, TrunkSrtp::Sdes | TrunkSrtp::Opportunistic)
+            && Transport::of_uri(trunk.next_hop()) != Some(Transport::Tls)
         {
             tracing::warn!(
                 trunk = %trunk.uri,
@@ -116,6 +120,7 @@ impl Server {
         let bound = Bound {
             http: listener.local_addr()?,
             sip: sip.local_addr(),
+            sip_tls: sip.local_tls(),
             lab: lab.as_ref().map(lab::LabPhone::local_addr),
             browsers: workers.local_addresses(),
         };
@@ -274,6 +279,10 @@ impl Bound {
             }
             None => "off".into(),
         };
+        let tls = self
+            .sip_tls
+            .map(|address| format!(", TLS {address}"))
+            .unwrap_or_default();
         vec![
             format!(
                 "browsers' media  UDP {} ({} workers)",
@@ -281,7 +290,7 @@ impl Bound {
                 settings.media.workers
             ),
             format!(
-                "telephones' SIP  UDP and TCP {}, RTP ports {}-{}",
+                "telephones' SIP  UDP and TCP {}{tls}, RTP ports {}-{}",
                 self.sip,
                 ports.start(),
                 ports.end()

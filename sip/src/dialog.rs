@@ -340,7 +340,7 @@ impl Dialog {
 /// Whether both flows lead to one peer. A TCP connection has a port of its own, and has proved its address.
 pub(crate) fn is_same_peer(known: Flow, from: Flow) -> bool {
     let same_host = known.remote.ip().to_canonical() == from.remote.ip().to_canonical();
-    same_host && (from.transport == Transport::Tcp || known.remote.port() == from.remote.port())
+    same_host && (from.transport != Transport::Udp || known.remote.port() == from.remote.port())
 }
 
 fn standing(response: &Response) -> Standing {
@@ -393,14 +393,11 @@ fn literal(uri: &Uri) -> Option<Flow> {
     let Host::Ip(ip) = uri.host else {
         return None;
     };
-    let transport = match uri.params.get("transport") {
-        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-        Some(name) if !name.eq_ignore_ascii_case("udp") => return None,
-        _ => Transport::Udp,
-    };
+    let transport = Transport::of_uri(uri)?;
+    let port = uri.port.unwrap_or(transport.default_port());
     Some(Flow {
         transport,
-        remote: SocketAddr::new(ip, uri.port.unwrap_or(5060)),
+        remote: SocketAddr::new(ip, port),
     })
 }
 

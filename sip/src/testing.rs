@@ -347,7 +347,9 @@ impl Net {
         }
         match packet.transport {
             Transport::Udp => self.transmit_datagram(index, packet),
-            Transport::Tcp => self.transmit_stream(index, packet, transmit.may_connect),
+            Transport::Tcp | Transport::Tls => {
+                self.transmit_stream(index, packet, transmit.may_connect)
+            }
         }
     }
 

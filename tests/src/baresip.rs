@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use crate::certificates::Certificates;
 use crate::scene::{
     Scene, free_port, is_bound, port_range, terminate, tool, wait_for_exit, wait_until,
 };
@@ -34,13 +35,32 @@ impl Baresip {
     pub fn calling(scene: &Scene, hz: f64, uri: &str, account: &str, modules: &[&str]) -> Self {
         let modules: Vec<_> = modules.iter().copied().chain(["menu.so"]).collect();
         let dial = format!("/dial {uri}");
-        Self::run(scene, hz, 8000, account, &modules, &["-e", &dial])
+        Self::run(scene, hz, 8000, account, &modules, &["-e", &dial], "")
+    }
+
+    /// One that is called, or calls there, by TLS.
+    #[track_caller]
+    pub fn by_tls(scene: &Scene, hz: f64, certificates: &Certificates, uri: Option<&str>) -> Self {
+        let settings = format!(
+            "sip_certificate {}\nsip_cafile {}\n",
+            certificates.both.display(),
+            certificates.ca.display()
+        );
+        let dial = uri.map(|uri| format!("/dial {uri}"));
+        let options: Vec<&str> = dial.iter().flat_map(|dial| ["-e", dial.as_str()]).collect();
+        let account = ";transport=tls";
+        Self::run(scene, hz, 8000, account, &["menu.so"], &options, &settings)
+    }
+
+    /// The trunk setting, as TOML, that leads to it by TLS: baresip takes the next port for that.
+    pub fn trunk_by_tls(&self) -> String {
+        format!("\"sip:localhost:{};transport=tls\"", self.port + 1)
     }
 
     /// One whose account has these parameters too, that has loaded these modules too, and whose codec has this rate.
     #[track_caller]
     pub fn with(scene: &Scene, hz: f64, rate: u32, account: &str, modules: &[&str]) -> Self {
-        Self::run(scene, hz, rate, account, modules, &[])
+        Self::run(scene, hz, rate, account, modules, &[], "")
     }
 
     #[track_caller]
@@ -51,6 +71,7 @@ impl Baresip {
         account: &str,
         modules: &[&str],
         options: &[&str],
+        settings: &str,
     ) -> Self {
         let modules: String = modules
             .iter()
@@ -65,7 +86,7 @@ impl Baresip {
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\nrtp_ports {rtp}-{}\n\
              module_path {MODULES}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\n{modules}module_app account.so\n\
-             rtcp_mux yes\nopus_stereo no\nopus_sprop_stereo no\naudio_source aufile,{}\nsnd_path .\n",
+             rtcp_mux yes\nopus_stereo no\nopus_sprop_stereo no\naudio_source aufile,{}\nsnd_path .\n{settings}",
             rtp + 19,
             microphone.display(),
         );

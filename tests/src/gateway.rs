@@ -28,6 +28,8 @@ pub struct Gateway {
     pub http: SocketAddr,
     /// Where it sends SIP from.
     pub sip: SocketAddr,
+    /// Where it hears SIP by TLS, if it does.
+    pub sip_tls: Option<SocketAddr>,
     records: PathBuf,
     ended: bool,
     _capture: Option<Capture>,
@@ -76,6 +78,9 @@ impl Gateway {
         }
         let http = address_after(&said, "http://");
         let sip = address_after(&said, "UDP and TCP ");
+        let sip_tls = said
+            .contains(", TLS ")
+            .then(|| address_after(&said, ", TLS "));
         let mut ports: Vec<u16> = addresses(line_with(&said, "browsers' media"))
             .iter()
             .map(SocketAddr::port)
@@ -86,6 +91,7 @@ impl Gateway {
             child,
             http,
             sip,
+            sip_tls,
             records,
             ended: false,
             _capture: capture,

@@ -4,6 +4,7 @@ pub mod aiortc;
 pub mod baresip;
 pub mod browser;
 pub mod capture;
+pub mod certificates;
 pub mod gateway;
 pub mod kamailio;
 pub mod net;

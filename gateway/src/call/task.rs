@@ -17,8 +17,7 @@ use super::record::{CallRecord, Direction, Parties};
 use super::registry::{CallHandle, Registry};
 use crate::signaling::message::{CallName, ServerMessage};
 use crate::signaling::outbox::{Outbox, Outgoing};
-use crate::sip_driver::resolve::resolve;
-use crate::sip_driver::{Leg, LegEvent};
+use crate::sip_driver::{Leg, LegEvent, SipHandle};
 use crate::worker::{EVENT_QUEUE, MediaCommand, MediaEvent, WorkerHandle};
 
 /// The machine's own ring timer comes first; the endpoint's is the backstop.
@@ -220,7 +219,11 @@ impl CallTask {
             },
             Action::Media(command) => self.worker.send(command),
             Action::Dial(dial) => {
-                self.dialing = Some(Box::pin(invite(*dial, self.registry.caller.clone())));
+                self.dialing = Some(Box::pin(invite(
+                    *dial,
+                    self.registry.caller.clone(),
+                    self.registry.sip.clone(),
+                )));
                 Ok(())
             }
             Action::Cancel(reason) | Action::Bye(reason) => {
@@ -338,8 +341,8 @@ async fn resolved(dialing: &mut Option<Dialing>) -> Result<Invite, String> {
 }
 
 /// The INVITE, once its next hop is resolved. It comes from the user's number, if he has one.
-async fn invite(dial: Dial, caller: String) -> Result<Invite, String> {
-    let target = resolve(&dial.next_hop).await?;
+async fn invite(dial: Dial, caller: String, sip: SipHandle) -> Result<Invite, String> {
+    let target = sip.resolve(&dial.next_hop).await?;
     let (number, from_display) = match dial.identity {
         Some(identity) => (identity.number, Some(identity.display_name)),
         None => (None, None),

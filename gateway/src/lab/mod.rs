@@ -29,6 +29,7 @@ use tracing::{debug, info};
 pub use number::NUMBERS;
 use number::Number;
 
+use crate::settings::SipTls;
 use crate::sip_driver::{self, IncomingCall, SipHandle};
 
 /// Calls at once; more are told that the phone is busy.
@@ -52,7 +53,7 @@ pub async fn spawn(listen: SocketAddr) -> io::Result<LabPhone> {
         user_agent: format!("{} lab phone", config.user_agent),
         ..config
     };
-    let (sip, calls) = sip_driver::spawn(listen, None, configure).await?;
+    let (sip, calls) = sip_driver::spawn(listen, None, &SipTls::default(), configure).await?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(answer(calls, sip.clone(), stopping));
     Ok(LabPhone { sip, stop })

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::LabPhone;
 use super::call::bind_pair;
+use crate::settings::SipTls;
 use crate::sip_driver::{self, Leg, LegEvent, SipHandle};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -30,7 +31,7 @@ struct Caller {
 
 impl Caller {
     async fn call(lab: &LabPhone, number: &str, transport: Transport, offer: bool) -> Self {
-        let (sip, _) = sip_driver::spawn(ANY, None, |config| config)
+        let (sip, _) = sip_driver::spawn(ANY, None, &SipTls::default(), |config| config)
             .await
             .expect("a caller");
         let (rtp, rtcp) = bind_pair(ANY.ip()).await.expect("sockets");
@@ -248,7 +249,7 @@ async fn an_invite_without_an_offer_is_answered_with_one() {
 #[tokio::test]
 async fn an_offer_without_a_codec_in_common_is_refused() {
     let lab = lab().await;
-    let (sip, _) = sip_driver::spawn(ANY, None, |config| config)
+    let (sip, _) = sip_driver::spawn(ANY, None, &SipTls::default(), |config| config)
         .await
         .expect("a caller");
     let body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\

@@ -13,7 +13,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, users, value,
+    Records, Settings, Sip, SipTls, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, users, value,
 };
 use crate::worker::Impairments;
 
@@ -212,6 +212,64 @@ fn read_sip(reader: &mut Reader, default: Sip, trunk: Option<&Trunk>, routes: &d
         external_address,
         user_agent: reader.read("sip", "user_agent", default.user_agent, value::header_text),
         caller: reader.read("sip", "caller", default.caller, value::sip_user),
+        tls: read_sip_tls(reader),
+    }
+}
+
+fn read_sip_tls(reader: &mut Reader) -> SipTls {
+    let listen = reader.read("sip", "tls_listen", None, |raw| {
+        if value::text(raw)?.is_empty() {
+            return Ok(None);
+        }
+        value::socket_address(raw).map(Some)
+    });
+    let mut file = |key| reader.read("sip", key, None, value::readable_file);
+    let certificate = file("tls_certificate");
+    let key = file("tls_key");
+    let ca = file("tls_ca");
+    let client_ca = file("tls_client_ca");
+    for (one, other, set) in [
+        (
+            "tls_certificate",
+            "tls_key",
+            certificate.is_some() && key.is_none(),
+        ),
+        (
+            "tls_key",
+            "tls_certificate",
+            key.is_some() && certificate.is_none(),
+        ),
+        (
+            "tls_listen",
+            "tls_certificate",
+            listen.is_some() && certificate.is_none(),
+        ),
+        (
+            "tls_client_ca",
+            "tls_listen",
+            client_ca.is_some() && listen.is_none(),
+        ),
+    ] {
+        if set {
+            let wrong = Wrong::new(
+                format!("means nothing without sip.{other}"),
+                format!("set sip.{other} too"),
+            );
+            reader.wrong("sip", one, wrong);
+        }
+    }
+    if listen.is_some_and(|listen| listen.ip().is_unspecified()) {
+        let wrong = Wrong::new(
+            "telephones cannot be told to answer to an address that means any",
+            "write one interface's address",
+        );
+        reader.wrong("sip", "tls_listen", wrong);
+    }
+    SipTls {
+        listen,
+        identity: certificate.zip(key),
+        ca,
+        client_ca,
     }
 }
 

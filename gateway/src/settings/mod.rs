@@ -76,6 +76,21 @@ pub struct Sip {
     pub user_agent: String,
     /// The user part of the From URI.
     pub caller: String,
+    /// TLS.
+    pub tls: SipTls,
+}
+
+/// `[sip] tls_…`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SipTls {
+    /// Where SIP is heard by TLS. `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// PEM files of our certificate, its chain behind it, and of its key. They are shown to whom we call, too.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// A PEM file of certificates that sign those of trunks, besides the system's.
+    pub ca: Option<PathBuf>,
+    /// A PEM file of certificates that sign those of peers who connect to us; with it, each must show one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[trunk]`
@@ -330,6 +345,7 @@ impl Settings {
                 external_address: None,
                 user_agent: "Switchhook/0.1".to_owned(),
                 caller: "switchhook".to_owned(),
+                tls: SipTls::default(),
             },
             trunk: None,
             users: Vec::new(),

@@ -294,13 +294,13 @@ fn an_empty_trunk_on_the_command_line_takes_the_files_trunk_away() {
 }
 
 #[test]
-fn a_trunk_that_cannot_be_reached_by_udp_or_tcp_is_a_mistake() {
+fn a_trunk_that_cannot_be_reached_is_a_mistake() {
     for uri in [
         "192.0.2.1",
         "sip:",
         "tel:+15550100",
-        "sips:192.0.2.1",
-        "sip:192.0.2.1;transport=tls",
+        "sip:192.0.2.1;transport=sctp",
+        "sips:192.0.2.1;transport=udp",
         "http://192.0.2.1",
     ] {
         let overrides = Overrides {
@@ -311,6 +311,36 @@ fn a_trunk_that_cannot_be_reached_by_udp_or_tcp_is_a_mistake() {
         assert_eq!(mistake.place, Place::Option("--trunk"), "{uri}");
         assert!(!mistake.advice.is_empty());
     }
+}
+
+#[test]
+fn half_of_a_tls_setting_is_a_mistake() {
+    let file = example();
+    let file = file.display();
+    for (settings, place) in [
+        (
+            format!("tls_certificate = \"{file}\""),
+            "2:19 sip.tls_certificate",
+        ),
+        (format!("tls_key = \"{file}\""), "2:11 sip.tls_key"),
+        (
+            "tls_listen = \"192.0.2.1:5061\"".to_owned(),
+            "2:14 sip.tls_listen",
+        ),
+        (
+            format!("tls_client_ca = \"{file}\""),
+            "2:17 sip.tls_client_ca",
+        ),
+        ("tls_ca = \"/nowhere/ca.pem\"".to_owned(), "2:10 sip.tls_ca"),
+    ] {
+        let found = places(load_file(&format!("[sip]\n{settings}\n")));
+        assert_eq!(found, [place], "{settings}");
+    }
+    let whole = format!(
+        "[sip]\ntls_listen = \"192.0.2.1:5061\"\ntls_certificate = \"{file}\"\ntls_key = \"{file}\"\n"
+    );
+    let tls = load_file(&whole).expect("no mistakes").sip.tls;
+    assert!(tls.listen.is_some() && tls.identity.is_some());
 }
 
 #[test]

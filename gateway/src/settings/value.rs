@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -332,6 +333,21 @@ pub(super) fn password_file(raw: &Raw) -> Result<Option<Password>, Wrong> {
     }
 }
 
+/// The path of a file that can be read; empty for none.
+pub(super) fn readable_file(raw: &Raw) -> Result<Option<PathBuf>, Wrong> {
+    let path = text(raw)?;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    std::fs::File::open(path).map_err(|error| {
+        Wrong::new(
+            format!("{path:?} cannot be read: {error}"),
+            "write the path of a readable file",
+        )
+    })?;
+    Ok(Some(PathBuf::from(path)))
+}
+
 /// The next hop of outgoing calls; empty for none.
 pub(super) fn trunk_uri(raw: &Raw) -> Result<Option<sip::Uri>, Wrong> {
     let text = text(raw)?;
@@ -341,22 +357,21 @@ pub(super) fn trunk_uri(raw: &Raw) -> Result<Option<sip::Uri>, Wrong> {
     let advice = "write it like \"sip:192.0.2.1\" or \"sip:pbx.example.com:5060;transport=tcp\"";
     let uri = sip::Uri::from_str(text)
         .map_err(|error| Wrong::new(format!("{text:?} is not a SIP URI: {error}"), advice))?;
-    if uri.scheme != sip::Scheme::Sip {
+    if !matches!(uri.scheme, sip::Scheme::Sip | sip::Scheme::Sips) {
         return Err(Wrong::new(
-            format!("{text:?} is not reached by SIP over UDP or TCP"),
+            format!("{text:?} is not reached by SIP"),
             advice,
         ));
     }
-    match uri.params.get("transport") {
-        Some(transport)
-            if !transport.eq_ignore_ascii_case("udp") && !transport.eq_ignore_ascii_case("tcp") =>
-        {
-            Err(Wrong::new(
-                format!("transport {transport:?} is not spoken here"),
-                "write ;transport=udp or ;transport=tcp",
-            ))
-        }
-        _ => Ok(Some(uri)),
+    match sip::endpoint::Transport::of_uri(&uri) {
+        Some(_) => Ok(Some(uri)),
+        None => Err(Wrong::new(
+            format!(
+                "transport {:?} is not spoken here",
+                uri.params.get("transport").unwrap_or_default()
+            ),
+            "write ;transport=udp, ;transport=tcp or ;transport=tls",
+        )),
     }
 }
 

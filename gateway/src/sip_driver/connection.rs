@@ -1,18 +1,19 @@
-//! TCP connections that carry SIP (RFC 3261 §18): bounded in number, in what waits for them, and in
+//! TCP and TLS connections that carry SIP (RFC 3261 §18): bounded in number, in what waits for them, and in
 //! how long they may take.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sip::Message;
-use sip::endpoint::TransportError;
+use sip::endpoint::{Flow, Transport, TransportError};
 use sip::stream::Framer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+
+use super::tls::Tls;
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +51,18 @@ const MAX_FROM_ADDRESS: usize = 64;
 
 /// From a connection to the driver.
 pub(super) enum FromConnection {
-    Message(SocketAddr, Box<Message>),
+    Message(Flow, Box<Message>),
     /// The connection with that serial number is over.
-    Ended(SocketAddr, u64, TransportError),
+    Ended(Flow, u64, TransportError),
 }
 
 /// The connections of an endpoint.
 pub(super) struct Connections {
-    by_remote: HashMap<SocketAddr, Connection>,
+    by_flow: HashMap<Flow, Connection>,
     by_address: HashMap<IpAddr, usize>,
     next_serial: u64,
     deadlines: Deadlines,
+    tls: Tls,
     reports: mpsc::Sender<FromConnection>,
 }
 
@@ -70,14 +72,15 @@ struct Connection {
 }
 
 impl Connections {
-    pub(super) fn new(deadlines: Deadlines) -> (Self, mpsc::Receiver<FromConnection>) {
+    pub(super) fn new(deadlines: Deadlines, tls: Tls) -> (Self, mpsc::Receiver<FromConnection>) {
         let (reports, receiver) = mpsc::channel(IN_QUEUE);
         (
             Self {
-                by_remote: HashMap::new(),
+                by_flow: HashMap::new(),
                 by_address: HashMap::new(),
                 next_serial: 0,
                 deadlines,
+                tls,
                 reports,
             },
             receiver,
@@ -85,39 +88,54 @@ impl Connections {
     }
 
     /// Takes a connection that a peer opened, unless there are too many.
-    pub(super) fn accept(&mut self, stream: TcpStream, remote: SocketAddr) {
-        let from_address = self.by_address.get(&remote.ip()).copied().unwrap_or(0);
-        if self.by_remote.len() >= MAX_CONNECTIONS || from_address >= MAX_FROM_ADDRESS {
-            tracing::warn!(%remote, "too many SIP connections: this one is closed");
+    pub(super) fn accept(&mut self, stream: TcpStream, flow: Flow) {
+        let address = flow.remote.ip();
+        let from_address = self.by_address.get(&address).copied().unwrap_or(0);
+        if self.by_flow.len() >= MAX_CONNECTIONS || from_address >= MAX_FROM_ADDRESS {
+            tracing::warn!(remote = %flow.remote, "too many SIP connections: this one is closed");
             return;
         }
-        let (serial, outbox, reports) = self.add(remote);
+        let (serial, outbox, reports) = self.add(flow);
         let deadlines = self.deadlines;
+        let tls = self.tls.clone();
         tokio::spawn(async move {
-            let error = serve(stream, remote, outbox, &reports, deadlines).await;
+            let _ = stream.set_nodelay(true);
+            let error = match flow.transport {
+                Transport::Udp | Transport::Tcp => {
+                    serve(stream, flow, outbox, &reports, deadlines).await
+                }
+                Transport::Tls => match timeout(deadlines.message, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => serve(stream, flow, outbox, &reports, deadlines).await,
+                    Ok(Err(error)) => {
+                        tracing::info!(remote = %flow.remote, %error, "a TLS connection was not made");
+                        TransportError::ConnectFailed
+                    }
+                    Err(_) => TransportError::ConnectFailed,
+                },
+            };
             let _ = reports
-                .send(FromConnection::Ended(remote, serial, error))
+                .send(FromConnection::Ended(flow, serial, error))
                 .await;
         });
     }
 
-    /// Sends on the connection to `remote`, opening one if that is allowed.
+    /// Sends on the connection that a flow is, opening one if that is allowed.
     pub(super) fn send(
         &mut self,
-        remote: SocketAddr,
+        flow: Flow,
         bytes: Vec<u8>,
         may_connect: bool,
     ) -> Result<(), TransportError> {
-        if !self.by_remote.contains_key(&remote) {
+        if !self.by_flow.contains_key(&flow) {
             if !may_connect {
                 return Ok(());
             }
-            if self.by_remote.len() >= MAX_CONNECTIONS {
+            if self.by_flow.len() >= MAX_CONNECTIONS {
                 return Err(TransportError::ConnectFailed);
             }
-            self.connect(remote);
+            self.connect(flow);
         }
-        let Some(connection) = self.by_remote.get(&remote) else {
+        let Some(connection) = self.by_flow.get(&flow) else {
             return Err(TransportError::Closed);
         };
         connection
@@ -127,72 +145,95 @@ impl Connections {
     }
 
     /// Forgets a connection that ended; false when another took its place meanwhile.
-    pub(super) fn forget(&mut self, remote: SocketAddr, serial: u64) -> bool {
+    pub(super) fn forget(&mut self, flow: Flow, serial: u64) -> bool {
         if self
-            .by_remote
-            .get(&remote)
+            .by_flow
+            .get(&flow)
             .is_none_or(|connection| connection.serial != serial)
         {
             return false;
         }
-        self.by_remote.remove(&remote);
-        if let Some(count) = self.by_address.get_mut(&remote.ip()) {
+        self.by_flow.remove(&flow);
+        if let Some(count) = self.by_address.get_mut(&flow.remote.ip()) {
             *count -= 1;
             if *count == 0 {
-                self.by_address.remove(&remote.ip());
+                self.by_address.remove(&flow.remote.ip());
             }
         }
         true
     }
 
-    fn connect(&mut self, remote: SocketAddr) {
-        let (serial, outbox, reports) = self.add(remote);
+    fn connect(&mut self, flow: Flow) {
+        let (serial, outbox, reports) = self.add(flow);
         let deadlines = self.deadlines;
+        let tls = self.tls.clone();
         tokio::spawn(async move {
-            let error = match timeout(deadlines.connect, TcpStream::connect(remote)).await {
-                Ok(Ok(stream)) => serve(stream, remote, outbox, &reports, deadlines).await,
-                Ok(Err(_)) | Err(_) => TransportError::ConnectFailed,
+            let connected = timeout(deadlines.connect, async {
+                let stream = TcpStream::connect(flow.remote).await?;
+                stream.set_nodelay(true)?;
+                match flow.transport {
+                    Transport::Udp | Transport::Tcp => Ok(Stream::Plain(stream)),
+                    Transport::Tls => tls
+                        .connect(stream, flow.remote)
+                        .await
+                        .map(|stream| Stream::Tls(Box::new(stream))),
+                }
+            });
+            let error = match connected.await {
+                Ok(Ok(Stream::Plain(stream))) => {
+                    serve(stream, flow, outbox, &reports, deadlines).await
+                }
+                Ok(Ok(Stream::Tls(stream))) => {
+                    serve(stream, flow, outbox, &reports, deadlines).await
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(remote = %flow.remote, %error, "no SIP connection could be made");
+                    TransportError::ConnectFailed
+                }
+                Err(_) => TransportError::ConnectFailed,
             };
             let _ = reports
-                .send(FromConnection::Ended(remote, serial, error))
+                .send(FromConnection::Ended(flow, serial, error))
                 .await;
         });
     }
 
-    fn add(
-        &mut self,
-        remote: SocketAddr,
-    ) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
+    fn add(&mut self, flow: Flow) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
         let (out, outbox) = mpsc::channel(OUT_QUEUE);
         self.next_serial += 1;
         let serial = self.next_serial;
-        let replaced = self.by_remote.insert(remote, Connection { serial, out });
+        let replaced = self.by_flow.insert(flow, Connection { serial, out });
         // One that ended and is not forgotten yet is still counted.
         if replaced.is_none() {
-            *self.by_address.entry(remote.ip()).or_default() += 1;
+            *self.by_address.entry(flow.remote.ip()).or_default() += 1;
         }
         (self.next_serial, outbox, self.reports.clone())
     }
 }
 
+/// A connection that we made.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
 /// Runs one connection to its end. What was owed to the peer is still written.
 async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    flow: Flow,
     outbox: mpsc::Receiver<Vec<u8>>,
     reports: &mpsc::Sender<FromConnection>,
     deadlines: Deadlines,
 ) -> TransportError {
-    let _ = stream.set_nodelay(true);
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = tokio::io::split(stream);
     let (replies, mut reply_queue) = mpsc::channel(OUT_QUEUE);
     tokio::select! {
-        () = read(reader, remote, reports, replies, deadlines) => {}
+        () = read(reader, flow, reports, replies, deadlines) => {}
         () = write(&mut writer, outbox, &mut reply_queue, deadlines) => {}
     }
     while let Ok(reply) = reply_queue.try_recv() {
         if !matches!(
-            timeout(deadlines.write, writer.write_all(&reply)).await,
+            timeout(deadlines.write, write_all(&mut writer, &reply)).await,
             Ok(Ok(()))
         ) {
             break;
@@ -202,8 +243,8 @@ async fn serve(
 }
 
 async fn read(
-    mut reader: OwnedReadHalf,
-    remote: SocketAddr,
+    mut reader: impl AsyncRead + Unpin,
+    flow: Flow,
     reports: &mpsc::Sender<FromConnection>,
     replies: mpsc::Sender<Vec<u8>>,
     deadlines: Deadlines,
@@ -224,7 +265,7 @@ async fn read(
                 Ok(Some(message)) => {
                     completed = true;
                     if reports
-                        .send(FromConnection::Message(remote, Box::new(message)))
+                        .send(FromConnection::Message(flow, Box::new(message)))
                         .await
                         .is_err()
                     {
@@ -233,7 +274,7 @@ async fn read(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::debug!(%remote, %error, "a SIP message on a stream cannot be read");
+                    tracing::debug!(remote = %flow.remote, %error, "a SIP message on a stream cannot be read");
                     if let Some(response) = error.respond() {
                         let _ = replies.try_send(response.to_bytes());
                     }
@@ -257,7 +298,7 @@ async fn read(
 }
 
 async fn write(
-    writer: &mut OwnedWriteHalf,
+    writer: &mut (impl AsyncWrite + Unpin),
     mut outbox: mpsc::Receiver<Vec<u8>>,
     replies: &mut mpsc::Receiver<Vec<u8>>,
     deadlines: Deadlines,
@@ -269,12 +310,18 @@ async fn write(
         };
         let Some(bytes) = bytes else { return };
         if !matches!(
-            timeout(deadlines.write, writer.write_all(&bytes)).await,
+            timeout(deadlines.write, write_all(writer, &bytes)).await,
             Ok(Ok(()))
         ) {
             return;
         }
     }
+}
+
+/// TLS keeps what is written until it is flushed.
+async fn write_all(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }
 
 #[cfg(test)]

@@ -11,12 +11,13 @@ use sip::endpoint::{
     Account, Endpoint, EndpointConfig, Event, Failure, Flow, RegistrationEvent, Session, Transmit,
     Transport, TransportError,
 };
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connections, Deadlines, FromConnection};
 use super::registration::NotRegistered;
+use super::tls::Tls;
 use super::undelivered;
 use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent};
 use crate::call::cause::CauseCode;
@@ -34,6 +35,7 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     udp: UdpSocket,
     tcp: TcpListener,
+    tls_listener: Option<TcpListener>,
     connections: Connections,
     from_connections: mpsc::Receiver<FromConnection>,
     commands: mpsc::Receiver<Command>,
@@ -52,16 +54,18 @@ impl Driver {
     pub(super) fn new(
         config: EndpointConfig,
         udp: UdpSocket,
-        tcp: TcpListener,
+        (tcp, tls_listener): (TcpListener, Option<TcpListener>),
+        tls: Tls,
         commands: mpsc::Receiver<Command>,
         incoming: mpsc::Sender<IncomingCall>,
         next: Arc<AtomicU64>,
     ) -> Self {
-        let (connections, from_connections) = Connections::new(Deadlines::default());
+        let (connections, from_connections) = Connections::new(Deadlines::default(), tls);
         Self {
             endpoint: Endpoint::new(config),
             udp,
             tcp,
+            tls_listener,
             connections,
             from_connections,
             commands,
@@ -98,14 +102,12 @@ impl Driver {
                 message = self.from_connections.recv() => if let Some(message) = message {
                     self.handle_connection(message);
                 },
-                accepted = self.tcp.accept(), if self.accept_again.is_none() => match accepted {
-                    Ok((stream, remote)) => self.connections.accept(stream, remote),
-                    Err(error) => {
-                        // Out of file descriptors: let running connections end before the next try.
-                        tracing::warn!(%error, "SIP connections cannot be accepted");
-                        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
-                    }
-                },
+                accepted = self.tcp.accept(), if self.accept_again.is_none() => {
+                    self.accept(accepted, Transport::Tcp);
+                }
+                accepted = accept(self.tls_listener.as_ref()), if self.accept_again.is_none() => {
+                    self.accept(accepted, Transport::Tls);
+                }
                 () = pause => self.accept_again = None,
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
@@ -114,6 +116,17 @@ impl Driver {
                 () = timer => self.endpoint.handle_timeout(Instant::now()),
             }
             self.flush();
+        }
+    }
+
+    fn accept(&mut self, accepted: std::io::Result<(TcpStream, SocketAddr)>, transport: Transport) {
+        match accepted {
+            Ok((stream, remote)) => self.connections.accept(stream, Flow { transport, remote }),
+            Err(error) => {
+                // Out of file descriptors: let running connections end before the next try.
+                tracing::warn!(%error, "SIP connections cannot be accepted");
+                self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+            }
         }
     }
 
@@ -154,26 +167,12 @@ impl Driver {
     fn handle_connection(&mut self, message: FromConnection) {
         let now = Instant::now();
         match message {
-            FromConnection::Message(remote, message) => {
-                self.endpoint.handle_message(
-                    now,
-                    Flow {
-                        transport: Transport::Tcp,
-                        remote,
-                    },
-                    *message,
-                );
+            FromConnection::Message(flow, message) => {
+                self.endpoint.handle_message(now, flow, *message);
             }
-            FromConnection::Ended(remote, serial, error) => {
-                if self.connections.forget(remote, serial) {
-                    self.endpoint.handle_transport_error(
-                        now,
-                        Flow {
-                            transport: Transport::Tcp,
-                            remote,
-                        },
-                        error,
-                    );
+            FromConnection::Ended(flow, serial, error) => {
+                if self.connections.forget(flow, serial) {
+                    self.endpoint.handle_transport_error(now, flow, error);
                 }
             }
         }
@@ -308,8 +307,8 @@ impl Driver {
                     }
                 }
             }
-            Transport::Tcp => {
-                if let Err(error) = self.connections.send(flow.remote, bytes, may_connect) {
+            Transport::Tcp | Transport::Tls => {
+                if let Err(error) = self.connections.send(flow, bytes, may_connect) {
                     self.endpoint
                         .handle_transport_error(Instant::now(), flow, error);
                 }
@@ -365,6 +364,14 @@ impl Driver {
             }
             Some(status) => self.endpoint.reject(Instant::now(), session, status, None),
         }
+    }
+}
+
+/// The next connection of a listener that there may be.
+async fn accept(listener: Option<&TcpListener>) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,10 +1,11 @@
 //! The sockets of a SIP endpoint: one task owns the sans-IO [`sip::endpoint::Endpoint`], its UDP
-//! socket and its TCP connections, and carries events to whoever owns the call.
+//! socket and its TCP and TLS connections, and carries events to whoever owns the call.
 
 mod connection;
 mod driver;
 pub mod registration;
 pub(crate) mod resolve;
+mod tls;
 mod undelivered;
 
 use std::net::SocketAddr;
@@ -12,12 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sip::endpoint::{Account, AccountConfig, EndpointConfig, Event, Flow, Invite, Register};
-use sip::{DtmfInfo, ReasonHeader, Request, StatusCode};
+use sip::endpoint::{
+    Account, AccountConfig, EndpointConfig, Event, Flow, Invite, Register, Transport,
+};
+use sip::{DtmfInfo, Host, ReasonHeader, Request, StatusCode, Uri};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 
 use registration::NotRegistered;
+use tls::{Names, Tls};
+
+use crate::settings::SipTls;
 
 /// How many events of one leg may wait for its owner. One that leaves this many unread is taken for
 /// dead, and its leg is ended.
@@ -83,6 +89,8 @@ pub struct SipHandle {
     commands: mpsc::Sender<Command>,
     next: Arc<AtomicU64>,
     local: SocketAddr,
+    local_tls: Option<SocketAddr>,
+    names: Names,
 }
 
 /// Binds `listen` for UDP and TCP and starts the endpoint. `external` goes into Via and Contact
@@ -94,22 +102,55 @@ pub struct SipHandle {
 pub async fn spawn(
     listen: SocketAddr,
     external: Option<std::net::IpAddr>,
+    tls: &SipTls,
     configure: impl FnOnce(EndpointConfig) -> EndpointConfig,
 ) -> std::io::Result<(SipHandle, mpsc::Receiver<IncomingCall>)> {
     let (udp, tcp) = bind_both(listen).await?;
     undelivered::ask_for(&udp)?;
     let local = udp.local_addr()?;
     let advertised = SocketAddr::new(external.unwrap_or(local.ip()), local.port());
-    let config = configure(EndpointConfig::new(advertised, rand::random()));
+    let mut config = configure(EndpointConfig::new(advertised, rand::random()));
+    let names = Names::default();
+    let tls_listener = match tls.listen {
+        Some(listen) => Some(TcpListener::bind(listen).await.map_err(|error| {
+            std::io::Error::new(error.kind(), format!("SIP over TLS on {listen}: {error}"))
+        })?),
+        None => None,
+    };
+    if let Some(listener) = &tls_listener {
+        let local = listener.local_addr()?;
+        config.local_tls = Some(SocketAddr::new(
+            external.unwrap_or(local.ip()),
+            local.port(),
+        ));
+    }
+    let local_tls = tls_listener
+        .as_ref()
+        .map(TcpListener::local_addr)
+        .transpose()?;
+    let tls = Tls::new(tls, names.clone())?;
     let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
     let (incoming, calls) = mpsc::channel(INCOMING_QUEUE);
     let next = Arc::new(AtomicU64::new(1));
-    tokio::spawn(driver::Driver::new(config, udp, tcp, inbox, incoming, Arc::clone(&next)).run());
+    tokio::spawn(
+        driver::Driver::new(
+            config,
+            udp,
+            (tcp, tls_listener),
+            tls,
+            inbox,
+            incoming,
+            Arc::clone(&next),
+        )
+        .run(),
+    );
     Ok((
         SipHandle {
             commands,
             next,
             local,
+            local_tls,
+            names,
         },
         calls,
     ))
@@ -143,6 +184,23 @@ impl SipHandle {
     /// The bound address, the same for UDP and TCP.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The bound address for TLS.
+    pub fn local_tls(&self) -> Option<SocketAddr> {
+        self.local_tls
+    }
+
+    /// Where a next hop is.
+    ///
+    /// # Errors
+    /// Why that is not known, in words.
+    pub async fn resolve(&self, next_hop: &Uri) -> Result<Flow, String> {
+        let (flow, addresses) = resolve::resolve(next_hop).await?;
+        if let (Transport::Tls, Host::Name(name)) = (flow.transport, &next_hop.host) {
+            self.names.learn(name.as_str(), &addresses);
+        }
+        Ok(flow)
     }
 
     /// Sends an INVITE. Everything that comes of it arrives on the receiver.

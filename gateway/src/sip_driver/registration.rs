@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::SipHandle;
-use super::resolve::resolve;
 
 /// What is to be registered, and where.
 #[derive(Clone, Debug)]
@@ -93,7 +92,8 @@ async fn attempt(
     registering: &Registering,
     expires: Duration,
 ) -> Result<Duration, NotRegistered> {
-    let target = resolve(&registering.next_hop)
+    let target = sip
+        .resolve(&registering.next_hop)
         .await
         .map_err(|why| NotRegistered {
             why,

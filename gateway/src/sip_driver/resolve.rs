@@ -9,23 +9,22 @@ use sip::{Host, Uri};
 /// How long a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(2);
 
-/// The transport that a URI names, the port it names or 5060, the first of its addresses.
-pub(crate) async fn resolve(next_hop: &Uri) -> Result<Flow, String> {
-    let transport = match next_hop.params.get("transport") {
-        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-        _ => Transport::Udp,
-    };
+/// The transport that a URI names, the port it names or the transport's own, the first of its addresses; and all of them.
+pub(super) async fn resolve(next_hop: &Uri) -> Result<(Flow, Vec<SocketAddr>), String> {
+    let transport = Transport::of_uri(next_hop)
+        .ok_or_else(|| format!("{next_hop} names a transport that is not spoken"))?;
     let addresses = resolve_all(next_hop).await?;
     let remote = addresses
         .first()
         .copied()
         .ok_or_else(|| format!("{} has no address", next_hop.host))?;
-    Ok(Flow { transport, remote })
+    Ok((Flow { transport, remote }, addresses))
 }
 
-/// All addresses of a URI, with the port it names or 5060.
+/// All addresses of a URI, with the port it names or its transport's.
 pub(crate) async fn resolve_all(uri: &Uri) -> Result<Vec<SocketAddr>, String> {
-    let port = uri.port.unwrap_or(5060);
+    let transport = Transport::of_uri(uri).unwrap_or(Transport::Udp);
+    let port = uri.port.unwrap_or(transport.default_port());
     let name = match &uri.host {
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
         Host::Name(name) => name.as_str(),

@@ -12,7 +12,7 @@ use crate::{
     message::{Request, Response},
     method::StatusCode,
     transaction::{Reliability, Timers},
-    uri::Uri,
+    uri::{Scheme, Uri},
 };
 
 /// A transport SIP runs over.
@@ -22,6 +22,8 @@ pub enum Transport {
     Udp,
     /// A stream of messages, framed by Content-Length.
     Tcp,
+    /// The same over TLS.
+    Tls,
 }
 
 impl Transport {
@@ -30,6 +32,44 @@ impl Transport {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+        }
+    }
+
+    /// Its name in a URI's `transport` parameter (RFC 3261 §19.1.1); none for the one that goes without saying.
+    pub fn param(self) -> Option<&'static str> {
+        match self {
+            Transport::Udp => None,
+            Transport::Tcp => Some("tcp"),
+            Transport::Tls => Some("tls"),
+        }
+    }
+
+    /// The transport that a URI names, if we have it.
+    pub fn of_uri(uri: &Uri) -> Option<Self> {
+        let transport = match uri.params.get("transport") {
+            Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
+            Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+            Some(name) if !name.eq_ignore_ascii_case("udp") => return None,
+            _ => Transport::Udp,
+        };
+        match (&uri.scheme, transport) {
+            // §26.2.2: whatever it runs over, TLS is on top.
+            (Scheme::Sips, Transport::Tcp | Transport::Tls) => Some(Transport::Tls),
+            (Scheme::Sips, Transport::Udp) => uri
+                .params
+                .get("transport")
+                .is_none()
+                .then_some(Transport::Tls),
+            _ => Some(transport),
+        }
+    }
+
+    /// The port where a URI names none (§18.1.1).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
         }
     }
 
@@ -37,7 +77,7 @@ impl Transport {
     pub fn reliability(self) -> Reliability {
         match self {
             Transport::Udp => Reliability::Unreliable,
-            Transport::Tcp => Reliability::Reliable,
+            Transport::Tcp | Transport::Tls => Reliability::Reliable,
         }
     }
 }
@@ -47,7 +87,7 @@ impl Transport {
 pub struct Flow {
     /// The transport.
     pub transport: Transport,
-    /// The peer's address. For TCP the remote end of the connection.
+    /// The peer's address. For TCP and TLS the remote end of the connection.
     pub remote: SocketAddr,
 }
 
@@ -113,6 +153,8 @@ impl Default for Limits {
 pub struct EndpointConfig {
     /// The address in our Via and Contact; UDP and TCP listen on the same port.
     pub local: SocketAddr,
+    /// The same for TLS, if we listen by it.
+    pub local_tls: Option<SocketAddr>,
     /// The User-Agent and Server headers.
     pub user_agent: String,
     /// All randomness (tags, branches, Call-IDs) comes from this. It must be unpredictable and never used twice.
@@ -132,6 +174,7 @@ impl EndpointConfig {
     pub fn new(local: SocketAddr, seed: [u8; 32]) -> Self {
         Self {
             local,
+            local_tls: None,
             user_agent: concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed,
             timers: Timers::default(),

@@ -73,15 +73,24 @@ impl Endpoint {
         format!(
             "SIP/2.0/{} {};branch={MAGIC_COOKIE}{token};rport",
             transport.via_name(),
-            self.config.local,
+            self.local(transport),
         )
+    }
+
+    /// Where we are heard by that transport. Whoever we reach by TLS without listening by it comes back on the connection.
+    fn local(&self, transport: Transport) -> std::net::SocketAddr {
+        match transport {
+            Transport::Tls => self.config.local_tls.unwrap_or(self.config.local),
+            Transport::Udp | Transport::Tcp => self.config.local,
+        }
     }
 
     /// Where in-dialog requests find us.
     pub(super) fn contact(&self, user: Option<&str>, transport: Transport) -> String {
-        let mut uri = self.own_uri(user);
-        if transport == Transport::Tcp {
-            uri.params.set("transport", Some("tcp"));
+        let local = self.local(transport);
+        let mut uri = Uri::sip(user, local.ip(), Some(local.port()));
+        if let Some(name) = transport.param() {
+            uri.params.set("transport", Some(name));
         }
         format!("<{uri}>")
     }

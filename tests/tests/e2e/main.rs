@@ -15,6 +15,7 @@ mod lab;
 mod media;
 mod ringing;
 mod sessions;
+mod tls;
 mod trunk;
 
 use std::time::Duration;

@@ -3,6 +3,8 @@
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::settings::SipTls;
+use crate::sip_driver::tls::Names;
 
 /// Longer than anything here takes, on the slowest of machines.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,7 +26,10 @@ impl Server {
             message: Duration::from_millis(200),
             ..Deadlines::default()
         };
-        let (connections, reports) = Connections::new(deadlines);
+        let (connections, reports) = Connections::new(
+            deadlines,
+            Tls::new(&SipTls::default(), Names::default()).unwrap(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self {
             connections,
@@ -38,7 +43,8 @@ impl Server {
         let address = self.listener.local_addr().unwrap();
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
         let (stream, remote) = accepted.unwrap();
-        self.connections.accept(stream, remote);
+        let transport = Transport::Tcp;
+        self.connections.accept(stream, Flow { transport, remote });
         peer.unwrap()
     }
 
@@ -136,14 +142,16 @@ async fn an_answer_to_a_connection_that_is_gone_is_dropped_and_opens_none() {
     let mut server = Server::start().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let remote = nobody.local_addr().unwrap();
+    let transport = Transport::Tcp;
+    let flow = Flow { transport, remote };
     server
         .connections
-        .send(remote, b"answer".to_vec(), false)
+        .send(flow, b"answer".to_vec(), false)
         .unwrap();
-    assert!(server.connections.by_remote.is_empty());
+    assert!(server.connections.by_flow.is_empty());
     server
         .connections
-        .send(remote, b"request".to_vec(), true)
+        .send(flow, b"request".to_vec(), true)
         .unwrap();
     assert!(
         timeout(PATIENCE, nobody.accept()).await.is_ok(),
@@ -159,7 +167,7 @@ async fn one_address_cannot_take_every_connection() {
         held.push(server.connect().await);
     }
     let beyond = server.connect().await;
-    assert_eq!(server.connections.by_remote.len(), MAX_FROM_ADDRESS);
+    assert_eq!(server.connections.by_flow.len(), MAX_FROM_ADDRESS);
     assert_eq!(rest(beyond).await, "");
     drop(held);
     for _ in 0..MAX_FROM_ADDRESS {
