@@ -9,6 +9,7 @@ use crate::call::machine::Identity;
 use crate::call::route::plain_number;
 use crate::settings::User;
 use crate::signaling::outbox::Outbox;
+use crate::token::Verifier;
 
 /// How many devices of one user ring at most: those that signed in last.
 const MAX_DEVICES: usize = 16;
@@ -17,11 +18,15 @@ const MAX_DEVICES: usize = 16;
 #[derive(Debug)]
 pub struct Directory {
     users: Vec<Arc<User>>,
+    /// Whose tokens are believed.
+    tokens: Option<Verifier>,
     /// By name and by number, the latter without its `+`.
     addresses: HashMap<String, usize>,
     /// What is compared with where there is no such user, so that it takes as long.
     nobody: Password,
     online: Mutex<HashMap<String, Vec<Line>>>,
+    /// How many calls each user has.
+    calls: Mutex<HashMap<String, usize>>,
 }
 
 /// One device of a user.
@@ -31,6 +36,8 @@ pub struct Line {
     pub session: String,
     /// Where the session is told of calls.
     pub outbox: Outbox,
+    /// Whose it is.
+    user: Arc<User>,
 }
 
 /// A session that is signed in; it no longer is when this is dropped.
@@ -41,9 +48,16 @@ pub struct SignedIn {
     session: String,
 }
 
+/// One of a user's calls; it no longer counts when this is dropped.
+#[derive(Debug)]
+pub struct OnCall {
+    directory: Arc<Directory>,
+    user: String,
+}
+
 impl Directory {
     /// These users, none of whom is signed in.
-    pub fn new(users: Vec<User>) -> Self {
+    pub fn new(users: Vec<User>, tokens: Option<Verifier>) -> Self {
         let mut addresses = HashMap::new();
         for (index, user) in users.iter().enumerate() {
             for address in user.numbers.iter().chain([&user.name]) {
@@ -52,30 +66,63 @@ impl Directory {
         }
         Self {
             users: users.into_iter().map(Arc::new).collect(),
+            tokens,
             addresses,
             nobody: Password::new("nobody has this password"),
             online: Mutex::default(),
+            calls: Mutex::default(),
         }
     }
 
     /// Whether anybody can sign in, and so has to.
     pub fn has_users(&self) -> bool {
-        !self.users.is_empty()
+        !self.users.is_empty() || self.tokens.is_some()
     }
 
     /// The user of that name, if the password is his. How long it takes does not say which of the two was wrong.
-    pub fn check(&self, name: &str, password: &str) -> Option<&Arc<User>> {
+    pub fn check(&self, name: &str, password: &str) -> Option<Arc<User>> {
         let user = self.users.iter().find(|user| user.name == name);
         let right = user
             .map_or(&self.nobody, |user| &user.password)
             .matches(password);
-        user.filter(|_| right)
+        user.filter(|_| right).cloned()
     }
 
-    /// Who is reached at that name or number.
-    pub fn find(&self, address: &str) -> Option<&Arc<User>> {
-        let index = self.addresses.get(&key(address))?;
-        self.users.get(*index)
+    /// The owner of a token. One who is in the settings too has his name and numbers from there, if the token has none.
+    ///
+    /// # Errors
+    /// What is wrong with the token, in words.
+    pub fn check_token(&self, token: &str) -> Result<Arc<User>, String> {
+        let tokens = self.tokens.as_ref();
+        let mut user = tokens.ok_or("no tokens are taken here")?.user(token)?;
+        if let Some(known) = self.users.iter().find(|known| known.name == user.name) {
+            if user.numbers.is_empty() {
+                user.numbers.clone_from(&known.numbers);
+            }
+            if user.display_name == user.name {
+                user.display_name.clone_from(&known.display_name);
+            }
+        }
+        Ok(Arc::new(user))
+    }
+
+    /// Who is reached at that name or number: of the settings, else of the tokens that are signed in.
+    pub fn find(&self, address: &str) -> Option<Arc<User>> {
+        let wanted = key(address);
+        if let Some(user) = self
+            .addresses
+            .get(&wanted)
+            .and_then(|index| self.users.get(*index))
+        {
+            return Some(Arc::clone(user));
+        }
+        let online = self.lock();
+        let mut lines = online.values().flatten();
+        let line = lines.find(|line| {
+            let mut own = line.user.numbers.iter().chain([&line.user.name]);
+            own.any(|one| key(one) == wanted)
+        });
+        line.map(|line| Arc::clone(&line.user))
     }
 
     /// Signs a session in: it is told of the user's calls from now on.
@@ -83,6 +130,7 @@ impl Directory {
         let line = Line {
             session: session.to_owned(),
             outbox,
+            user: Arc::clone(user),
         };
         self.lock().entry(user.name.clone()).or_default().push(line);
         SignedIn {
@@ -90,6 +138,20 @@ impl Directory {
             user: Arc::clone(user),
             session: session.to_owned(),
         }
+    }
+
+    /// Counts one more call of that user; none where he has as many as he may.
+    pub fn begin_call(self: &Arc<Self>, user: &User) -> Option<OnCall> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = calls.entry(user.name.clone()).or_default();
+        if user.permit.max_calls.is_some_and(|most| *count >= most) {
+            return None;
+        }
+        *count += 1;
+        Some(OnCall {
+            directory: Arc::clone(self),
+            user: user.name.clone(),
+        })
     }
 
     /// Where that user is signed in now.
@@ -120,6 +182,25 @@ impl SignedIn {
             user: self.user.name.clone(),
             number: self.user.numbers.first().cloned(),
             display_name: self.user.display_name.clone(),
+            permit: self.user.permit.clone(),
+        }
+    }
+
+    /// Counts one more call; none where there are as many as there may be.
+    pub fn begin_call(&self) -> Option<OnCall> {
+        self.directory.begin_call(&self.user)
+    }
+}
+
+impl Drop for OnCall {
+    fn drop(&mut self) {
+        let calls = &self.directory.calls;
+        let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = calls.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                calls.remove(&self.user);
+            }
         }
     }
 }
@@ -145,7 +226,21 @@ fn key(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::permit::Permit;
     use tokio::sync::mpsc;
+
+    #[test]
+    fn a_user_has_no_more_calls_at_once_than_he_may() {
+        let directory = directory();
+        let alice = directory.find("alice").unwrap();
+        let first = directory.begin_call(&alice).expect("a first");
+        let _second = directory.begin_call(&alice).expect("a second");
+        assert!(directory.begin_call(&alice).is_none());
+        let bob = directory.find("bob").unwrap();
+        assert!(directory.begin_call(&bob).is_some(), "his own");
+        drop(first);
+        assert!(directory.begin_call(&alice).is_some());
+    }
 
     fn directory() -> Arc<Directory> {
         let user = |name: &str, numbers: &[&str]| User {
@@ -153,11 +248,15 @@ mod tests {
             password: Password::new(format!("{name}'s")),
             display_name: name.to_owned(),
             numbers: numbers.iter().map(|number| (*number).to_owned()).collect(),
+            permit: Permit {
+                max_calls: Some(2),
+                ..Permit::default()
+            },
         };
-        Arc::new(Directory::new(vec![
-            user("alice", &["+4930123", "100"]),
-            user("bob", &[]),
-        ]))
+        Arc::new(Directory::new(
+            vec![user("alice", &["+4930123", "100"]), user("bob", &[])],
+            None,
+        ))
     }
 
     #[test]
@@ -186,7 +285,7 @@ mod tests {
     #[test]
     fn a_user_is_at_every_session_that_is_signed_in_and_no_longer() {
         let directory = directory();
-        let alice = Arc::clone(directory.find("alice").unwrap());
+        let alice = directory.find("alice").unwrap();
         let (outbox, _inbox) = mpsc::channel(1);
         let sessions = |directory: &Directory| -> Vec<String> {
             let lines = directory.lines(&alice);

@@ -101,11 +101,12 @@ impl Server {
             Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
         if settings.trunk.is_some()
             && settings.users.is_empty()
+            && settings.tokens.is_none()
             && !settings.http.listen.ip().is_loopback()
         {
             tracing::warn!(
                 listen = %settings.http.listen,
-                "there are no [users]: whoever reaches this page can call through the trunk"
+                "there are no [users] and no tokens: whoever reaches this page can call through the trunk"
             );
         }
         if let Some(trunk) = &settings.trunk
@@ -155,7 +156,10 @@ impl Server {
             .zip(settings.trunk.as_ref())
             .and_then(|(account, trunk)| registering(account, trunk))
             .map(|registering| Registration::spawn(sip.clone(), registering));
-        let directory = Arc::new(Directory::new(settings.users.clone()));
+        let directory = Arc::new(Directory::new(
+            settings.users.clone(),
+            settings.tokens.clone(),
+        ));
         let inbound = Inbound {
             registry: Arc::clone(&registry),
             directory: Arc::clone(&directory),

@@ -24,7 +24,7 @@ import { ProtocolError, readMessage, SUBPROTOCOL } from "./protocol.js";
  * )} Connection
  */
 
-/** @typedef {{ user: string, password: string }} Credentials */
+/** A name and its password, or a signed token. @typedef {{ user: string, password: string } | { token: string }} Credentials */
 
 /**
  * @typedef {object} ClientOptions

@@ -15,6 +15,7 @@ export const SUBPROTOCOL = "switchhook.v1";
  * What the browser sends.
  * @typedef {(
  *   | { type: "authenticate", user: string, password: string }
+ *   | { type: "authenticate", token: string }
  *   | { type: "call", call: string, to: string, sdp: string }
  *   | { type: "candidate", call: string, candidate: string, mid?: string }
  *   | { type: "end_of_candidates", call: string }

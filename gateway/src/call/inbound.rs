@@ -83,13 +83,21 @@ impl Inbound {
             let parties = parties(None, to);
             return self.registry.refuse(incoming, parties, cause).await;
         };
-        let lines = self.directory.lines(user);
+        let lines = self.directory.lines(&user);
         if lines.is_empty() {
             let cause = CauseCode::Unavailable.because(format!("{} is not signed in", user.name));
             let parties = parties(Some(user.name.clone()), to);
             return self.registry.refuse(incoming, parties, cause).await;
         }
+        let Some(on_call) = self.directory.begin_call(&user) else {
+            let why = format!("{} has as many calls as he may", user.name);
+            let parties = parties(Some(user.name.clone()), to);
+            let cause = CauseCode::Busy.because(why);
+            return self.registry.refuse(incoming, parties, cause).await;
+        };
         let arriving = Arriving {
+            max_duration: user.permit.max_call_duration,
+            on_call,
             incoming,
             trunk: trunk.clone(),
             caller,

@@ -41,6 +41,7 @@ use super::negotiation::codec_name;
 use super::record::{CallRecord, Direction, EndedBy, Parties};
 use super::route::{Route, Routes};
 use super::timeline::{Timeline, Topic};
+use crate::permit::Permit;
 use crate::settings::{Prefer, Trunk, TrunkDtmf, TrunkSrtp};
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
@@ -98,6 +99,8 @@ pub struct Identity {
     pub number: Option<String>,
     /// The name that the called sees.
     pub display_name: String,
+    /// What the user may do.
+    pub permit: Permit,
 }
 
 /// What makes a browser's call.
@@ -201,6 +204,8 @@ pub struct Machine {
     /// The browser that the call is with; while several ring, none of them.
     device: Device,
     identity: Option<Identity>,
+    /// The longest that it may last.
+    max_duration: Duration,
     state: State,
     actions: VecDeque<Action>,
     timeline: Timeline,
@@ -290,9 +295,21 @@ impl Machine {
                 .and_then(|identity| identity.number.clone()),
             to,
         };
+        let own = identity.as_ref();
+        let own = own.and_then(|identity| identity.permit.max_call_duration);
         let mut machine = Self {
+            max_duration: own.map_or(environment.max_duration, |own| {
+                own.min(environment.max_duration)
+            }),
             identity,
-            ..Self::idle(now, environment, (id, name), parties, wall, seed)
+            ..Self::idle(
+                now,
+                Arc::clone(&environment),
+                (id, name),
+                parties,
+                wall,
+                seed,
+            )
         };
         machine.candidates = candidates;
         machine.dial(now, &offer);
@@ -309,6 +326,7 @@ impl Machine {
         seed: [u8; 32],
     ) -> Self {
         Self {
+            max_duration: environment.max_duration,
             environment,
             id,
             name,
@@ -438,6 +456,12 @@ impl Machine {
                 return self.end(now, refused.code.because(refused.text), EndedBy::Gateway);
             }
         };
+        let permit = self.identity.as_ref().map(|identity| &identity.permit);
+        let number = route.target.user.as_deref().unwrap_or_default();
+        if route.trunk.is_some() && permit.is_some_and(|permit| !permit.allows(number)) {
+            let cause = CauseCode::Forbidden.because(format!("{number:?} is not among them"));
+            return self.end(now, cause, EndedBy::Gateway);
+        }
         self.story.target = Some(route.target.to_string());
         self.timeline.note(
             now,

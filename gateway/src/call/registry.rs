@@ -13,7 +13,7 @@ use super::cause::{Cause, CauseCode};
 use super::machine::{Arrival, Caller, Device, Environment, Identity, Input, Setup};
 use super::record::{CallRecord, Direction, Parties, Recorder};
 use super::task::{Begin, CallTask};
-use crate::directory::Line;
+use crate::directory::{Line, OnCall};
 use crate::settings::Trunk;
 use crate::signaling::message::{CallName, ClientMessage, PlaceCall, ServerMessage};
 use crate::signaling::outbox::Outbox;
@@ -99,6 +99,10 @@ pub struct Arriving {
     pub to: String,
     /// Whom it is for.
     pub user: String,
+    /// The longest that his calls may last, if that is bounded.
+    pub max_duration: Option<Duration>,
+    /// His share of the calls at once.
+    pub on_call: OnCall,
     /// His devices.
     pub lines: Vec<Line>,
 }
@@ -143,12 +147,13 @@ impl Registry {
     pub async fn place(
         self: &Arc<Self>,
         session: &str,
-        identity: Option<Identity>,
+        caller: Option<(Identity, OnCall)>,
         place: PlaceCall,
         outbox: Outbox,
     ) -> Option<CallHandle> {
         let id = CallId(rand::random());
         let PlaceCall { call, to, sdp } = place;
+        let (identity, on_call) = caller.unzip();
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let worker = match self.admit(id, input.clone()) {
             Ok(worker) => worker,
@@ -194,6 +199,7 @@ impl Registry {
             inputs,
             &handle,
             vec![outbox],
+            on_call,
         );
         Some(handle)
     }
@@ -215,6 +221,8 @@ impl Registry {
             caller,
             to,
             user,
+            max_duration,
+            on_call,
             lines,
         } = arriving;
         let (sessions, outboxes) = lines
@@ -227,6 +235,7 @@ impl Registry {
             caller,
             to,
             user,
+            max_duration,
             offer: incoming.request.body,
             trunk,
             sessions,
@@ -239,7 +248,15 @@ impl Registry {
             input,
         };
         let begin = Begin::Arrive(Box::new(arrival), incoming.leg, incoming.events);
-        CallTask::spawn(Arc::clone(self), begin, worker, inputs, &handle, outboxes);
+        CallTask::spawn(
+            Arc::clone(self),
+            begin,
+            worker,
+            inputs,
+            &handle,
+            outboxes,
+            Some(on_call),
+        );
     }
 
     /// Refuses a telephone's call, and leaves its record.

@@ -15,6 +15,7 @@ use super::cause::CauseCode;
 use super::machine::{Action, Arrival, Device, Dial, Input, Machine, Setup};
 use super::record::{CallRecord, Direction, Parties};
 use super::registry::{CallHandle, Registry};
+use crate::directory::OnCall;
 use crate::signaling::message::{CallName, ServerMessage};
 use crate::signaling::outbox::{Outbox, Outgoing};
 use crate::sip_driver::{Leg, LegEvent, SipHandle};
@@ -89,6 +90,7 @@ impl CallTask {
         inputs: mpsc::Receiver<Box<Input>>,
         handle: &CallHandle,
         outboxes: Vec<Outbox>,
+        on_call: Option<OnCall>,
     ) {
         let started = SystemTime::now();
         let (id, name) = begin.name();
@@ -127,6 +129,7 @@ impl CallTask {
                 dialing: None,
             };
             task.run().await;
+            drop(on_call);
         };
         // Not in the supervisor, whose own task would keep the room for it to the end.
         let running = tokio::spawn(running);

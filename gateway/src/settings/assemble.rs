@@ -45,6 +45,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
         records: read_records(reader),
         log: read_log(reader, default.log),
         users: users::read(reader),
+        tokens: users::read_tokens(reader),
         http,
         sip,
         trunk,

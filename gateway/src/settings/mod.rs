@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::permit::Permit;
+use crate::token::Verifier;
 use crate::worker::Impairments;
 
 mod assemble;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub trunk: Option<Trunk>,
     /// Who signs in, and whom calls from the trunk reach. With none, nobody has to and nobody is.
     pub users: Vec<User>,
+    /// Whose tokens sign in.
+    pub tokens: Option<Verifier>,
     /// Limits of a call.
     pub calls: Calls,
     /// The media plane.
@@ -155,6 +159,8 @@ pub struct User {
     pub display_name: String,
     /// His numbers; the first is what the called see.
     pub numbers: Vec<String>,
+    /// What he may do.
+    pub permit: Permit,
 }
 
 /// `[trunk] srtp`
@@ -349,6 +355,7 @@ impl Settings {
             },
             trunk: None,
             users: Vec::new(),
+            tokens: None,
             calls: Calls {
                 ring_timeout: Duration::from_secs(60),
                 max: 1000,

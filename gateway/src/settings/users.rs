@@ -1,6 +1,7 @@
 //! `[users.NAME]`: who may sign in, and whom calls from the trunk reach.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sip::digest::Password;
 
@@ -9,9 +10,19 @@ use super::mistakes::{Place, Wrong, nearest};
 use super::read::{NamedTable, Reader, describe};
 use super::{User, value};
 use crate::call::route::{is_number, plain_number};
+use crate::permit::{Pattern, Permit};
+use crate::token::Verifier;
 
 const SECTION: &str = "users";
-const KEYS: [&str; 4] = ["password", "password_file", "display_name", "numbers"];
+const KEYS: [&str; 7] = [
+    "password",
+    "password_file",
+    "display_name",
+    "numbers",
+    "dial",
+    "max_calls",
+    "max_call_duration",
+];
 
 /// Everyone, sorted by name; somebody of whom something is wrong is left out, and the mistakes are noted.
 pub(super) fn read(reader: &mut Reader) -> Vec<User> {
@@ -36,6 +47,16 @@ pub(super) fn read(reader: &mut Reader) -> Vec<User> {
             .take(&mut table, "display_name", value::header_text)
             .filter(|shown| !shown.is_empty());
         let numbers = one.numbers(&mut table, &mut taken);
+        let permit = Permit {
+            dial: one.dial(&mut table),
+            max_calls: one.take(&mut table, "max_calls", value::number(1..=100_000)),
+            max_call_duration: one.take(
+                &mut table,
+                "max_call_duration",
+                value::duration(Duration::from_secs(1)..=Duration::from_secs(7 * 86_400)),
+            ),
+            until: None,
+        };
         one.refuse_others(&table);
         if let Some(password) = password {
             users.push(User {
@@ -43,10 +64,75 @@ pub(super) fn read(reader: &mut Reader) -> Vec<User> {
                 name,
                 password,
                 numbers,
+                permit,
             });
         }
     }
     users
+}
+
+/// The shortest secret that a signature may rest on, in octets (RFC 7518 §3.2).
+const SHORTEST_SECRET: usize = 32;
+
+/// `[sign_in]`: whose tokens sign users in.
+pub(super) fn read_tokens(reader: &mut Reader) -> Option<Verifier> {
+    let secret = reader.read("sign_in", "token_secret", None, |raw| {
+        let text = value::text(raw)?;
+        if !text.is_empty() && text.len() < SHORTEST_SECRET {
+            return Err(Wrong::new(
+                "is too short to be a secret",
+                format!("write {SHORTEST_SECRET} characters or more, at random"),
+            ));
+        }
+        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    });
+    let by_key = reader.read("sign_in", "token_key_file", None, |raw| {
+        let Some(path) = value::readable_file(raw)? else {
+            return Ok(None);
+        };
+        let pem = std::fs::read(&path).unwrap_or_default();
+        Verifier::from_pem(&pem).map(Some).ok_or_else(|| {
+            Wrong::new(
+                format!("{} has no public key for ES256 or EdDSA", path.display()),
+                "write the path of one in PEM: of the curve P-256, or Ed25519",
+            )
+        })
+    });
+    let mut text = |key| {
+        reader.read("sign_in", key, None, |raw| {
+            Ok(Some(value::text(raw)?.to_owned()).filter(|text| !text.is_empty()))
+        })
+    };
+    let issuer = text("token_issuer");
+    let audience = text("token_audience");
+    if secret.is_some() && by_key.is_some() {
+        let wrong = Wrong::new(
+            "sign_in.token_secret is set too",
+            "leave one of the two out: tokens are signed one way",
+        );
+        reader.wrong("sign_in", "token_key_file", wrong);
+    }
+    let verifier = by_key.or_else(|| secret.map(|secret| Verifier::hs256(secret.as_bytes())));
+    if verifier.is_none() {
+        for (key, set) in [
+            ("token_issuer", issuer.is_some()),
+            ("token_audience", audience.is_some()),
+        ] {
+            if set {
+                let advice = "set sign_in.token_secret or sign_in.token_key_file";
+                let wrong = Wrong::new("means nothing without a key for tokens", advice);
+                reader.wrong("sign_in", key, wrong);
+            }
+        }
+    }
+    let mut verifier = verifier?;
+    if let Some(issuer) = issuer {
+        verifier = verifier.of_issuer(&issuer);
+    }
+    if let Some(audience) = audience {
+        verifier = verifier.for_audience(&audience);
+    }
+    Some(verifier)
 }
 
 /// One user, while he is read.
@@ -108,16 +194,9 @@ impl One<'_> {
         password
     }
 
-    /// Each number has one owner.
-    fn numbers(
-        &mut self,
-        table: &mut BTreeMap<String, Found>,
-        taken: &mut BTreeMap<String, String>,
-    ) -> Vec<String> {
-        let Some(found) = table.remove("numbers") else {
-            return Vec::new();
-        };
-        let elements = match found.value {
+    /// The elements of a list; commas separate them in the environment.
+    fn elements(&mut self, key: &str, found: Found) -> Vec<Found> {
+        match found.value {
             Raw::List(elements) => elements,
             Raw::Loose(text) => text
                 .split(',')
@@ -129,12 +208,35 @@ impl One<'_> {
             other => {
                 let problem = format!("{} is not a list", describe(&other));
                 let wrong = Wrong::new(problem, "write [\"+4930123456\"]");
-                self.wrong(found.place, "numbers", wrong);
-                return Vec::new();
+                self.wrong(found.place, key, wrong);
+                Vec::new()
             }
+        }
+    }
+
+    fn dial(&mut self, table: &mut BTreeMap<String, Found>) -> Option<Vec<Pattern>> {
+        let found = table.remove("dial")?;
+        let mut patterns = Vec::new();
+        for Found { value, place } in self.elements("dial", found) {
+            match pattern(&value) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(wrong) => self.wrong(place, "dial", wrong),
+            }
+        }
+        Some(patterns)
+    }
+
+    /// Each number has one owner.
+    fn numbers(
+        &mut self,
+        table: &mut BTreeMap<String, Found>,
+        taken: &mut BTreeMap<String, String>,
+    ) -> Vec<String> {
+        let Some(found) = table.remove("numbers") else {
+            return Vec::new();
         };
         let mut numbers = Vec::new();
-        for Found { value, place } in elements {
+        for Found { value, place } in self.elements("numbers", found) {
             match number(&value) {
                 Ok(number) => match taken.insert(number.clone(), self.name.to_owned()) {
                     Some(other) if other != self.name || numbers.contains(&number) => {
@@ -162,6 +264,16 @@ impl One<'_> {
             self.wrong(found.place.clone(), key, wrong);
         }
     }
+}
+
+fn pattern(raw: &Raw) -> Result<Pattern, Wrong> {
+    let text = value::text(raw)?;
+    Pattern::parse(text).ok_or_else(|| {
+        Wrong::new(
+            format!("{text:?} is no number"),
+            "write it like \"+49*\" or \"100\", or \"*\" for all",
+        )
+    })
 }
 
 fn number(raw: &Raw) -> Result<String, Wrong> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::attempts::Attempts;
-use super::message::LabNumber;
+use super::message::{Authenticate, LabNumber};
 use super::outbox::Outbox;
 use crate::call::registry::Registry;
 use crate::directory::{Directory, SignedIn};
@@ -41,10 +41,12 @@ pub struct Signaling {
 pub struct FailedAttempts(Mutex<Attempts>);
 
 /// Why a session is not signed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotSignedIn {
     /// The name or the password; it is not told which.
     Wrong,
+    /// The token.
+    BadToken(String),
     /// That address has tried too often.
     TooOften,
 }
@@ -55,7 +57,7 @@ impl Signaling {
         &self,
         session: &str,
         from: IpAddr,
-        (name, password): (&str, &str),
+        who: &Authenticate,
         outbox: Outbox,
     ) -> Result<SignedIn, NotSignedIn> {
         let now = Instant::now();
@@ -67,13 +69,20 @@ impl Signaling {
         if !attempts.may_try(now, from) {
             return Err(NotSignedIn::TooOften);
         }
-        match self.directory.check(name, password) {
-            Some(user) => Ok(self.directory.sign_in(user, session, outbox)),
-            None => {
-                attempts.failed(now, from);
-                Err(NotSignedIn::Wrong)
-            }
+        let user = match who {
+            Authenticate::Token { token } => self
+                .directory
+                .check_token(token)
+                .map_err(NotSignedIn::BadToken),
+            Authenticate::Password { user, password } => self
+                .directory
+                .check(user, password)
+                .ok_or(NotSignedIn::Wrong),
+        };
+        if user.is_err() {
+            attempts.failed(now, from);
         }
+        user.map(|user| self.directory.sign_in(&user, session, outbox))
     }
 }
 

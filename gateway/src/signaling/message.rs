@@ -84,23 +84,32 @@ pub enum ClientMessage {
 
 /// See [`ClientMessage::Authenticate`].
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Authenticate {
-    /// The user's name.
-    #[schemars(length(min = 1, max = 64))]
-    pub user: String,
-    /// The user's password.
-    #[schemars(length(max = 1024))]
-    pub password: String,
+#[serde(untagged, deny_unknown_fields)]
+pub enum Authenticate {
+    /// With a signed token (RFC 7519), which says whose it is and what its owner may do.
+    Token {
+        /// The token.
+        token: String,
+    },
+    /// With what is in the settings.
+    Password {
+        /// The user's name.
+        #[schemars(length(min = 1, max = 64))]
+        user: String,
+        /// The user's password.
+        #[schemars(length(max = 1024))]
+        password: String,
+    },
 }
 
 impl std::fmt::Debug for Authenticate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Authenticate {{ user: {:?}, password: (redacted) }}",
-            self.user
-        )
+        match self {
+            Self::Token { .. } => f.write_str("Authenticate { token: (redacted) }"),
+            Self::Password { user, .. } => {
+                write!(f, "Authenticate {{ user: {user:?}, password: (redacted) }}")
+            }
+        }
     }
 }
 
@@ -463,7 +472,12 @@ impl ClientMessage {
 
     fn from_fields(kind: &str, fields: Value) -> Result<Self, BadMessage> {
         let message = match kind {
-            "authenticate" => Self::Authenticate(read_fields(fields)?),
+            "authenticate" => {
+                Self::Authenticate(read_fields(fields).map_err(|_: BadMessage| {
+                    let text = "it has either \"token\", or \"user\" and \"password\", each text";
+                    BadMessage::new(ErrorCode::BadField, None, text)
+                })?)
+            }
             "call" => Self::Call(read_fields(fields)?),
             "candidate" => Self::Candidate(read_fields(fields)?),
             "end_of_candidates" => Self::EndOfCandidates(read_fields(fields)?),
@@ -500,10 +514,14 @@ impl ClientMessage {
             Self::Call(PlaceCall { to, .. }) if to.chars().any(char::is_control) => {
                 refuse("to", "a number has no control characters")
             }
-            Self::Authenticate(Authenticate { user, .. }) if !(1..=64).contains(&user.len()) => {
+            Self::Authenticate(Authenticate::Password { user, .. })
+                if !(1..=64).contains(&user.len()) =>
+            {
                 refuse("user", "a user's name is 1 to 64 characters")
             }
-            Self::Authenticate(Authenticate { password, .. }) if password.len() > 1024 => {
+            Self::Authenticate(Authenticate::Password { password, .. })
+                if password.len() > 1024 =>
+            {
                 refuse("password", "a password is at most 1024 characters")
             }
             Self::Call(PlaceCall { sdp, .. })

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::mpsc;
@@ -169,11 +169,20 @@ impl Session {
                 if let Err((code, text)) = self.may_call(&name) {
                     return self.error(Some(name), code, text);
                 }
-                let identity = self.signed_in.as_ref().map(SignedIn::identity);
+                let caller = match &self.signed_in {
+                    Some(signed_in) => match signed_in.begin_call() {
+                        Some(on_call) => Some((signed_in.identity(), on_call)),
+                        None => {
+                            let text = "you have as many calls as you may";
+                            return self.error(Some(name), ErrorCode::TooMany, text);
+                        }
+                    },
+                    None => None,
+                };
                 let placed = self
                     .signaling
                     .registry
-                    .place(&self.id, identity, place, self.outbox.clone())
+                    .place(&self.id, caller, place, self.outbox.clone())
                     .await;
                 if let Some(call) = placed {
                     self.calls.insert(name, call);
@@ -204,20 +213,19 @@ impl Session {
         }
     }
 
-    fn authenticate(&mut self, Authenticate { user, password }: &Authenticate) {
-        if self.signed_in.is_some() {
+    fn authenticate(&mut self, who: &Authenticate) {
+        if self.signed_in.is_some() && !self.has_expired() {
             return self.error(
                 None,
                 ErrorCode::WrongState,
                 "this session is signed in already: open another for another user",
             );
         }
-        let signed_in = self.signaling.sign_in(
-            &self.id,
-            self.remote.ip(),
-            (user, password),
-            self.outbox.clone(),
-        );
+        // The old place in the directory goes before there is a new one.
+        self.signed_in = None;
+        let signed_in =
+            self.signaling
+                .sign_in(&self.id, self.remote.ip(), who, self.outbox.clone());
         match signed_in {
             Ok(signed_in) => {
                 let user = signed_in.user();
@@ -237,6 +245,11 @@ impl Session {
                     "the user name or the password is wrong",
                 );
             }
+            Err(NotSignedIn::BadToken(why)) => {
+                tracing::warn!(session = self.id, remote = %self.remote, why, "a token is refused");
+                let text = format!("the token is refused: {why}");
+                self.error(None, ErrorCode::Unauthorized, &text);
+            }
             Err(NotSignedIn::TooOften) => self.error(
                 None,
                 ErrorCode::TooMany,
@@ -245,11 +258,22 @@ impl Session {
         }
     }
 
+    /// Whether what signed this session in no longer does.
+    fn has_expired(&self) -> bool {
+        let permit = self.signed_in.as_ref().map(|own| &own.user().permit);
+        permit.is_some_and(|permit| permit.is_over(SystemTime::now()))
+    }
+
     /// Whether one more call of that name may be placed.
     fn may_call(&mut self, name: &CallName) -> Result<(), (ErrorCode, &'static str)> {
         self.calls.retain(|_, call| !call.is_over());
         if self.signaling.directory.has_users() && self.signed_in.is_none() {
             Err((ErrorCode::Unauthorized, "sign in before you call"))
+        } else if self.has_expired() {
+            Err((
+                ErrorCode::Unauthorized,
+                "your token has expired: sign in with a new one",
+            ))
         } else if self.calls.contains_key(name) {
             Err((ErrorCode::DuplicateCall, "a call of that name is up"))
         } else if self.calls.len() >= MAX_CALLS {

@@ -306,3 +306,64 @@ fn nobody_calls_before_he_has_signed_in_and_a_wrong_password_is_told() {
     assert_eq!(record.text("/user"), "alice");
     assert_eq!(record.text("/from"), "+4930123");
 }
+
+const SECRET: &str = "a secret of these end-to-end tests";
+
+/// A token that lives for a minute.
+fn token(claims: serde_json::Value) -> String {
+    let mut claims = claims;
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .expect("a clock");
+    claims["exp"] = (now.as_secs() + 60).into();
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token")
+}
+
+#[test]
+fn a_token_signs_in_and_bounds_what_its_owner_does() {
+    let scene = Scene::begin();
+    let secret = format!("{SECRET:?}");
+    let gateway = Gateway::start(
+        &scene,
+        &[
+            ("trunk.uri", "\"sip:127.0.0.1:9\""),
+            ("sign_in.token_secret", &secret),
+        ],
+    );
+    let page = Page::open(&gateway);
+    let good = token(json!({
+        "sub": "carol", "numbers": ["+4977"], "dial": ["+49*"], "max_calls": 1,
+    }));
+    page.eval(&format!("switchhook.client.signIn({{ token: {good:?} }})"));
+    wait_until("sign-in", SOON, || {
+        let signed_in = page.eval("switchhook.client.user?.user ?? null");
+        (signed_in == "carol").then_some(())
+    });
+    page.dial("+1900");
+    page.assert_ended("forbidden", "This number may not be called", SOON);
+
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
+    let call = phone.call(gateway.sip, "+4977", &[], Some(&rtp));
+    page.wait_for("incoming", SOON);
+    page.answer();
+    let answer = call.expect(200, SOON);
+    call.acknowledge(&answer);
+    page.wait_for("in_call", SOON);
+    phone
+        .call(gateway.sip, "+4977", &[], Some(&rtp))
+        .expect(486, SOON);
+    call.hang_up(&answer);
+    page.assert_ended("normal", "The call has ended.", SOON);
+
+    let forged = good[..good.len() - 4].to_owned() + "AAAA";
+    let stranger = page.another(&gateway);
+    stranger.eval(&format!(
+        "switchhook.client.signIn({{ token: {forged:?} }})"
+    ));
+    wait_until("refusal", SOON, || {
+        let notice = stranger.eval("document.querySelector('#notice').textContent");
+        let text = notice.as_str().unwrap_or_default();
+        text.contains("its signature is wrong").then_some(())
+    });
+}

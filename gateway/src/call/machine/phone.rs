@@ -198,7 +198,7 @@ impl Machine {
             call: self.name.clone(),
         });
         self.state = State::Talking {
-            deadline: now + self.environment.max_duration,
+            deadline: now + self.max_duration,
         };
         self.send_waiting_keys(now);
     }

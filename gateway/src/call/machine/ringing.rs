@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::legs::keying;
 use super::{
@@ -37,6 +37,8 @@ pub struct Arrival {
     pub to: String,
     /// Whom it is for.
     pub user: String,
+    /// The longest that his calls may last, if that is bounded.
+    pub max_duration: Option<Duration>,
     /// The INVITE's SDP; empty where it has none.
     pub offer: Vec<u8>,
     /// Where it comes from.
@@ -88,6 +90,7 @@ impl Machine {
             caller,
             to,
             user,
+            max_duration,
             offer,
             trunk,
             sessions,
@@ -102,7 +105,9 @@ impl Machine {
             from: caller.number.clone(),
             to,
         };
+        let longest = environment.max_duration;
         let mut machine = Self {
+            max_duration: max_duration.map_or(longest, |own| own.min(longest)),
             candidates,
             ..Self::idle(now, environment, (id, name), parties, wall, seed)
         };

@@ -22,6 +22,16 @@ fn users_are_read_whole_and_their_passwords_shown_nowhere() {
 }
 
 #[test]
+fn what_a_user_may_do_is_bounded() {
+    let file = "[users.alice]\npassword = \"x\"\ndial = [\"+49*\", \"100\"]\nmax_calls = 2\nmax_call_duration = \"10m\"\n";
+    let settings = load_file(file).expect("no mistakes");
+    let permit = &settings.users[0].permit;
+    assert!(permit.allows("+4930") && permit.allows("100") && !permit.allows("+1"));
+    assert_eq!(permit.max_calls, Some(2));
+    assert_eq!(permit.max_call_duration, Some(Duration::from_secs(600)));
+}
+
+#[test]
 fn a_users_password_may_come_from_the_environment_in_any_case_of_his_name() {
     let settings = load(
         "[users.Alice]\nnumbers = [\"100\"]\n",
@@ -64,6 +74,14 @@ fn every_mistake_about_users_is_told_where_it_is() {
         (
             "[users.alice]\npassword = \"x\"\npassword_file = \"/nowhere/x\"",
             "3:1 users.alice.password_file",
+        ),
+        (
+            "[users.alice]\npassword = \"x\"\ndial = [\"+49*\", \"a@b\"]",
+            "3:17 users.alice.dial",
+        ),
+        (
+            "[users.alice]\npassword = \"x\"\nmax_calls = 0",
+            "3:1 users.alice.max_calls",
         ),
         (
             "[trunk]\naddresses = [\"192.0.2.0/33\"]",

@@ -88,6 +88,26 @@ fn the_names_of_calls_that_come_in_are_the_gateways() {
 }
 
 #[test]
+fn who_signs_in_has_a_token_or_a_password() {
+    for text in [
+        r#"{"type":"authenticate"}"#,
+        r#"{"type":"authenticate","user":"alice"}"#,
+        r#"{"type":"authenticate","user":"alice","password":5}"#,
+        r#"{"type":"authenticate","token":"t","extra":1}"#,
+    ] {
+        let bad = bad(text);
+        assert!(bad.text.contains("either"), "{text}: {bad:?}");
+    }
+    let long = format!(
+        r#"{{"type":"authenticate","user":"{}","password":"p"}}"#,
+        "a".repeat(65)
+    );
+    assert_eq!(bad(&long).field.as_deref(), Some("user"));
+    let token = ClientMessage::read(r#"{"type":"authenticate","token":"secret"}"#).unwrap();
+    assert!(!format!("{token:?}").contains("secret"));
+}
+
+#[test]
 fn digits_and_passwords_stay_out_of_logs() {
     let dtmf = ClientMessage::read(r#"{"type":"dtmf","call":"c1","digits":"4711"}"#).unwrap();
     assert!(!format!("{dtmf:?}").contains("4711"));
@@ -126,6 +146,7 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let from_browser = [
         r#"{"type":"authenticate","user":"alice","password":"p"}"#,
+        r#"{"type":"authenticate","token":"t"}"#,
         r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0"}"#,
         r#"{"type":"candidate","call":"c1","candidate":"candidate:1 1 udp 1 a.local 9 typ host","mid":"0"}"#,
         r#"{"type":"end_of_candidates","call":"c1"}"#,

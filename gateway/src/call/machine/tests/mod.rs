@@ -41,19 +41,27 @@ impl Story {
         Self::dial_by(to, offer, None)
     }
 
+    /// A call of a user who may do that.
+    fn dial_permitted(to: &str, permit: Permit) -> Self {
+        let start = Instant::now();
+        let identity = Identity {
+            user: "alice".into(),
+            number: None,
+            display_name: "Alice".into(),
+            permit,
+        };
+        let setup = Setup {
+            identity: Some(identity),
+            ..setup(to, OFFER)
+        };
+        let trunk = crate::settings::Trunk::at("sip:192.0.2.9".parse().unwrap());
+        let machine = Machine::new(start, environment(Some(trunk)), setup);
+        Self::of(machine, start)
+    }
+
     fn dial_by(to: &str, offer: &str, trunk: Option<crate::settings::Trunk>) -> Self {
         let start = Instant::now();
-        let setup = Setup {
-            id: CallId(1),
-            name: CallName::try_from("c1".to_owned()).unwrap(),
-            session: "s1".into(),
-            identity: None,
-            to: to.into(),
-            offer: offer.into(),
-            candidates: vec!["127.0.0.1:7000".parse().unwrap()],
-            wall: SystemTime::UNIX_EPOCH,
-            seed: [1; 32],
-        };
+        let setup = setup(to, offer);
         let machine = Machine::new(start, environment(trunk), setup);
         Self::of(machine, start)
     }
@@ -249,6 +257,20 @@ fn name(message: &ServerMessage) -> &'static str {
         ServerMessage::Authenticated { .. } => "authenticated",
         ServerMessage::Incoming { .. } => "incoming",
         ServerMessage::Welcome { .. } => "welcome",
+    }
+}
+
+fn setup(to: &str, offer: &str) -> Setup {
+    Setup {
+        id: CallId(1),
+        name: CallName::try_from("c1".to_owned()).unwrap(),
+        session: "s1".into(),
+        identity: None,
+        to: to.into(),
+        offer: offer.into(),
+        candidates: vec!["127.0.0.1:7000".parse().unwrap()],
+        wall: SystemTime::UNIX_EPOCH,
+        seed: [1; 32],
     }
 }
 
@@ -639,4 +661,37 @@ fn secrets_stay_out_of_the_record() {
     story.phone_ends(SipEndedBy::Local);
     let record = serde_json::to_string(story.record()).unwrap();
     assert!(!record.contains(&pwd) && record.contains("a=ice-pwd:(redacted)"));
+}
+
+#[test]
+fn a_user_calls_whom_he_may_and_nobody_else() {
+    let permit = || Permit {
+        dial: crate::permit::Pattern::parse("+49*").map(|pattern| vec![pattern]),
+        ..Permit::default()
+    };
+    for to in ["+1900", "tel:+1-900", "sip:+1900@192.0.2.9"] {
+        let story = Story::dial_permitted(to, permit());
+        assert_eq!(story.cause(), CauseCode::Forbidden, "{to}");
+        assert!(story.sip.is_empty() && story.opened.is_none());
+    }
+    for to in ["+49 30 123", "echo"] {
+        let story = Story::dial_permitted(to, permit());
+        assert!(story.opened.is_some(), "{to}");
+    }
+}
+
+#[test]
+fn a_users_calls_last_as_long_as_they_may() {
+    let permit = Permit {
+        max_call_duration: Some(Duration::from_secs(60)),
+        ..Permit::default()
+    };
+    let mut story = Story::dial_permitted("+4930", permit);
+    story.media(MediaEvent::Opened {
+        rtp: RTP.parse().unwrap(),
+        rtcp: RTCP.parse().unwrap(),
+    });
+    story.answered(Some(PHONE_SDP));
+    assert_eq!(story.time_passes(), Duration::from_secs(60));
+    assert_eq!(story.cause(), CauseCode::TooLong);
 }

@@ -20,6 +20,7 @@ impl Story {
             },
             to: "100".into(),
             user: "alice".into(),
+            max_duration: None,
             offer: offer.as_bytes().to_vec(),
             trunk,
             sessions: (0..devices).map(|device| format!("s{device}")).collect(),
