@@ -94,9 +94,9 @@ impl Server {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
         };
-        let (recorder, writer) = Recorder::open(settings.records.destination.as_ref())
+        let (recorder, writer) = Recorder::open(&settings.records)
             .await
-            .context("[records] file")?;
+            .context("call records")?;
         let workers =
             Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
         if settings.trunk.is_some()

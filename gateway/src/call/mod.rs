@@ -2,6 +2,7 @@
 //! leaves behind.
 
 pub mod cause;
+mod csv;
 pub mod inbound;
 pub mod machine;
 mod negotiation;

@@ -1,4 +1,4 @@
-//! Call records (JSON lines): exactly one for every call, whatever ended it.
+//! Call records (JSON lines, CSV): exactly one for every call, whatever ended it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 
 use super::CallId;
 use super::cause::Cause;
+use super::csv;
 use super::timeline::Entry;
-use crate::settings::RecordDestination;
+use crate::settings::{RecordDestination, Records};
 use crate::worker::{MediaReport, OneWay};
 
 /// Who ended a call.
@@ -166,24 +167,36 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the destination and starts the writer; the handle ends when every recorder is dropped
+    /// Opens the destinations and starts the writer; the handle ends when every recorder is dropped
     /// and all is written.
     ///
     /// # Errors
-    /// The file cannot be opened for appending.
+    /// A file cannot be opened for appending; the message names the setting.
     pub async fn open(
-        destination: Option<&RecordDestination>,
+        settings: &Records,
     ) -> std::io::Result<(Self, Option<tokio::task::JoinHandle<()>>)> {
-        let Some(destination) = destination else {
-            return Ok((Self { queue: None }, None));
-        };
-        let (queue, records) = mpsc::channel(QUEUE);
-        let writer = match destination {
-            RecordDestination::Stdout => tokio::spawn(write_all(records, tokio::io::stdout())),
-            RecordDestination::File(path) => {
-                tokio::spawn(write_all(records, open_file(path).await?))
+        let json: Option<Out> = match &settings.destination {
+            Some(RecordDestination::Stdout) => Some(Box::new(tokio::io::stdout())),
+            Some(RecordDestination::File(path)) => {
+                Some(Box::new(named("file", open_file(path).await)?))
             }
+            None => None,
         };
+        let table: Option<Out> = match &settings.csv {
+            Some(path) => {
+                let mut file = named("csv", open_file(path).await)?;
+                if named("csv", file.metadata().await)?.len() == 0 {
+                    named("csv", file.write_all(&csv::header()).await)?;
+                }
+                Some(Box::new(file))
+            }
+            None => None,
+        };
+        if json.is_none() && table.is_none() {
+            return Ok((Self { queue: None }, None));
+        }
+        let (queue, records) = mpsc::channel(QUEUE);
+        let writer = tokio::spawn(write_all(records, json, table));
         Ok((Self { queue: Some(queue) }, Some(writer)))
     }
 
@@ -214,26 +227,44 @@ async fn open_file(path: &Path) -> std::io::Result<tokio::fs::File> {
         .await
 }
 
+/// Where lines go.
+type Out = Box<dyn tokio::io::AsyncWrite + Send + Unpin>;
+
+/// Puts the setting before what went wrong.
+fn named<T>(key: &str, result: std::io::Result<T>) -> std::io::Result<T> {
+    result.map_err(|error| std::io::Error::new(error.kind(), format!("[records] {key}: {error}")))
+}
+
 async fn write_all(
     mut records: mpsc::Receiver<CallRecord>,
-    mut out: impl tokio::io::AsyncWrite + Unpin,
+    mut json: Option<Out>,
+    mut table: Option<Out>,
 ) {
     while let Some(record) = records.recv().await {
-        let mut line = match serde_json::to_vec(&record) {
-            Ok(line) => line,
-            Err(error) => {
-                tracing::error!(call = record.id, %error, "a call record could not be put into JSON");
-                continue;
+        if let Some(out) = &mut json {
+            match serde_json::to_vec(&record) {
+                Ok(mut line) => {
+                    line.push(b'\n');
+                    write_line(out, &line).await;
+                }
+                Err(error) => {
+                    tracing::error!(call = record.id, %error, "a call record could not be put into JSON");
+                }
             }
-        };
-        line.push(b'\n');
-        let written = async {
-            out.write_all(&line).await?;
-            out.flush().await
-        };
-        if let Err(error) = written.await {
-            // The line goes to the log instead, so that the record is not lost with the disk.
-            tracing::error!(%error, record = %String::from_utf8_lossy(&line), "a call record could not be written");
         }
+        if let Some(out) = &mut table {
+            write_line(out, &csv::row(&record)).await;
+        }
+    }
+}
+
+async fn write_line(out: &mut Out, line: &[u8]) {
+    let written = async {
+        out.write_all(line).await?;
+        out.flush().await
+    };
+    if let Err(error) = written.await {
+        // The line goes to the log instead, so that the record is not lost with the disk.
+        tracing::error!(%error, record = %String::from_utf8_lossy(line), "a call record could not be written");
     }
 }

@@ -502,12 +502,16 @@ fn read_records(reader: &mut Reader) -> Records {
     let destination = reader.read("records", "file", None, |raw| match value::text(raw)? {
         "" => Ok(None),
         "-" => Ok(Some(RecordDestination::Stdout)),
+        path => record_file(Path::new(path)).map(|path| Some(RecordDestination::File(path))),
+    });
+    let csv = reader.read("records", "csv", None, |raw| match value::text(raw)? {
+        "" => Ok(None),
         path => record_file(Path::new(path)).map(Some),
     });
-    Records { destination }
+    Records { destination, csv }
 }
 
-fn record_file(path: &Path) -> Result<RecordDestination, Wrong> {
+fn record_file(path: &Path) -> Result<PathBuf, Wrong> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -524,7 +528,7 @@ fn record_file(path: &Path) -> Result<RecordDestination, Wrong> {
             "write the path of a file",
         ));
     }
-    Ok(RecordDestination::File(PathBuf::from(path)))
+    Ok(PathBuf::from(path))
 }
 
 fn read_log(reader: &mut Reader, default: Log) -> Log {

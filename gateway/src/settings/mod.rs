@@ -297,6 +297,8 @@ pub struct Lab {
 pub struct Records {
     /// Where the JSON lines go. `None`: nowhere.
     pub destination: Option<RecordDestination>,
+    /// A file of rows, for spreadsheets.
+    pub csv: Option<PathBuf>,
 }
 
 /// Where call records go.
@@ -384,7 +386,10 @@ impl Settings {
                 listen: Some(SocketAddr::new(loopback, 5070)),
                 impairments: Impairments::default(),
             },
-            records: Records { destination: None },
+            records: Records {
+                destination: None,
+                csv: None,
+            },
             log: Log {
                 level: "info".to_owned(),
                 format: LogFormat::Text,

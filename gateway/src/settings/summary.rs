@@ -169,10 +169,16 @@ impl Settings {
     }
 
     fn records_line(&self) -> String {
-        match &self.records.destination {
-            None => "none".to_owned(),
-            Some(RecordDestination::Stdout) => "standard output".to_owned(),
-            Some(RecordDestination::File(path)) => format!("appended to {}", path.display()),
+        let json = match &self.records.destination {
+            None => None,
+            Some(RecordDestination::Stdout) => Some("standard output".to_owned()),
+            Some(RecordDestination::File(path)) => Some(format!("appended to {}", path.display())),
+        };
+        let csv = self.records.csv.as_ref();
+        let csv = csv.map(|path| format!("rows appended to {}", path.display()));
+        match (json, csv) {
+            (None, None) => "none".to_owned(),
+            (json, csv) => json.into_iter().chain(csv).collect::<Vec<_>>().join(", "),
         }
     }
 }

@@ -249,7 +249,9 @@ fn a_telephone_that_wants_our_offer_answers_it_by_dtls() {
 #[test]
 fn who_cannot_be_reached_is_told_apart_from_who_does_not_exist() {
     let scene = Scene::begin();
-    let gateway = gateway(&scene);
+    let table = scene.file("calls.csv");
+    let csv = format!("{:?}", table.to_string_lossy());
+    let gateway = gateway_with(&scene, &[("records.csv", &csv)]);
     let (phone, rtp) = (SipPhone::start(), RtpPhone::start(PHONE_HZ));
     phone
         .call(gateway.sip, "carol", &[], Some(&rtp))
@@ -260,6 +262,14 @@ fn who_cannot_be_reached_is_told_apart_from_who_does_not_exist() {
     let records = gateway.wait_for_records(2);
     records[0].assert_ended("not_found", "gateway");
     records[1].assert_ended("unavailable", "gateway");
+    let rows = wait_until("rows", SOON, || {
+        let text = std::fs::read_to_string(&table).unwrap_or_default();
+        (text.lines().count() == 3).then_some(text)
+    });
+    let rows: Vec<&str> = rows.lines().collect();
+    assert!(rows[0].starts_with("id,direction,session,user,from,to,"));
+    assert!(rows[1].contains(",inbound,,,+4930,carol,") && rows[1].contains(",not_found,"));
+    assert!(rows[2].contains(",inbound,,bob,+4930,bob,") && rows[2].contains(",unavailable,"));
 }
 
 #[test]
