@@ -16,7 +16,7 @@ use crate::call::inbound::Inbound;
 use crate::call::machine::Environment;
 use crate::call::record::Recorder;
 use crate::call::registry::Registry;
-use crate::call::route::Routes;
+use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
 use crate::lab;
 use crate::settings::{OpusFec, RecordDestination, Settings, Trunk, TrunkSrtp};
@@ -129,10 +129,16 @@ impl Server {
             Some(trunk) => add_account(&sip, trunk).await,
             None => None,
         };
+        let directory = Arc::new(Directory::new(
+            settings.users.clone(),
+            settings.tokens.clone(),
+        ));
+        let (internal, secret) = Internal::new(Arc::clone(&directory), bound.sip);
         let routes = Routes {
             lab: bound.lab,
             trunk: settings.trunk.clone(),
             account,
+            users: directory.has_users().then(|| internal.clone()),
         };
         let environment = Environment {
             routes,
@@ -149,21 +155,18 @@ impl Server {
             workers,
             sip.clone(),
             recorder,
-            settings.sip.caller.clone(),
+            (settings.sip.caller.clone(), secret),
             settings.calls.max,
         ));
         let registration = account
             .zip(settings.trunk.as_ref())
             .and_then(|(account, trunk)| registering(account, trunk))
             .map(|registering| Registration::spawn(sip.clone(), registering));
-        let directory = Arc::new(Directory::new(
-            settings.users.clone(),
-            settings.tokens.clone(),
-        ));
         let inbound = Inbound {
             registry: Arc::clone(&registry),
             directory: Arc::clone(&directory),
             trunk: settings.trunk.clone(),
+            internal,
         };
         let inbound = tokio::spawn(inbound.run(incoming));
         let (closing, closed) = watch::channel(false);

@@ -13,6 +13,7 @@ use super::cause::CauseCode;
 use super::machine::Caller;
 use super::record::{Direction, Parties};
 use super::registry::{Arriving, Registry};
+use super::route::{INTERNAL, Internal};
 use crate::directory::Directory;
 use crate::settings::Trunk;
 use crate::sip_driver::IncomingCall;
@@ -34,6 +35,8 @@ pub struct Inbound {
     pub directory: Arc<Directory>,
     /// Where they come from.
     pub trunk: Option<Trunk>,
+    /// How users call each other.
+    pub internal: Internal,
 }
 
 impl Inbound {
@@ -47,6 +50,11 @@ impl Inbound {
         let mut strangers = Strangers::default();
         while let Some(call) = calls.recv().await {
             let from = call.flow.remote.ip().to_canonical();
+            let shown = call.request.headers.get(INTERNAL);
+            if shown.is_some_and(|shown| self.internal.secret.matches(shown)) {
+                self.take(&self.internal.trunk(), call).await;
+                continue;
+            }
             match &self.trunk {
                 Some(trunk) if sources.include(trunk, from) => self.take(trunk, call).await,
                 _ => {

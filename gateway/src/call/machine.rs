@@ -160,6 +160,8 @@ pub struct Dial {
     pub account: Option<Account>,
     /// Who calls, where that is a user.
     pub identity: Option<Identity>,
+    /// It is to another user, through the gateway itself.
+    pub internal: bool,
     /// How long it may ring.
     pub ring_timeout: Duration,
 }
@@ -458,7 +460,10 @@ impl Machine {
         };
         let permit = self.identity.as_ref().map(|identity| &identity.permit);
         let number = route.target.user.as_deref().unwrap_or_default();
-        if route.trunk.is_some() && permit.is_some_and(|permit| !permit.allows(number)) {
+        let outside = |trunk: &Trunk| trunk.internal.is_none();
+        if route.trunk.as_ref().is_some_and(outside)
+            && permit.is_some_and(|permit| !permit.allows(number))
+        {
             let cause = CauseCode::Forbidden.because(format!("{number:?} is not among them"));
             return self.end(now, cause, EndedBy::Gateway);
         }
@@ -572,7 +577,10 @@ impl Machine {
             session_id: self.rng.random::<u64>() >> 2,
             keying,
             profile: trunk.map(|trunk| trunk.profile.clone()).unwrap_or_default(),
-            ..sdp::trunk::OfferOptions::new(rtp.ip(), rtp.port())
+            ..sdp::trunk::OfferOptions::new(
+                trunk.and_then(|trunk| trunk.internal).unwrap_or(rtp.ip()),
+                rtp.port(),
+            )
         };
         TrunkOffer {
             options,
@@ -600,6 +608,7 @@ impl Machine {
             next_hop: route.next_hop,
             account: route.account,
             identity: self.identity.clone(),
+            internal: route.trunk.is_some_and(|trunk| trunk.internal.is_some()),
             body: offer.into_bytes(),
             ring_timeout,
         })));

@@ -32,6 +32,8 @@ pub struct Registry {
     pub(super) recorder: Recorder,
     /// The user part of our From.
     pub(super) caller: String,
+    /// What a call of the gateway to itself shows.
+    pub(super) secret: String,
     max_calls: usize,
     calls: Mutex<Calls>,
     empty: Notify,
@@ -126,7 +128,7 @@ impl Registry {
         workers: Arc<Workers>,
         sip: SipHandle,
         recorder: Recorder,
-        caller: String,
+        (caller, secret): (String, String),
         max_calls: usize,
     ) -> Self {
         let environment = Arc::new(environment);
@@ -136,6 +138,7 @@ impl Registry {
             sip,
             recorder,
             caller,
+            secret,
             max_calls,
             calls: Mutex::default(),
             empty: Notify::new(),

@@ -1,12 +1,16 @@
 //! Where a dialled number leads: to the lab phone, to the trunk, or nowhere.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use sip::digest::Password;
 use sip::endpoint::Account;
 use sip::{Host, Uri};
 
 use super::cause::CauseCode;
+use crate::directory::Directory;
 use crate::settings::Trunk;
+use crate::sip_driver::reachable;
 
 /// Where calls can go.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,53 @@ pub struct Routes {
     pub trunk: Option<Trunk>,
     /// Who we are to it, where that matters.
     pub account: Option<Account>,
+    /// The users, who call each other by name and number.
+    pub users: Option<Internal>,
+}
+
+/// The way from a user to another: a SIP call of the gateway to itself, so that it is what every call is.
+#[derive(Clone, Debug)]
+pub struct Internal {
+    /// Who there is.
+    pub directory: Arc<Directory>,
+    /// Where the gateway hears SIP.
+    pub sip: SocketAddr,
+    /// What such a call shows in [`INTERNAL`]; nobody else knows it.
+    pub secret: Password,
+}
+
+/// The header of a call that the gateway makes to itself.
+pub const INTERNAL: &str = "X-Switchhook-Internal";
+
+impl Internal {
+    /// With a secret of its own.
+    pub fn new(directory: Arc<Directory>, sip: SocketAddr) -> (Self, String) {
+        let secret = format!("{:032x}", rand::random::<u128>());
+        let internal = Self {
+            directory,
+            sip: reachable(sip),
+            secret: Password::new(secret.clone()),
+        };
+        (internal, secret)
+    }
+
+    /// The gateway as its own trunk: Opus passes through from browser to browser, and whatever it is known by outside,
+    /// it is here.
+    pub fn trunk(&self) -> Trunk {
+        let profile = sdp::trunk::Profile {
+            codecs: vec![sdp::Codec::Opus, sdp::Codec::Pcmu, sdp::Codec::Pcma],
+            ..sdp::trunk::Profile::default()
+        };
+        Trunk {
+            profile,
+            internal: Some(self.sip.ip()),
+            ..Trunk::at(Uri::sip(
+                None,
+                Host::Ip(self.sip.ip()),
+                Some(self.sip.port()),
+            ))
+        }
+    }
 }
 
 /// A way to the telephone.
@@ -105,6 +156,21 @@ impl Routes {
                 account: None,
             });
         }
+        if let Some(users) = &self.users
+            && users.directory.find(&number).is_some()
+        {
+            let trunk = users.trunk();
+            let target = Uri {
+                user: Some(number),
+                ..trunk.uri.clone()
+            };
+            return Ok(Route {
+                target,
+                next_hop: trunk.uri.clone(),
+                trunk: Some(trunk),
+                account: None,
+            });
+        }
         match &self.trunk {
             Some(trunk) => {
                 let target = Uri {
@@ -153,7 +219,33 @@ mod tests {
             lab: Some("127.0.0.1:5070".parse().unwrap()),
             trunk: Some(trunk),
             account: None,
+            users: None,
         }
+    }
+
+    #[test]
+    fn a_user_is_called_by_name_and_number_before_any_trunk() {
+        let user = crate::settings::User {
+            name: "bob".into(),
+            password: Password::new("x"),
+            display_name: "Bob".into(),
+            numbers: vec!["+4977".into()],
+            permit: crate::permit::Permit::default(),
+        };
+        let directory = Arc::new(Directory::new(vec![user], None));
+        let (internal, _) = Internal::new(directory, "192.0.2.5:5060".parse().unwrap());
+        let routes = Routes {
+            users: Some(internal),
+            ..routes()
+        };
+        for dialled in ["bob", "+49 77", "tel:4977"] {
+            let route = routes.find(dialled).unwrap();
+            assert_eq!(route.next_hop.to_string(), "sip:192.0.2.5:5060");
+            let trunk = route.trunk.unwrap();
+            assert!(trunk.internal.is_some() && trunk.profile.codecs[0] == sdp::Codec::Opus);
+        }
+        let outside = routes.find("carol").unwrap().trunk.unwrap();
+        assert!(outside.internal.is_none());
     }
 
     #[test]

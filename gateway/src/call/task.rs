@@ -15,6 +15,7 @@ use super::cause::CauseCode;
 use super::machine::{Action, Arrival, Device, Dial, Input, Machine, Setup};
 use super::record::{CallRecord, Direction, Parties};
 use super::registry::{CallHandle, Registry};
+use super::route::INTERNAL;
 use crate::directory::OnCall;
 use crate::signaling::message::{CallName, ServerMessage};
 use crate::signaling::outbox::{Outbox, Outgoing};
@@ -224,7 +225,7 @@ impl CallTask {
             Action::Dial(dial) => {
                 self.dialing = Some(Box::pin(invite(
                     *dial,
-                    self.registry.caller.clone(),
+                    (self.registry.caller.clone(), self.registry.secret.clone()),
                     self.registry.sip.clone(),
                 )));
                 Ok(())
@@ -344,11 +345,24 @@ async fn resolved(dialing: &mut Option<Dialing>) -> Result<Invite, String> {
 }
 
 /// The INVITE, once its next hop is resolved. It comes from the user's number, if he has one.
-async fn invite(dial: Dial, caller: String, sip: SipHandle) -> Result<Invite, String> {
+async fn invite(
+    dial: Dial,
+    (caller, secret): (String, String),
+    sip: SipHandle,
+) -> Result<Invite, String> {
     let target = sip.resolve(&dial.next_hop).await?;
     let (number, from_display) = match dial.identity {
+        // Users know each other by name.
+        Some(identity) if dial.internal => (
+            Some(identity.number.unwrap_or(identity.user)),
+            Some(identity.display_name),
+        ),
         Some(identity) => (identity.number, Some(identity.display_name)),
         None => (None, None),
+    };
+    let headers = match dial.internal {
+        true => vec![(INTERNAL.to_owned(), secret)],
+        false => Vec::new(),
     };
     Ok(Invite {
         to: dial.target,
@@ -357,7 +371,7 @@ async fn invite(dial: Dial, caller: String, sip: SipHandle) -> Result<Invite, St
         from_user: number.unwrap_or(caller),
         from_display,
         body: dial.body,
-        headers: Vec::new(),
+        headers,
         ring_timeout: dial.ring_timeout + RING_GRACE,
     })
 }

@@ -133,6 +133,7 @@ fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
         account,
         outbound_proxy,
         addresses,
+        internal: None,
     })
 }
 

@@ -116,6 +116,8 @@ pub struct Trunk {
     pub outbound_proxy: Option<sip::Uri>,
     /// Where its calls come from, besides from where ours go.
     pub addresses: Vec<IpNet>,
+    /// It is the gateway itself, on the way from one user to another, at this address.
+    pub internal: Option<IpAddr>,
 }
 
 impl Trunk {
@@ -130,6 +132,7 @@ impl Trunk {
             account: None,
             outbound_proxy: None,
             addresses: Vec::new(),
+            internal: None,
         }
     }
 

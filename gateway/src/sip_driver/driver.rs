@@ -33,6 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
     endpoint: Endpoint,
+    /// Where others find us, and where we are.
+    advertised: SocketAddr,
+    local: SocketAddr,
     udp: UdpSocket,
     tcp: TcpListener,
     tls_listener: Option<TcpListener>,
@@ -52,7 +55,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        config: EndpointConfig,
+        (config, local): (EndpointConfig, SocketAddr),
         udp: UdpSocket,
         (tcp, tls_listener): (TcpListener, Option<TcpListener>),
         tls: Tls,
@@ -62,6 +65,8 @@ impl Driver {
     ) -> Self {
         let (connections, from_connections) = Connections::new(Deadlines::default(), tls);
         Self {
+            advertised: config.local,
+            local,
             endpoint: Endpoint::new(config),
             udp,
             tcp,
@@ -285,10 +290,14 @@ impl Driver {
 
     fn send(&mut self, transmit: Transmit) {
         let Transmit {
-            flow,
+            mut flow,
             bytes,
             may_connect,
         } = transmit;
+        // To ourselves, by the address that others know us by: no NAT need bring it back.
+        if flow.remote == self.advertised {
+            flow.remote = self.local;
+        }
         match flow.transport {
             Transport::Udp => {
                 let mut sent = self.udp.try_send_to(&bytes, flow.remote);

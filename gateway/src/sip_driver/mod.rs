@@ -8,7 +8,7 @@ pub(crate) mod resolve;
 mod tls;
 mod undelivered;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -134,7 +134,7 @@ pub async fn spawn(
     let next = Arc::new(AtomicU64::new(1));
     tokio::spawn(
         driver::Driver::new(
-            config,
+            (config, reachable(local)),
             udp,
             (tcp, tls_listener),
             tls,
@@ -154,6 +154,16 @@ pub async fn spawn(
         },
         calls,
     ))
+}
+
+/// An address of this machine's own for one that means any.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Both transports on one port; with port 0, on one that is free for both.

@@ -466,6 +466,7 @@ fn environment() -> Environment {
             lab: None,
             trunk: Some(trunk),
             account: None,
+            users: None,
         },
         opus_bitrate: 32_000,
         lab_impairments: Default::default(),

@@ -377,3 +377,39 @@ fn a_token_signs_in_and_bounds_what_its_owner_does() {
         text.contains("its signature is wrong").then_some(())
     });
 }
+
+#[test]
+fn a_user_calls_another_by_name_and_opus_passes_through() {
+    let scene = Scene::begin();
+    // Known by another address outside, which leads nowhere from here.
+    let gateway = gateway_with(&scene, &[("sip.external_address", "\"192.0.2.1\"")]);
+    let alice = signed_in(&gateway);
+    let bob = alice.another(&gateway);
+    bob.sign_in("bob", "b0b");
+    alice.dial("bob");
+    let state = bob.wait_for("incoming", SOON);
+    assert_eq!(state["text"], "Alice is calling", "{state}");
+    alice.wait_for("ringing", SOON);
+    bob.answer();
+    alice.wait_for("in_call", SOON);
+    bob.wait_for("in_call", SOON);
+    for page in [&alice, &bob] {
+        page.listen(Duration::from_millis(400), &[]);
+        page.listen(LISTEN, &[MICROPHONE_HZ])
+            .assert_tone(MICROPHONE_HZ, MICROPHONE_DBFS, 3.0);
+    }
+    bob.eval("switchhook.call.hold(true)");
+    wait_until("hold at the other side", SOON, || {
+        (alice.eval("switchhook.call.held.there") == true).then_some(())
+    });
+    bob.hang_up();
+    alice.assert_ended("normal", "The call has ended.", SOON);
+    let records = gateway.wait_for_records(2);
+    for record in &records {
+        assert_eq!(record.text("/phone_codec"), "opus");
+        assert_eq!(record.text("/browser_codec"), "opus");
+        assert_eq!(record.text("/to"), "bob");
+    }
+    alice.dial("alice");
+    alice.assert_ended("busy", "The number is busy", SOON);
+}

@@ -279,6 +279,7 @@ fn environment(trunk: Option<crate::settings::Trunk>) -> Arc<Environment> {
         lab: Some("127.0.0.1:5070".parse().unwrap()),
         trunk,
         account: None,
+        users: None,
     };
     Arc::new(Environment {
         routes,
