@@ -20,18 +20,25 @@ const PHONE_DBFS: f64 = -16.2;
 
 const PHONE_HZ: f64 = 850.0;
 
-/// Asserts that the phone hears the browser's microphone.
+/// Asserts that the phone hears the browser's microphone: for a whole second, soon. A machine that is busy with other
+/// tests may make one second late, and so quieter.
 #[track_caller]
 fn assert_hears_the_microphone(phone: &RtpPhone) {
-    phone.forget();
-    let heard = wait_until("second of audio at the phone", SOON, || {
-        Some(phone.received().audio).filter(|audio| audio.len() >= 8000)
-    });
-    let level = usual_level_at(&heard, MICROPHONE_HZ, 8000);
-    assert!(
-        (level - MICROPHONE_DBFS).abs() < 3.0,
-        "the phone hears {MICROPHONE_HZ} Hz at {level} dBFS"
-    );
+    let deadline = Instant::now() + SOON;
+    loop {
+        phone.forget();
+        let heard = wait_until("second of audio at the phone", SOON, || {
+            Some(phone.received().audio).filter(|audio| audio.len() >= 8000)
+        });
+        let level = usual_level_at(&heard, MICROPHONE_HZ, 8000);
+        if (level - MICROPHONE_DBFS).abs() < 3.0 {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the phone hears {MICROPHONE_HZ} Hz at {level} dBFS"
+        );
+    }
 }
 
 /// Hangs up in the page; the phone's scenario must end within a second.
