@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use sip::digest::Password;
 
@@ -143,25 +144,28 @@ impl Directory {
     /// Counts one more call of that user; none where he has as many as he may.
     pub fn begin_call(self: &Arc<Self>, user: &User) -> Option<OnCall> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = calls.entry(user.name.clone()).or_default();
-        if user.permit.max_calls.is_some_and(|most| *count >= most) {
+        let count = calls.get(&user.name).copied().unwrap_or(0);
+        if user.permit.max_calls.is_some_and(|most| count >= most) {
             return None;
         }
-        *count += 1;
+        calls.insert(user.name.clone(), count + 1);
         Some(OnCall {
             directory: Arc::clone(self),
             user: user.name.clone(),
         })
     }
 
-    /// Where that user is signed in now.
+    /// Where that user is signed in now, with what is still valid.
     pub fn lines(&self, user: &User) -> Vec<Line> {
         let online = self.lock();
         let lines = online
             .get(&user.name)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        lines.iter().rev().take(MAX_DEVICES).cloned().collect()
+        let now = SystemTime::now();
+        let valid = |line: &&Line| !line.user.permit.is_over(now);
+        let lines = lines.iter().rev().filter(valid);
+        lines.take(MAX_DEVICES).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Line>>> {
@@ -280,6 +284,26 @@ mod tests {
         ] {
             assert!(directory.check(name, password).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_session_whose_token_has_expired_no_longer_rings() {
+        let directory = directory();
+        let expired = Permit {
+            until: Some(SystemTime::UNIX_EPOCH),
+            ..Permit::default()
+        };
+        let alice = directory.find("alice").unwrap();
+        let by_token = Arc::new(User {
+            permit: expired,
+            ..User::clone(&alice)
+        });
+        let (outbox, _inbox) = mpsc::channel(1);
+        let _old = directory.sign_in(&by_token, "s1", outbox.clone());
+        let _new = directory.sign_in(&alice, "s2", outbox);
+        let lines = directory.lines(&alice);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].session, "s2");
     }
 
     #[test]

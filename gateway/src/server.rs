@@ -118,6 +118,15 @@ impl Server {
                 "the keys of SRTP go to the trunk in SDP, in the clear: whoever sees the signalling can decrypt the audio; [trunk] srtp = \"dtls\" has no such keys"
             );
         }
+        if let Some(trunk) = &settings.trunk
+            && Transport::of_uri(trunk.next_hop()) == Some(Transport::Tls)
+            && settings.sip.tls.listen.is_none()
+        {
+            tracing::warn!(
+                trunk = %trunk.uri,
+                "the trunk is reached by TLS, and nothing listens for it: a trunk that opens connections of its own cannot hang up or call; set [sip] tls_listen"
+            );
+        }
         let bound = Bound {
             http: listener.local_addr()?,
             sip: sip.local_addr(),

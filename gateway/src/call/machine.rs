@@ -227,8 +227,6 @@ pub struct Machine {
     offered: Option<Box<TrunkOffer>>,
     /// The telephone's leg, once it is agreed on.
     phone: Option<PhoneLeg>,
-    /// The offer that the telephone has not answered yet.
-    offering: Option<Box<TrunkOffer>>,
     hold: Hold,
     told_hold: Hold,
     rng: StdRng,
@@ -351,7 +349,6 @@ impl Machine {
             keys_in_media: false,
             offered: None,
             phone: None,
-            offering: None,
             hold: Hold::default(),
             told_hold: Hold::default(),
             rng: StdRng::from_seed(seed),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     EndedBy, Endpoint, Event, Flow, Session, Transmit,
     build::put_reason,
+    reliable::Reliable,
     session_timer::SessionTimer,
     state::{AckWait, Call, PendingBye, Repeat, Ringing, Unacknowledged, Up},
 };
@@ -125,6 +126,7 @@ impl Endpoint {
             change: super::modify::Change::None,
             wanted: None,
             timer,
+            prack: ringing.reliable.as_ref().map(Reliable::acknowledged_by),
         };
         self.calls.put(session, Call::Up(up));
     }

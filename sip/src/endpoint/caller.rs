@@ -331,6 +331,7 @@ impl Endpoint {
             change: Change::None,
             wanted: None,
             timer: SessionTimer::of_response(now, response),
+            prack: None,
         };
         self.calls.put(session, Call::Up(up));
         self.events.push_back(Event::Answered {

@@ -318,7 +318,10 @@ impl Endpoint {
         } else if matches!(response.status.code(), 408 | 481) {
             // §14.1: there is no dialog any longer.
             return self.send_bye(now, session, None, Some(EndedBy::Timeout));
-        } else if !refresh {
+        } else if refresh {
+            // It is not taken, but somebody is there.
+            up.timer = up.timer.map(|timer| timer.restarted(now));
+        } else {
             let status = Some(response.status);
             self.events
                 .push_back(Event::OfferRefused { session, status });

@@ -7,7 +7,7 @@ use rand_chacha::rand_core::RngCore;
 use super::{
     Endpoint, Flow, Session, Transmit,
     build::put,
-    state::{Call, ClientUse, Ringing},
+    state::{Call, ClientUse},
 };
 use crate::{
     message::{Request, Response},
@@ -22,9 +22,26 @@ pub(super) const RELIABLE: &str = "100rel";
 #[derive(Debug)]
 pub(super) struct Reliable {
     number: u32,
+    /// The CSeq number of the INVITE.
+    invite: u32,
     response: Transmit,
     pub(super) repeat: Retransmit,
     pub(super) until: Instant,
+}
+
+impl Reliable {
+    /// What its PRACK says: the response's number, and that of the INVITE.
+    pub(super) fn acknowledged_by(&self) -> (u32, u32) {
+        (self.number, self.invite)
+    }
+}
+
+/// Whether a PRACK says that (§7.2).
+fn is_rack(prack: &Request, (number, invite): (u32, u32)) -> bool {
+    let value = prack.headers.get("RAck").unwrap_or_default();
+    let mut words = value.split_ascii_whitespace();
+    let mut next = || words.next().and_then(|word| word.parse::<u32>().ok());
+    next() == Some(number) && next() == Some(invite) && words.next() == Some("INVITE")
 }
 
 /// Whether a request or response requires it.
@@ -102,6 +119,7 @@ impl Endpoint {
         put(&mut response.headers, "RSeq", number);
         ringing.reliable = Some(Reliable {
             number,
+            invite: ringing.request.headers.cseq().map_or(1, |cseq| cseq.number),
             response: Transmit {
                 flow: ringing.flow,
                 bytes: response.to_bytes(),
@@ -121,24 +139,24 @@ impl Endpoint {
         session: Session,
         request: &Request,
     ) {
-        let matches = |ringing: &Ringing| {
-            let waiting = ringing.reliable.as_ref()?;
-            let cseq = ringing.request.headers.cseq().ok()?;
-            let mut words = request.headers.get("RAck")?.split_ascii_whitespace();
-            let number: u32 = words.next()?.parse().ok()?;
-            let of: u32 = words.next()?.parse().ok()?;
-            let right = number == waiting.number
-                && of == cseq.number
-                && words.next().is_some_and(|method| method == "INVITE");
-            right.then_some(())
-        };
-        let status = match self.calls.get_mut(session) {
-            Some(Call::Ringing(ringing)) if matches(ringing).is_some() => {
-                ringing.reliable = None;
-                StatusCode::OK
+        let waiting = match self.calls.get_mut(session) {
+            Some(Call::Ringing(ringing)) => {
+                let number = ringing.reliable.as_ref().map(Reliable::acknowledged_by);
+                number.filter(|wanted| is_rack(request, *wanted))
             }
-            _ => StatusCode::CALL_DOES_NOT_EXIST,
+            // It crossed our final answer.
+            Some(Call::Up(up)) => up.prack.filter(|wanted| is_rack(request, *wanted)),
+            _ => None,
         };
+        let status = match waiting {
+            Some(_) => StatusCode::OK,
+            None => StatusCode::CALL_DOES_NOT_EXIST,
+        };
+        match self.calls.get_mut(session) {
+            Some(Call::Ringing(ringing)) if waiting.is_some() => ringing.reliable = None,
+            Some(Call::Up(up)) if waiting.is_some() => up.prack = None,
+            _ => {}
+        }
         self.calls.touch(session);
         self.answer(now, flow, request, status);
     }

@@ -76,6 +76,12 @@ impl SessionTimer {
         }
     }
 
+    /// The same, from now on.
+    pub(super) fn restarted(self, now: Instant) -> Self {
+        let seconds = u32::try_from(self.interval.as_secs()).unwrap_or(MAX_SE);
+        Self::new(now, seconds, self.ours)
+    }
+
     /// What a 2xx to a request of ours agrees to (§7.2).
     pub(super) fn of_response(now: Instant, response: &Response) -> Option<Self> {
         let expires = SessionExpires::read(&response.headers)?;

@@ -106,6 +106,8 @@ pub(super) struct Up {
     pub(super) wanted: Option<Vec<u8>>,
     /// When it is refreshed (RFC 4028).
     pub(super) timer: Option<SessionTimer>,
+    /// The PRACK that is still to come, of a provisional response before our answer.
+    pub(super) prack: Option<(u32, u32)>,
 }
 
 /// Whether a 2xx of ours still waits for its ACK.

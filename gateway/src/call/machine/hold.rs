@@ -77,7 +77,6 @@ impl Machine {
         let text = sdp::trunk::offer_fresh(&trunk.options);
         self.timeline
             .note_sdp(now, "the telephone is offered anew", &text, &[]);
-        self.offering = Some(Box::new(trunk));
         self.actions.push_back(Action::Offer(text.into_bytes()));
     }
 
@@ -92,18 +91,21 @@ impl Machine {
         Some(phone.trunk.clone())
     }
 
-    /// The telephone answered an offer of ours.
+    /// The telephone answered an offer of ours, or a refresh of the session in another way than before. What we said last
+    /// is what counts: of offers that follow each other quickly, the last answer is to the last.
     pub(super) fn offer_answered(&mut self, now: Instant, body: Option<&[u8]>) {
         let text = String::from_utf8_lossy(body.unwrap_or_default());
         self.timeline
             .note_sdp(now, "the telephone answers anew", &text, &[]);
-        let (State::Talking { .. }, Some(trunk)) = (&self.state, self.offering.take()) else {
+        let (State::Talking { .. }, Some(phone)) = (&self.state, &self.phone) else {
             return;
         };
-        match trunk.read_again(&text, self.phone.as_ref().map(|phone| &phone.media)) {
+        let trunk = phone.trunk.clone();
+        match trunk.read_again(&text, Some(&phone.media)) {
             Ok(media) => {
-                self.hold.there = !media.send;
-                self.phone = Some(PhoneLeg::new(*trunk, media));
+                // One that is held may say that it does not listen; that is no hold of its own.
+                self.hold.there = !media.send && (self.hold.there || !self.hold.here);
+                self.phone = Some(PhoneLeg::new(trunk, media));
                 self.set_media();
                 self.tell_hold();
             }
@@ -116,7 +118,6 @@ impl Machine {
 
     /// It did not take one: then it is not told of the hold, which is ours to keep.
     pub(super) fn offer_refused(&mut self, now: Instant, status: Option<StatusCode>) {
-        self.offering = None;
         let text = match status {
             Some(status) => format!("the telephone does not take the change: {}", status.code()),
             None => "the telephone did not answer the change".to_owned(),

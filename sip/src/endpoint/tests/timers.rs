@@ -145,6 +145,23 @@ fn for_a_caller_who_knows_no_timers_we_refresh_what_a_proxy_asked_for() {
 }
 
 #[test]
+fn a_refresh_that_is_refused_shows_that_somebody_is_there() {
+    let mut net = good();
+    let (session, _) = answered(&mut net, "Session-Expires: 100\r\n");
+    for round in 1..4 {
+        net.run(seconds(52));
+        let refresh = received(&mut net, "INVITE");
+        let refused = response(&refresh, 488, "", &[]);
+        net.inject(phone(), address(CALLEE), &refused.to_bytes());
+        net.run(seconds(1) / 10);
+        // What had been sent again meanwhile.
+        net.elsewhere.clear();
+        assert!(net.endpoints[CALLEE].is_up(session), "round {round}");
+    }
+    assert_eq!(net.events(CALLEE), []);
+}
+
+#[test]
 fn two_of_us_ask_for_no_timer() {
     let mut net = good();
     let (caller, _) = up(&mut net, Transport::Udp);
@@ -234,6 +251,30 @@ fn a_caller_who_requires_it_gets_reliable_ringing_again_until_he_acknowledges() 
     net.endpoints[CALLEE].accept(now, session, ANSWER.to_vec());
     net.run(seconds(1) / 10);
     assert!(last(&mut net, 200).is_some());
+}
+
+#[test]
+fn an_acknowledgement_that_crosses_the_answer_is_taken() {
+    let mut net = good();
+    let bytes = invite_of_phone("Require: 100rel\r\n");
+    net.inject(phone(), address(CALLEE), &bytes);
+    net.run(seconds(1) / 10);
+    let session = incoming(&mut net);
+    let now = net.now;
+    net.endpoints[CALLEE].ring(now, session, StatusCode::RINGING, None);
+    net.run(seconds(1) / 10);
+    let ringing = last(&mut net, 180).unwrap();
+    let now = net.now;
+    net.endpoints[CALLEE].accept(now, session, ANSWER.to_vec());
+    let number = ringing.headers.get("RSeq").unwrap();
+    let to = ringing.headers.get("To").unwrap();
+    let late = format!("RAck: {number} 1 INVITE\r\n");
+    let wrong = in_dialog("PRACK", 2, to, "RAck: 1 1 INVITE\r\n");
+    assert_eq!(ask(&mut net, phone(), &wrong), Some(481));
+    let right = in_dialog("PRACK", 3, to, &late);
+    assert_eq!(ask(&mut net, phone(), &right), Some(200));
+    let again = in_dialog("PRACK", 4, to, &late);
+    assert_eq!(ask(&mut net, phone(), &again), Some(481), "once");
 }
 
 #[test]

@@ -128,6 +128,29 @@ fn both_hold_and_one_coming_back_is_not_enough() {
 }
 
 #[test]
+fn a_hold_that_is_taken_back_before_it_is_answered_leaves_the_call_as_it_was() {
+    let mut story = Story::talking();
+    story.holds(true);
+    story.holds(false);
+    story.phone_answers_anew(&phone_sdp(2, "a=recvonly"));
+    story.phone_answers_anew(&phone_sdp(3, "a=sendrecv"));
+    assert_eq!(story.crosses(), (true, true));
+    assert_eq!(story.held(), (false, false));
+}
+
+#[test]
+fn a_held_telephone_that_answers_inactive_does_not_hold_us() {
+    let mut story = Story::talking();
+    story.holds(true);
+    story.phone_answers_anew(&phone_sdp(2, "a=inactive"));
+    assert_eq!(story.held(), (true, false));
+    story.holds(false);
+    story.phone_answers_anew(&phone_sdp(3, "a=sendrecv"));
+    assert_eq!(story.crosses(), (true, true));
+    assert_eq!(story.held(), (false, false));
+}
+
+#[test]
 fn a_telephone_that_refuses_to_be_held_is_held_all_the_same() {
     let mut story = Story::talking();
     story.holds(true);
