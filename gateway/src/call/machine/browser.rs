@@ -9,6 +9,7 @@ use rand::Rng;
 use super::{Action, EndedBy, MAX_CANDIDATES, Machine, State};
 use crate::call::cause::CauseCode;
 use crate::call::negotiation::rtp_format;
+use crate::call::record::Direction;
 use crate::call::timeline::Topic;
 use crate::signaling::message::{ClientMessage, ErrorCode, Reoffer, SendDtmf, ServerMessage};
 use crate::worker::MediaCommand;
@@ -40,10 +41,11 @@ impl Machine {
             ClientMessage::Hold(hold) => self.hold(now, hold.held),
             ClientMessage::Dtmf(dtmf) => self.send_digits(now, &dtmf),
             ClientMessage::Hangup(_) => {
-                let code = if self.story.answered.is_some() {
-                    CauseCode::Normal
-                } else {
-                    CauseCode::Cancelled
+                let code = match (self.story.answered, self.story.parties.direction) {
+                    (Some(_), _) => CauseCode::Normal,
+                    (None, Direction::Outbound) => CauseCode::Cancelled,
+                    // He took it, and thought better of it before the caller could hear.
+                    (None, Direction::Inbound) => CauseCode::Rejected,
                 };
                 self.end(now, code.cause(), EndedBy::Browser);
             }

@@ -143,6 +143,16 @@ fn a_user_who_declines_declines_for_all_his_devices() {
 }
 
 #[test]
+fn a_user_who_hangs_up_as_he_answers_declines() {
+    let mut story = Story::rings(2);
+    story.accepts(0, OFFER);
+    story.hangs_up();
+    story.media_closes();
+    assert_eq!(story.sip, ["180", "603"]);
+    assert_eq!(story.record().cause.code, CauseCode::Rejected);
+}
+
+#[test]
 fn a_busy_device_leaves_the_others_ringing_and_the_last_one_ends_the_call() {
     let mut story = Story::rings(2);
     story.rejects(0, RejectReason::Busy);
