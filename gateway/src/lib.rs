@@ -13,4 +13,5 @@ pub mod settings;
 pub mod signaling;
 pub mod sip_driver;
 pub mod token;
+pub mod trunks;
 pub mod worker;

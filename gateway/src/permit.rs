@@ -7,7 +7,8 @@ use crate::call::route::{is_number, plain_number};
 /// What is not bounded here, the gateway's own settings bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permit {
-    /// Whom he may call; with none, everybody. The lab's numbers cost nothing, and are not asked about.
+    /// Whom he may call, as the dial plan reads numbers; with none, everybody. The lab's numbers and other users cost
+    /// nothing, and help may be needed by everyone: they are not asked about.
     pub dial: Option<Vec<Pattern>>,
     /// Calls at once, of all his devices, in and out.
     pub max_calls: Option<usize>,
@@ -35,7 +36,8 @@ impl Pattern {
         (is_number(&beginning) || open && beginning.is_empty()).then_some(Self { beginning, open })
     }
 
-    fn matches(&self, number: &str) -> bool {
+    /// Whether that number is one of these.
+    pub fn matches(&self, number: &str) -> bool {
         match self.open {
             true => number.starts_with(&self.beginning),
             false => number == self.beginning,

@@ -11,6 +11,7 @@ use peer::Identity;
 use sip::endpoint::{Account, AccountConfig, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::call::inbound::Inbound;
 use crate::call::machine::Environment;
@@ -19,12 +20,13 @@ use crate::call::registry::Registry;
 use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
 use crate::lab;
-use crate::settings::{OpusFec, RecordDestination, Settings, Trunk, TrunkSrtp};
+use crate::settings::{OpusFec, RecordDestination, Settings, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
 use crate::sip_driver::registration::{Registering, Registration};
+use crate::trunks::{Trunks, probe};
 use crate::worker::{WorkerSettings, Workers};
 
 /// How long running calls may take to end when the gateway goes down.
@@ -59,7 +61,8 @@ pub struct Server {
     signaling: Arc<Signaling>,
     registry: Arc<Registry>,
     sip: sip_driver::SipHandle,
-    registration: Option<Registration>,
+    registrations: Vec<Registration>,
+    probes: JoinSet<()>,
     inbound: tokio::task::JoinHandle<()>,
     lab: Option<lab::LabPhone>,
     writer: Option<tokio::task::JoinHandle<()>>,
@@ -99,7 +102,7 @@ impl Server {
             .context("call records")?;
         let workers =
             Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
-        if settings.trunk.is_some()
+        if !settings.trunks.is_empty()
             && settings.users.is_empty()
             && settings.tokens.is_none()
             && !settings.http.listen.ip().is_loopback()
@@ -109,23 +112,8 @@ impl Server {
                 "there are no [users] and no tokens: whoever reaches this page can call through the trunk"
             );
         }
-        if let Some(trunk) = &settings.trunk
-            && matches!(trunk.srtp, TrunkSrtp::Sdes | TrunkSrtp::Opportunistic)
-            && Transport::of_uri(trunk.next_hop()) != Some(Transport::Tls)
-        {
-            tracing::warn!(
-                trunk = %trunk.uri,
-                "the keys of SRTP go to the trunk in SDP, in the clear: whoever sees the signalling can decrypt the audio; [trunk] srtp = \"dtls\" has no such keys"
-            );
-        }
-        if let Some(trunk) = &settings.trunk
-            && Transport::of_uri(trunk.next_hop()) == Some(Transport::Tls)
-            && settings.sip.tls.listen.is_none()
-        {
-            tracing::warn!(
-                trunk = %trunk.uri,
-                "the trunk is reached by TLS, and nothing listens for it: a trunk that opens connections of its own cannot hang up or call; set [sip] tls_listen"
-            );
+        for trunk in &settings.trunks {
+            warn_of(trunk, &settings.sip.tls);
         }
         let bound = Bound {
             http: listener.local_addr()?,
@@ -134,10 +122,11 @@ impl Server {
             lab: lab.as_ref().map(lab::LabPhone::local_addr),
             browsers: workers.local_addresses(),
         };
-        let account = match &settings.trunk {
-            Some(trunk) => add_account(&sip, trunk).await,
-            None => None,
-        };
+        let mut trunks = Vec::new();
+        for trunk in &settings.trunks {
+            trunks.push((trunk.clone(), add_account(&sip, trunk).await));
+        }
+        let trunks = Trunks::new(trunks);
         let directory = Arc::new(Directory::new(
             settings.users.clone(),
             settings.tokens.clone(),
@@ -145,8 +134,8 @@ impl Server {
         let (internal, secret) = Internal::new(Arc::clone(&directory), bound.sip);
         let routes = Routes {
             lab: bound.lab,
-            trunk: settings.trunk.clone(),
-            account,
+            trunks: Arc::clone(&trunks),
+            plan: settings.dial_plan.clone(),
             users: directory.has_users().then(|| internal.clone()),
         };
         let environment = Environment {
@@ -167,14 +156,16 @@ impl Server {
             (settings.sip.caller.clone(), secret),
             settings.calls.max,
         ));
-        let registration = account
-            .zip(settings.trunk.as_ref())
-            .and_then(|(account, trunk)| registering(account, trunk))
-            .map(|registering| Registration::spawn(sip.clone(), registering));
+        let registrations = trunks
+            .iter()
+            .filter_map(|(_, trunk, account)| registering(account?, trunk))
+            .map(|registering| Registration::spawn(sip.clone(), registering))
+            .collect();
+        let probes = probe::spawn(&sip, &trunks);
         let inbound = Inbound {
             registry: Arc::clone(&registry),
             directory: Arc::clone(&directory),
-            trunk: settings.trunk.clone(),
+            trunks,
             internal,
         };
         let inbound = tokio::spawn(inbound.run(incoming));
@@ -184,7 +175,7 @@ impl Server {
             directory,
             allowed_origins: settings.http.allowed_origins.clone(),
             lab: lab.as_ref().map(|_| lab_numbers()).unwrap_or_default(),
-            trunk: settings.trunk.is_some(),
+            trunk: !settings.trunks.is_empty(),
             max_sessions: (
                 settings.http.max_sessions,
                 settings.http.max_sessions_per_address,
@@ -199,7 +190,8 @@ impl Server {
             signaling,
             registry,
             sip,
-            registration,
+            registrations,
+            probes,
             inbound,
             lab,
             writer,
@@ -226,9 +218,10 @@ impl Server {
             calls = self.registry.len(),
             "going down: new calls are refused, running ones end"
         );
-        if let Some(registration) = self.registration {
-            registration.end(REGISTRATION_PATIENCE).await;
-        }
+        drop(self.probes);
+        let ends = self.registrations.into_iter();
+        let mut ends: JoinSet<()> = ends.map(|one| one.end(REGISTRATION_PATIENCE)).collect();
+        while ends.join_next().await.is_some() {}
         if !self.registry.shut_down(CALLS_PATIENCE).await {
             tracing::warn!(
                 calls = self.registry.len(),
@@ -284,9 +277,14 @@ impl Bound {
     fn lines(&self, settings: &Settings) -> Vec<String> {
         let browsers: Vec<_> = self.browsers.iter().map(ToString::to_string).collect();
         let ports = &settings.media.rtp_ports;
-        let trunk = match &settings.trunk {
-            Some(trunk) => trunk.uri.to_string(),
-            None => "none: only the lab numbers can be called (--trunk sip:HOST sets one)".into(),
+        let uris: Vec<_> = settings
+            .trunks
+            .iter()
+            .map(|one| one.uri.to_string())
+            .collect();
+        let trunk = match uris.as_slice() {
+            [] => "none: only the lab numbers can be called (--trunk sip:HOST sets one)".into(),
+            uris => uris.join(", "),
         };
         let lab = match self.lab {
             Some(lab) => {
@@ -325,6 +323,23 @@ impl Bound {
         } else {
             format!("http://{}/", self.http)
         }
+    }
+}
+
+/// What an operator should know of a trunk before it is used.
+fn warn_of(trunk: &Trunk, tls: &SipTls) {
+    let by_tls = Transport::of_uri(trunk.next_hop()) == Some(Transport::Tls);
+    if matches!(trunk.srtp, TrunkSrtp::Sdes | TrunkSrtp::Opportunistic) && !by_tls {
+        tracing::warn!(
+            trunk = %trunk.uri,
+            "the keys of SRTP go to the trunk in SDP, in the clear: whoever sees the signalling can decrypt the audio; srtp = \"dtls\" has no such keys"
+        );
+    }
+    if by_tls && tls.listen.is_none() {
+        tracing::warn!(
+            trunk = %trunk.uri,
+            "the trunk is reached by TLS, and nothing listens for it: a trunk that opens connections of its own cannot hang up or call; set [sip] tls_listen"
+        );
     }
 }
 

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How many tests run at once: each has a browser and a telephone, and times that it measures.
 const AT_ONCE: usize = 2;
 
+/// How many lines of each log a failing test shows: its folder may be gone when it is read.
+const LAST_LINES: usize = 25;
+
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
@@ -59,6 +62,15 @@ impl Drop for Scene {
                 self.name,
                 self.folder.display()
             );
+            for log in ["gateway.log", "baresip.log"] {
+                let text = std::fs::read(self.file(log)).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text);
+                let lines: Vec<_> = text.lines().collect();
+                let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+                for line in last {
+                    eprintln!("{log}: {line}");
+                }
+            }
         } else {
             let _ = std::fs::remove_dir_all(&self.folder);
         }

@@ -93,6 +93,23 @@ impl SipPhone {
             .expect("the answer can be sent");
     }
 
+    /// Answers an INVITE with 302, which leads to that Contact.
+    ///
+    /// # Panics
+    /// The answer cannot be made or sent.
+    pub fn redirect(&self, request: &Request, to: SocketAddr, contact: &str) {
+        let mut response = request.response(StatusCode::new(302).expect("a status"));
+        let tagged = format!(
+            "{};tag=the-phone",
+            response.headers.get("To").unwrap_or_default()
+        );
+        response.headers.set("To", tagged).expect("a To");
+        response.headers.set("Contact", contact).expect("a Contact");
+        self.socket
+            .send_to(&Message::Response(response).to_bytes(), to)
+            .expect("the answer can be sent");
+    }
+
     /// Calls a number of the gateway there: sends an INVITE with these headers too, and an SDP that names the RTP port
     /// of `rtp` where one is given.
     ///

@@ -26,7 +26,7 @@ async fn gateway(trunk: SocketAddr) -> SocketAddr {
     settings.media.port = 0;
     settings.media.rtp_ports = 34_000..=34_099;
     settings.calls.max = 50;
-    settings.trunk = Some(Trunk::at(format!("sip:{trunk}").parse().expect("a URI")));
+    settings.trunks = vec![Trunk::at(format!("sip:{trunk}").parse().expect("a URI"))];
     let server = Server::bind(&settings).await.expect("a gateway");
     let http = server.bound().http;
     tokio::spawn(server.run(std::future::pending()));

@@ -3,7 +3,7 @@
 use super::record::CallRecord;
 
 /// The names of the columns.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "id",
     "direction",
     "session",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 21] = [
     "phone_codec",
     "mos_to_phone",
     "mos_to_browser",
+    "trunk",
 ];
 
 /// The first line of a file.
@@ -69,6 +70,7 @@ pub(super) fn row(record: &CallRecord) -> Vec<u8> {
         mos(media
             .and_then(|media| media.to_browser.as_ref())
             .map(|score| score.mos)),
+        text(&record.trunk),
     ])
 }
 

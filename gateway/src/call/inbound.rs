@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use sip::{Host, NameAddr, Request};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::cause::CauseCode;
 use super::machine::Caller;
@@ -18,6 +19,7 @@ use crate::directory::Directory;
 use crate::settings::Trunk;
 use crate::sip_driver::IncomingCall;
 use crate::sip_driver::resolve::resolve_all;
+use crate::trunks::{TrunkId, Trunks};
 
 /// How often the trunk's names are resolved again: RFC 3263 leaves it to the records' time to live, which the system's
 /// resolver does not tell.
@@ -34,7 +36,7 @@ pub struct Inbound {
     /// Whom they are for.
     pub directory: Arc<Directory>,
     /// Where they come from.
-    pub trunk: Option<Trunk>,
+    pub trunks: Arc<Trunks>,
     /// How users call each other.
     pub internal: Internal,
 }
@@ -42,22 +44,28 @@ pub struct Inbound {
 impl Inbound {
     /// Takes calls until there are no more.
     pub async fn run(self, mut calls: mpsc::Receiver<IncomingCall>) {
-        let sources = Sources::default();
-        let resolving = self
-            .trunk
-            .as_ref()
-            .map(|trunk| tokio::spawn(sources.clone().keep(trunk.clone())));
+        let mut resolving = JoinSet::new();
+        let mut sources = Vec::new();
+        for (id, trunk, _) in self.trunks.iter() {
+            let of_trunk = Sources::default();
+            resolving.spawn(of_trunk.clone().keep(Arc::clone(trunk)));
+            sources.push((id, Arc::clone(trunk), of_trunk));
+        }
+        let internal = Arc::new(self.internal.trunk());
         let mut strangers = Strangers::default();
         while let Some(call) = calls.recv().await {
             let from = call.flow.remote.ip().to_canonical();
             let shown = call.request.headers.get(INTERNAL);
             if shown.is_some_and(|shown| self.internal.secret.matches(shown)) {
-                self.take(&self.internal.trunk(), call).await;
+                self.take(&internal, None, call).await;
                 continue;
             }
-            match &self.trunk {
-                Some(trunk) if sources.include(trunk, from) => self.take(trunk, call).await,
-                _ => {
+            let known = sources
+                .iter()
+                .find(|(_, trunk, sources)| sources.include(trunk, from));
+            match known {
+                Some((id, trunk, _)) => self.take(trunk, Some(*id), call).await,
+                None => {
                     strangers.note(Instant::now(), from);
                     let refused = CauseCode::Forbidden;
                     let status = sip::StatusCode::FORBIDDEN;
@@ -66,12 +74,9 @@ impl Inbound {
                 }
             }
         }
-        if let Some(resolving) = resolving {
-            resolving.abort();
-        }
     }
 
-    async fn take(&self, trunk: &Trunk, incoming: IncomingCall) {
+    async fn take(&self, trunk: &Arc<Trunk>, id: Option<TrunkId>, incoming: IncomingCall) {
         let caller = caller(&incoming.request);
         let called = called(&incoming.request);
         let found = called
@@ -107,7 +112,8 @@ impl Inbound {
             max_duration: user.permit.max_call_duration,
             on_call,
             incoming,
-            trunk: trunk.clone(),
+            trunk: Arc::clone(trunk),
+            seat: id.map(|id| self.trunks.arrive(id)),
             caller,
             to,
             user: user.name.clone(),
@@ -186,7 +192,7 @@ impl Sources {
     }
 
     /// Resolves the names again and again; while they cannot be, the last addresses stay.
-    async fn keep(self, trunk: Trunk) {
+    async fn keep(self, trunk: Arc<Trunk>) {
         loop {
             let mut found = Vec::new();
             let mut failed = false;
@@ -199,7 +205,7 @@ impl Sources {
                     ),
                     Err(error) => {
                         failed = true;
-                        tracing::warn!(%error, "calls from the trunk cannot be told from others'");
+                        tracing::warn!(trunk = trunk.name, %error, "calls from the trunk cannot be told from others'");
                     }
                 }
             }

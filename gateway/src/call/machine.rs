@@ -8,6 +8,7 @@
 //! ```
 
 mod browser;
+mod dialing;
 mod hold;
 mod keys;
 mod legs;
@@ -25,25 +26,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use media::DtmfWay;
 use peer::Fingerprint;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use sip::endpoint::{Account, Event as SipEvent};
 use sip::{DtmfInfo, ReasonHeader, StatusCode, Uri};
 
+use self::dialing::Attempt;
 use self::hold::{Hold, PhoneLeg};
-use self::legs::{BrowserLeg, TrunkOffer, keying};
+use self::legs::{BrowserLeg, TrunkOffer};
 pub use self::ringing::{Arrival, Caller};
 use self::ringing::{Called, Ringing};
 use self::story::Story;
 use super::CallId;
 use super::cause::{Cause, CauseCode};
-use super::negotiation::codec_name;
 use super::record::{CallRecord, Direction, EndedBy, Parties};
-use super::route::{Route, Routes};
+use super::route::{Routes, Ways};
 use super::timeline::{Timeline, Topic};
 use crate::permit::Permit;
-use crate::settings::{Prefer, Trunk, TrunkDtmf, TrunkSrtp};
+use crate::settings::Prefer;
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
+use crate::trunks::Seat;
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
 /// How long a worker may take to open a call's media.
@@ -140,7 +142,12 @@ pub enum Input {
     /// The SIP leg says something.
     Sip(Box<SipEvent>),
     /// The INVITE is out.
-    Dialed,
+    Dialed {
+        /// Where it went.
+        to: SocketAddr,
+        /// How many addresses of its next hop are left.
+        others: usize,
+    },
     /// The INVITE could not be sent at all.
     DialFailed(String),
     /// The gateway is going down.
@@ -177,6 +184,10 @@ pub enum Action {
     Media(MediaCommand),
     /// Send an INVITE.
     Dial(Box<Dial>),
+    /// Send it to the next address of its next hop, and leave the one where it went before.
+    DialNextAddress,
+    /// Leave it: another follows.
+    Abandon,
     /// Cancel it.
     Cancel(ReasonHeader),
     /// Tell the caller that it rings.
@@ -208,6 +219,8 @@ pub struct Machine {
     identity: Option<Identity>,
     /// The longest that it may last.
     max_duration: Duration,
+    /// Its place on a trunk.
+    seat: Option<Seat>,
     state: State,
     actions: VecDeque<Action>,
     timeline: Timeline,
@@ -256,7 +269,7 @@ enum State {
 #[derive(Debug)]
 enum Other {
     /// A telephone that is still to be called.
-    Dial(Box<Route>),
+    Dial(Box<Ways>),
     /// A telephone that called.
     Caller(Box<Called>),
 }
@@ -264,6 +277,7 @@ enum Other {
 #[derive(Debug)]
 struct Calling {
     trunk: Box<TrunkOffer>,
+    attempt: Box<Attempt>,
     ring_deadline: Instant,
     /// Anything at all came back.
     heard: bool,
@@ -332,6 +346,7 @@ impl Machine {
             name,
             device: Device::CALLER,
             identity: None,
+            seat: None,
             state: State::Ending {
                 sip_pending: false,
                 media_pending: false,
@@ -364,7 +379,7 @@ impl Machine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match &self.state {
             State::Opening { deadline, .. } | State::Talking { deadline } => *deadline,
-            State::Calling(calling) => calling.ring_deadline,
+            State::Calling(calling) => calling.deadline(),
             State::Ringing(ringing) => ringing.deadline,
             State::Ending { deadline, .. } => return Some(*deadline),
             State::Ended => return None,
@@ -395,6 +410,7 @@ impl Machine {
                 CauseCode::Internal.because("the media worker did not answer"),
                 EndedBy::Gateway,
             ),
+            State::Calling(calling) if now < calling.ring_deadline => self.give_way_up(now),
             State::Calling(calling) => {
                 let code = match calling.heard {
                     true => CauseCode::NoAnswer,
@@ -433,10 +449,8 @@ impl Machine {
                 );
             }
             Input::Sip(event) => self.handle_sip(now, *event),
-            Input::Dialed => self.timeline.note(now, Topic::Sip, "the INVITE is out"),
-            Input::DialFailed(why) => {
-                self.sip_failed(now, CauseCode::Unreachable.because(why), EndedBy::Gateway)
-            }
+            Input::Dialed { to, others } => self.dialed(now, to, others),
+            Input::DialFailed(why) => self.not_sent(now, why),
             Input::Shutdown => self.end(now, CauseCode::ShuttingDown.cause(), EndedBy::Gateway),
         }
     }
@@ -444,191 +458,6 @@ impl Machine {
     /// Whether the call is over and its record is out.
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)
-    }
-
-    fn dial(&mut self, now: Instant, offer: &str) {
-        self.timeline
-            .note_sdp(now, "the browser offers", offer, &[]);
-        let route = match self.environment.routes.find(&self.story.parties.to) {
-            Ok(route) => route,
-            Err(refused) => {
-                return self.end(now, refused.code.because(refused.text), EndedBy::Gateway);
-            }
-        };
-        let permit = self.identity.as_ref().map(|identity| &identity.permit);
-        let number = route.target.user.as_deref().unwrap_or_default();
-        let outside = |trunk: &Trunk| trunk.internal.is_none();
-        if route.trunk.as_ref().is_some_and(outside)
-            && permit.is_some_and(|permit| !permit.allows(number))
-        {
-            let cause = CauseCode::Forbidden.because(format!("{number:?} is not among them"));
-            return self.end(now, cause, EndedBy::Gateway);
-        }
-        self.story.target = Some(route.target.to_string());
-        self.timeline.note(
-            now,
-            Topic::Call,
-            format!("{:?} leads to {}", self.story.parties.to, route.target),
-        );
-        let mut open = match self.understand(now, offer, route.trunk.as_ref()) {
-            Ok(open) => open,
-            Err(cause) => return self.end(now, cause, EndedBy::Gateway),
-        };
-        // Only the lab's numbers: nobody's real call is made bad.
-        if route.trunk.is_none() && !self.environment.lab_impairments.is_none() {
-            let bad = self.environment.lab_impairments;
-            open.impairments = bad;
-            self.timeline.note(
-                now,
-                Topic::Call,
-                format!(
-                    "the network is bad on purpose ([lab] impair_browser, impair_phone): {} with the browser, {} with the telephone",
-                    bad.browser, bad.phone
-                ),
-            );
-        }
-        self.open_media(now, open, Other::Dial(Box::new(route)));
-    }
-
-    /// Reads a browser's first offer and decides how it is answered; the answer's text waits until the worker listens.
-    fn understand(
-        &mut self,
-        now: Instant,
-        offer: &str,
-        trunk: Option<&Trunk>,
-    ) -> Result<OpenCall, Cause> {
-        let offer = sdp::browser::read_offer(offer)
-            .map_err(|refusal| CauseCode::BadRequest.because(refusal))?;
-        self.timeline
-            .note_reading(now, "the browser's offer is understood", &offer.notes);
-        let mut leg = BrowserLeg::new(offer, trunk, self.environment.prefer, &mut self.rng);
-        let answer = leg
-            .answer(&self.environment, &self.candidates)
-            .map_err(|refusal| CauseCode::NotAcceptable.because(refusal))?;
-        let open = leg.open(self.id, &answer.audio, self.story.wall, &mut self.rng);
-        self.story.browser_codec = Some(codec_name(answer.audio.codec));
-        leg.agreed = Some(answer.audio);
-        self.browser = Some(leg);
-        Ok(open)
-    }
-
-    fn open_media(&mut self, now: Instant, open: OpenCall, other: Other) {
-        self.state = State::Opening {
-            other,
-            deadline: now + OPEN_DEADLINE,
-        };
-        self.actions.push_back(Action::OpenMedia(Box::new(open)));
-    }
-
-    /// The worker listens: the browser gets its answer, and the telephone its INVITE or its 200, in one step.
-    fn opened(&mut self, now: Instant, rtp: SocketAddr, rtcp: SocketAddr) {
-        let State::Opening { other, .. } = &mut self.state else {
-            return;
-        };
-        let other = match other {
-            Other::Dial(route) => Other::Dial(route.clone()),
-            Other::Caller(called) => Other::Caller(called.clone()),
-        };
-        let Some(leg) = self.browser.as_ref() else {
-            return;
-        };
-        let answer = match leg.answer(&self.environment, &self.candidates) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                return self.end(
-                    now,
-                    CauseCode::NotAcceptable.because(refusal),
-                    EndedBy::Gateway,
-                );
-            }
-        };
-        self.timeline
-            .note_sdp(now, "the browser is answered", &answer.text, &answer.notes);
-        self.tell(ServerMessage::Answer {
-            call: self.name.clone(),
-            sdp: answer.text,
-            provisional: matches!(other, Other::Dial(_)),
-        });
-        match other {
-            Other::Dial(route) => self.invite(now, *route, rtp, rtcp),
-            Other::Caller(called) => self.answer_caller(now, *called, rtp, rtcp),
-        }
-    }
-
-    /// What the telephone of that trunk is offered, or answered with.
-    fn trunk_options(
-        &mut self,
-        trunk: Option<&Trunk>,
-        rtp: SocketAddr,
-        rtcp: SocketAddr,
-    ) -> TrunkOffer {
-        let dtmf = trunk.map_or(TrunkDtmf::Auto, |trunk| trunk.dtmf);
-        let srtp = trunk.map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
-        let fingerprint = &self.environment.fingerprint;
-        let keying = keying(srtp, fingerprint, &mut self.rng);
-        let options = sdp::trunk::OfferOptions {
-            dtmf: matches!(dtmf, TrunkDtmf::Auto | TrunkDtmf::Rfc4733),
-            rtcp_port: Some(rtcp.port()),
-            codecs: self.trunk_codecs(),
-            ptime_ms: u32::try_from(self.environment.ptime.as_millis()).unwrap_or(20),
-            session_id: self.rng.random::<u64>() >> 2,
-            keying,
-            profile: trunk.map(|trunk| trunk.profile.clone()).unwrap_or_default(),
-            ..sdp::trunk::OfferOptions::new(
-                trunk.and_then(|trunk| trunk.internal).unwrap_or(rtp.ip()),
-                rtp.port(),
-            )
-        };
-        TrunkOffer {
-            options,
-            behind_nat: trunk.is_some_and(|trunk| trunk.behind_nat),
-            dtmf,
-        }
-    }
-
-    fn invite(&mut self, now: Instant, route: Route, rtp: SocketAddr, rtcp: SocketAddr) {
-        let trunk = self.trunk_options(route.trunk.as_ref(), rtp, rtcp);
-        let Some(leg) = self.browser.as_ref() else {
-            return;
-        };
-        let (offer, notes) = sdp::trunk::offer(&leg.offer, &trunk.options);
-        self.timeline
-            .note_sdp(now, "the telephone is offered", &offer, &notes);
-        self.timeline.note(
-            now,
-            Topic::Sip,
-            format!("INVITE {} by way of {}", route.target, route.next_hop),
-        );
-        let ring_timeout = self.environment.ring_timeout;
-        self.actions.push_back(Action::Dial(Box::new(Dial {
-            target: route.target,
-            next_hop: route.next_hop,
-            account: route.account,
-            identity: self.identity.clone(),
-            internal: route.trunk.is_some_and(|trunk| trunk.internal.is_some()),
-            body: offer.into_bytes(),
-            ring_timeout,
-        })));
-        self.state = State::Calling(Calling {
-            trunk: Box::new(trunk),
-            ring_deadline: now + self.environment.ring_timeout,
-            heard: false,
-            ringing: false,
-            early: None,
-        });
-    }
-
-    /// The codec the browser was answered with goes first, so that it can pass straight through.
-    fn trunk_codecs(&self) -> Vec<sdp::Codec> {
-        match self
-            .browser
-            .as_ref()
-            .and_then(|leg| leg.agreed.as_ref())
-            .map(|agreed| agreed.codec)
-        {
-            Some(sdp::Codec::Pcma) => vec![sdp::Codec::Pcma, sdp::Codec::Pcmu],
-            _ => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
-        }
     }
 
     /// Ends both legs, once; each gets its cause.
@@ -726,6 +555,9 @@ impl Machine {
             );
         }
         self.state = State::Ended;
+        if let Some(seat) = self.seat.take() {
+            seat.withdraw(now);
+        }
         let record = self.story.record(now, self.id, &self.timeline);
         self.actions.push_back(Action::Finished(Box::new(record)));
     }

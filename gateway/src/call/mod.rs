@@ -3,6 +3,7 @@
 
 pub mod cause;
 mod csv;
+pub mod dial_plan;
 pub mod inbound;
 pub mod machine;
 mod negotiation;

@@ -53,6 +53,8 @@ pub struct CallRecord {
     pub to: String,
     /// The SIP URI that was called, where it came to that.
     pub target: Option<String>,
+    /// The trunk it went by, or came by.
+    pub trunk: Option<String>,
     /// When the offer arrived: RFC 3339, UTC.
     pub start: String,
     /// When the telephone first rang, in milliseconds after the start.
@@ -130,6 +132,7 @@ impl CallRecord {
             from,
             to,
             target: None,
+            trunk: None,
             start: rfc3339(start),
             ringing_ms: None,
             answered_ms: None,

@@ -18,6 +18,7 @@ use crate::settings::Trunk;
 use crate::signaling::message::{CallName, ClientMessage, PlaceCall, ServerMessage};
 use crate::signaling::outbox::Outbox;
 use crate::sip_driver::{IncomingCall, SipHandle};
+use crate::trunks::Seat;
 use crate::worker::{WorkerHandle, Workers};
 
 /// How many of a browser's messages may wait for one call; with more, the browser is told to wait.
@@ -94,7 +95,9 @@ pub struct Arriving {
     /// The SIP leg.
     pub incoming: IncomingCall,
     /// Where it comes from.
-    pub trunk: Trunk,
+    pub trunk: Arc<Trunk>,
+    /// Its place there.
+    pub seat: Option<Seat>,
     /// Who calls.
     pub caller: Caller,
     /// The number that was called.
@@ -221,6 +224,7 @@ impl Registry {
         let Arriving {
             incoming,
             trunk,
+            seat,
             caller,
             to,
             user,
@@ -241,6 +245,7 @@ impl Registry {
             max_duration,
             offer: incoming.request.body,
             trunk,
+            seat,
             sessions,
             candidates: worker.candidates().to_vec(),
             wall: SystemTime::now(),

@@ -1,26 +1,32 @@
 //! Where a dialled number leads: to the lab phone, to the trunk, or nowhere.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use rand::Rng;
 use sip::digest::Password;
 use sip::endpoint::Account;
 use sip::{Host, Uri};
 
 use super::cause::CauseCode;
+use super::dial_plan::DialPlan;
 use crate::directory::Directory;
-use crate::settings::Trunk;
+use crate::permit::Pattern;
+use crate::settings::{Choice, Trunk};
 use crate::sip_driver::reachable;
+use crate::trunks::{TrunkId, Trunks};
 
 /// Where calls can go.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     /// The lab phone.
     pub lab: Option<SocketAddr>,
-    /// The trunk for every other number.
-    pub trunk: Option<Trunk>,
-    /// Who we are to it, where that matters.
-    pub account: Option<Account>,
+    /// The trunks, for every other number.
+    pub trunks: Arc<Trunks>,
+    /// How numbers are read.
+    pub plan: DialPlan,
     /// The users, who call each other by name and number.
     pub users: Option<Internal>,
 }
@@ -77,10 +83,33 @@ pub struct Route {
     pub target: Uri,
     /// Where the request is sent.
     pub next_hop: Uri,
-    /// Whether this is the trunk, with its profile, or the lab.
-    pub trunk: Option<Trunk>,
+    /// Whether this is a trunk, with its profile, or the lab.
+    pub trunk: Option<Arc<Trunk>>,
+    /// Which of the trunks.
+    pub id: Option<TrunkId>,
     /// Who calls, where that is an account.
     pub account: Option<Account>,
+}
+
+/// Where a number leads.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// The number, as the dial plan reads it: what a permit is asked about.
+    pub number: String,
+    /// It is for help, and everybody may call it.
+    pub help: bool,
+    /// The ways, in the order in which they are to be tried; at least one.
+    pub routes: VecDeque<Route>,
+}
+
+impl Ways {
+    fn one(number: String, route: Route) -> Self {
+        Self {
+            number,
+            help: false,
+            routes: VecDeque::from([route]),
+        }
+    }
 }
 
 /// Why a number leads nowhere.
@@ -112,20 +141,25 @@ pub(crate) fn plain_number(text: &str) -> String {
     }
 }
 
+fn refuse<T>(code: CauseCode, text: impl Into<String>) -> Result<T, NoRoute> {
+    let text = text.into();
+    Err(NoRoute { code, text })
+}
+
 impl Routes {
-    /// Finds the way to what was dialled: a lab number, a telephone number, `tel:` or `sip:` URI.
+    /// Finds the ways to what was dialled: a lab number, a user, a telephone number, a `tel:` or `sip:` URI.
     ///
-    /// A `sip:` URI may only name the trunk's own host: the gateway is no open door to others.
+    /// A `sip:` URI may only name a trunk's own host: the gateway is no open door to others.
     ///
     /// # Errors
     /// [`NoRoute`] with the cause for the browser.
-    pub fn find(&self, dialled: &str) -> Result<Route, NoRoute> {
-        let refuse = |code, text: String| Err(NoRoute { code, text });
+    pub fn find(&self, now: Instant, dialled: &str, rng: &mut impl Rng) -> Result<Ways, NoRoute> {
         let dialled = dialled.trim();
-        let number = match dialled.split_once(':') {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tel") => rest,
+        let (number, host) = match dialled.split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tel") => (rest.to_owned(), None),
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("sip") => {
-                &self.user_at_trunk(dialled)?
+                let (user, host) = self.user_at_trunk(dialled)?;
+                (user, Some(host))
             }
             Some(_) => {
                 return refuse(
@@ -133,10 +167,10 @@ impl Routes {
                     format!("{dialled:?} is neither a number nor a sip: or tel: URI"),
                 );
             }
-            None => dialled,
+            None => (dialled.to_owned(), None),
         };
-        let number = plain_number(number);
-        if !is_number(&number) {
+        let dialled = plain_number(&number);
+        if !is_number(&dialled) {
             return refuse(
                 CauseCode::BadRequest,
                 format!(
@@ -144,66 +178,161 @@ impl Routes {
                 ),
             );
         }
-        if let Some(lab) = self
-            .lab
-            .filter(|_| crate::lab::NUMBERS.iter().any(|(name, _)| *name == number))
-        {
-            let target = Uri::sip(Some(&number), Host::Ip(lab.ip()), Some(lab.port()));
-            return Ok(Route {
+        let lab_number = || crate::lab::NUMBERS.iter().any(|(name, _)| *name == dialled);
+        if let Some(lab) = self.lab.filter(|_| lab_number()) {
+            let target = Uri::sip(Some(&dialled), Host::Ip(lab.ip()), Some(lab.port()));
+            let route = Route {
                 next_hop: target.clone(),
                 target,
                 trunk: None,
+                id: None,
                 account: None,
-            });
+            };
+            return Ok(Ways::one(dialled, route));
         }
+        let number = self.plan.normalize(&dialled);
+        let help = self.plan.is_emergency(&dialled);
         if let Some(users) = &self.users
-            && users.directory.find(&number).is_some()
+            && !help
+            && let Some(own) = [dialled.clone(), number.clone()]
+                .into_iter()
+                .find(|one| users.directory.find(one).is_some())
         {
             let trunk = users.trunk();
             let target = Uri {
-                user: Some(number),
+                user: Some(own),
                 ..trunk.uri.clone()
             };
-            return Ok(Route {
+            let route = Route {
                 target,
                 next_hop: trunk.uri.clone(),
-                trunk: Some(trunk),
+                trunk: Some(Arc::new(trunk)),
+                id: None,
                 account: None,
-            });
+            };
+            return Ok(Ways::one(number, route));
         }
-        match &self.trunk {
-            Some(trunk) => {
-                let target = Uri {
-                    user: Some(number),
-                    ..trunk.uri.clone()
-                };
-                Ok(Route {
-                    target,
-                    next_hop: trunk.next_hop().clone(),
-                    trunk: Some(trunk.clone()),
-                    account: self.account,
-                })
-            }
-            None => refuse(
+        if !help && self.plan.is_blocked([&number, &dialled]) {
+            let text = format!("nobody may call {number} ([dial_plan] blocked)");
+            return refuse(CauseCode::Forbidden, text);
+        }
+        let routes = self.by_trunks(now, (&number, &dialled), help, host.as_ref(), rng)?;
+        Ok(Ways {
+            number,
+            help,
+            routes,
+        })
+    }
+
+    fn by_trunks(
+        &self,
+        now: Instant,
+        (number, dialled): (&str, &str),
+        help: bool,
+        host: Option<&Host>,
+        rng: &mut impl Rng,
+    ) -> Result<VecDeque<Route>, NoRoute> {
+        if self.trunks.is_empty() {
+            return refuse(
                 CauseCode::NotFound,
-                "no trunk is set: only the lab numbers can be called; set [trunk] uri or --trunk"
-                    .into(),
-            ),
+                "no trunk is set: only the lab numbers can be called; set [trunk] uri or --trunk",
+            );
+        }
+        let helpers = self
+            .trunks
+            .iter()
+            .any(|(_, trunk, _)| trunk.choice.emergency);
+        let takes = |choice: &Choice| match help {
+            true => choice.emergency || !helpers,
+            false => {
+                let matches = |one: &Pattern| one.matches(number) || one.matches(dialled);
+                choice.numbers.is_empty() || choice.numbers.iter().any(matches)
+            }
+        };
+        let order = self.trunks.order(now, takes, rng);
+        let routes: VecDeque<Route> = order
+            .into_iter()
+            .map(|id| self.by_trunk(id, number, dialled))
+            .filter(|route| host.is_none_or(|host| route.target.host == *host))
+            .collect();
+        if routes.is_empty() {
+            let text = format!("no trunk takes {number:?} (numbers of [trunk] and [trunks])");
+            return refuse(CauseCode::NotFound, text);
+        }
+        Ok(routes)
+    }
+
+    fn by_trunk(&self, id: TrunkId, number: &str, dialled: &str) -> Route {
+        let (trunk, account) = self.trunks.get(id);
+        let format = trunk.choice.number_format;
+        let target = Uri {
+            user: Some(self.plan.write(number, dialled, format)),
+            ..trunk.uri.clone()
+        };
+        Route {
+            target,
+            next_hop: trunk.next_hop().clone(),
+            trunk: Some(Arc::clone(trunk)),
+            id: Some(id),
+            account,
         }
     }
 
-    fn user_at_trunk(&self, dialled: &str) -> Result<String, NoRoute> {
-        let refuse = |code, text: String| Err(NoRoute { code, text });
+    /// Where a trunk that was asked redirects to (RFC 3261 §8.1.3.4): a number like any other, or one at another machine of
+    /// that trunk.
+    ///
+    /// # Errors
+    /// [`NoRoute`]: that is none of the trunk's, or not to be called.
+    pub fn redirect(
+        &self,
+        now: Instant,
+        from: &Route,
+        contact: &Uri,
+        rng: &mut impl Rng,
+    ) -> Result<Ways, NoRoute> {
+        let user = contact.user.clone().unwrap_or_default();
+        let (Some(trunk), Some(id)) = (&from.trunk, from.id) else {
+            return refuse(CauseCode::Forbidden, "it is no trunk that redirects");
+        };
+        let machine = match &contact.host {
+            host if *host == trunk.uri.host => None,
+            Host::Ip(ip) if trunk.addresses.iter().any(|network| network.contains(ip)) => {
+                Some(contact)
+            }
+            host => {
+                let text = format!("{host} is none of the trunk's hosts ([trunk] uri, addresses)");
+                return refuse(CauseCode::Forbidden, text);
+            }
+        };
+        let mut ways = self.find(now, &user, rng)?;
+        if let Some(contact) = machine {
+            let host = Uri {
+                user: None,
+                ..contact.clone()
+            };
+            let direct = Route {
+                target: contact.clone(),
+                next_hop: host,
+                id: Some(id),
+                ..from.clone()
+            };
+            ways.routes = VecDeque::from([direct]);
+        }
+        Ok(ways)
+    }
+
+    fn user_at_trunk(&self, dialled: &str) -> Result<(String, Host), NoRoute> {
         let uri = match dialled.parse::<Uri>() {
             Ok(uri) => uri,
             Err(error) => return refuse(CauseCode::BadRequest, format!("{dialled:?}: {error}")),
         };
-        match (&self.trunk, uri.user) {
-            (Some(trunk), Some(user)) if trunk.uri.host == uri.host => Ok(user),
-            (_, None) => refuse(CauseCode::BadRequest, format!("{dialled:?} names no user")),
-            _ => refuse(
+        let is_trunk = |host: &Host| self.trunks.iter().any(|(_, one, _)| one.uri.host == *host);
+        match uri.user {
+            None => refuse(CauseCode::BadRequest, format!("{dialled:?} names no user")),
+            Some(user) if is_trunk(&uri.host) => Ok((user, uri.host)),
+            Some(_) => refuse(
                 CauseCode::Forbidden,
-                format!("{dialled:?}: only the trunk's own host may be called"),
+                format!("{dialled:?}: only a trunk's own host may be called"),
             ),
         }
     }
@@ -211,16 +340,24 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
     use super::*;
 
     fn routes() -> Routes {
         let trunk = Trunk::at("sip:192.0.2.1:5062".parse().unwrap());
         Routes {
             lab: Some("127.0.0.1:5070".parse().unwrap()),
-            trunk: Some(trunk),
-            account: None,
-            users: None,
+            trunks: Trunks::new([(trunk, None)]),
+            ..Routes::default()
         }
+    }
+
+    fn find(routes: &Routes, dialled: &str) -> Result<Route, NoRoute> {
+        let mut rng = StdRng::from_seed([1; 32]);
+        let mut ways = routes.find(Instant::now(), dialled, &mut rng)?;
+        Ok(ways.routes.pop_front().expect("a way"))
     }
 
     #[test]
@@ -239,25 +376,25 @@ mod tests {
             ..routes()
         };
         for dialled in ["bob", "+49 77", "tel:4977"] {
-            let route = routes.find(dialled).unwrap();
+            let route = find(&routes, dialled).unwrap();
             assert_eq!(route.next_hop.to_string(), "sip:192.0.2.5:5060");
             let trunk = route.trunk.unwrap();
             assert!(trunk.internal.is_some() && trunk.profile.codecs[0] == sdp::Codec::Opus);
         }
-        let outside = routes.find("carol").unwrap().trunk.unwrap();
+        let outside = find(&routes, "carol").unwrap().trunk.unwrap();
         assert!(outside.internal.is_none());
     }
 
     #[test]
     fn a_lab_number_reaches_the_lab_phone_and_every_other_the_trunk() {
         assert_eq!(
-            routes().find("echo").unwrap().target.to_string(),
+            find(&routes(), "echo").unwrap().target.to_string(),
             "sip:echo@127.0.0.1:5070"
         );
-        let route = routes().find("+49 (30) 123-45").unwrap();
+        let route = find(&routes(), "+49 (30) 123-45").unwrap();
         assert_eq!(route.target.to_string(), "sip:+493012345@192.0.2.1:5062");
         assert_eq!(
-            routes().find("tel:+4930").unwrap().target.to_string(),
+            find(&routes(), "tel:+4930").unwrap().target.to_string(),
             "sip:+4930@192.0.2.1:5062"
         );
     }
@@ -265,12 +402,12 @@ mod tests {
     #[test]
     fn without_a_trunk_other_numbers_do_not_exist() {
         let routes = Routes {
-            trunk: None,
+            trunks: Arc::default(),
             ..routes()
         };
-        assert_eq!(routes.find("123").unwrap_err().code, CauseCode::NotFound);
+        assert_eq!(find(&routes, "123").unwrap_err().code, CauseCode::NotFound);
         assert_eq!(
-            Routes::default().find("echo").unwrap_err().code,
+            find(&Routes::default(), "echo").unwrap_err().code,
             CauseCode::NotFound
         );
     }
@@ -278,23 +415,22 @@ mod tests {
     #[test]
     fn a_sip_uri_may_only_name_the_trunk() {
         assert_eq!(
-            routes()
-                .find("sip:bob@192.0.2.1")
+            find(&routes(), "sip:bob@192.0.2.1")
                 .unwrap()
                 .target
                 .to_string(),
             "sip:bob@192.0.2.1:5062"
         );
         assert_eq!(
-            routes().find("sip:bob@198.51.100.7").unwrap_err().code,
+            find(&routes(), "sip:bob@198.51.100.7").unwrap_err().code,
             CauseCode::Forbidden
         );
         assert_eq!(
-            routes().find("sip:192.0.2.1").unwrap_err().code,
+            find(&routes(), "sip:192.0.2.1").unwrap_err().code,
             CauseCode::BadRequest
         );
         assert_eq!(
-            routes().find("http://192.0.2.1/").unwrap_err().code,
+            find(&routes(), "http://192.0.2.1/").unwrap_err().code,
             CauseCode::BadRequest
         );
     }
@@ -312,7 +448,7 @@ mod tests {
             &"9".repeat(65),
         ] {
             assert_eq!(
-                routes().find(dialled).unwrap_err().code,
+                find(&routes(), dialled).unwrap_err().code,
                 CauseCode::BadRequest,
                 "{dialled:?}"
             );

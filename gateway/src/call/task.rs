@@ -1,13 +1,14 @@
 //! The task of one call: carries what happens to the machine, and what the machine wants to the
 //! browser, the media worker and the SIP endpoint.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sip::StatusCode;
-use sip::endpoint::Invite;
+use sip::endpoint::{Flow, Invite};
 use tokio::sync::mpsc;
 
 use super::CallId;
@@ -25,8 +26,22 @@ use crate::worker::{EVENT_QUEUE, MediaCommand, MediaEvent, WorkerHandle};
 /// The machine's own ring timer comes first; the endpoint's is the backstop.
 const RING_GRACE: Duration = Duration::from_secs(5);
 
-/// An INVITE whose next hop is being resolved.
-type Dialing = Pin<Box<dyn Future<Output = Result<Invite, String>> + Send>>;
+/// An INVITE whose next hop is being resolved: to the first of its addresses, and the others.
+type Dialing = Pin<Box<dyn Future<Output = Result<(Invite, VecDeque<Flow>), String>> + Send>>;
+
+/// The leg that a call has on the telephone's side at this moment.
+#[derive(Clone, Debug, Default)]
+struct CurrentLeg(Arc<Mutex<Option<Leg>>>);
+
+impl CurrentLeg {
+    fn get(&self) -> Option<Leg> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, leg: Option<Leg>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = leg;
+    }
+}
 
 /// How a call begins.
 pub(super) enum Begin {
@@ -76,9 +91,11 @@ pub(super) struct CallTask {
     /// The worker's end of the next, until the worker has it: then its loss is the loss of the call's media.
     media: Option<mpsc::Sender<Box<MediaEvent>>>,
     media_events: Option<mpsc::Receiver<Box<MediaEvent>>>,
-    leg: Arc<OnceLock<Leg>>,
+    leg: CurrentLeg,
     leg_events: Option<mpsc::Receiver<LegEvent>>,
     dialing: Option<Dialing>,
+    /// The INVITE that is out, and the addresses of its next hop that are left.
+    invite: Option<(Invite, VecDeque<Flow>)>,
 }
 
 impl CallTask {
@@ -96,13 +113,13 @@ impl CallTask {
         let started = SystemTime::now();
         let (id, name) = begin.name();
         let parties = begin.parties();
-        let leg = Arc::<OnceLock<Leg>>::default();
+        let leg = CurrentLeg::default();
         let input = handle.input.downgrade();
         let task = (
             Arc::clone(&registry),
             worker.clone(),
             outboxes.clone(),
-            Arc::clone(&leg),
+            leg.clone(),
         );
         let running = async move {
             let (registry, worker, outboxes, leg) = task;
@@ -112,7 +129,7 @@ impl CallTask {
             let (machine, leg_events) = match begin {
                 Begin::Place(setup) => (Machine::new(now, environment, *setup), None),
                 Begin::Arrive(arrival, its_leg, events) => {
-                    let _ = leg.set(its_leg);
+                    leg.set(Some(its_leg));
                     (Machine::called(now, environment, *arrival), Some(events))
                 }
             };
@@ -128,6 +145,7 @@ impl CallTask {
                 leg,
                 leg_events,
                 dialing: None,
+                invite: None,
             };
             task.run().await;
             drop(on_call);
@@ -145,8 +163,8 @@ impl CallTask {
                     let _ = outbox.try_send(Box::new(hangup.into()));
                 }
                 let _ = worker.send(MediaCommand::Close(id));
-                if let Some(leg) = OnceLock::get(&leg) {
-                    registry.sip.bye(*leg, cause.code.reason()).await;
+                if let Some(leg) = leg.get() {
+                    registry.sip.bye(leg, cause.code.reason()).await;
                 }
                 registry
                     .recorder
@@ -195,12 +213,7 @@ impl CallTask {
             resolved = resolved(&mut self.dialing) => {
                 self.dialing = None;
                 match resolved {
-                    Ok(invite) => {
-                        let (leg, events) = self.registry.sip.invite(invite).await;
-                        let _ = self.leg.set(leg);
-                        self.leg_events = Some(events);
-                        Some(Input::Dialed)
-                    }
+                    Ok((invite, others)) => Some(self.send_invite(invite, others).await),
                     Err(why) => Some(Input::DialFailed(why)),
                 }
             }
@@ -208,6 +221,29 @@ impl CallTask {
                 Some(input.map_or(Input::BrowserGone(Device::CALLER), |input| *input))
             }
             () = timer => None,
+        }
+    }
+
+    async fn send_invite(&mut self, invite: Invite, others: VecDeque<Flow>) -> Input {
+        let dialed = Input::Dialed {
+            to: invite.target.remote,
+            others: others.len(),
+        };
+        let (leg, events) = self.registry.sip.invite(invite.clone()).await;
+        self.leg.set(Some(leg));
+        self.leg_events = Some(events);
+        self.invite = Some((invite, others));
+        dialed
+    }
+
+    /// Leaves the leg that there is: what still comes of it, a late answer among it, the driver ends.
+    async fn abandon(&mut self) {
+        self.leg_events = None;
+        self.dialing = None;
+        if let Some(leg) = self.leg.get() {
+            let reason = CauseCode::Unreachable.reason();
+            self.registry.sip.cancel(leg, reason).await;
+            self.leg.set(None);
         }
     }
 
@@ -230,9 +266,25 @@ impl CallTask {
                 )));
                 Ok(())
             }
+            Action::DialNextAddress => {
+                self.abandon().await;
+                let next = self.invite.take().and_then(|(invite, mut others)| {
+                    let target = others.pop_front()?;
+                    Some((Invite { target, ..invite }, others))
+                });
+                if let Some((invite, others)) = next {
+                    let dialed = self.send_invite(invite, others).await;
+                    self.machine.handle(Instant::now(), dialed);
+                }
+                Ok(())
+            }
+            Action::Abandon => {
+                self.abandon().await;
+                Ok(())
+            }
             Action::Cancel(reason) | Action::Bye(reason) => {
                 match self.leg.get() {
-                    Some(leg) => self.registry.sip.cancel(*leg, reason).await,
+                    Some(leg) => self.registry.sip.cancel(leg, reason).await,
                     None => {
                         self.dialing = None;
                         self.machine.handle(
@@ -245,40 +297,37 @@ impl CallTask {
             }
             Action::Ring => {
                 if let Some(leg) = self.leg.get() {
-                    self.registry
-                        .sip
-                        .ring(*leg, StatusCode::RINGING, None)
-                        .await;
+                    self.registry.sip.ring(leg, StatusCode::RINGING, None).await;
                 }
                 Ok(())
             }
             Action::Accept(sdp) => {
                 if let Some(leg) = self.leg.get() {
-                    self.registry.sip.accept(*leg, sdp).await;
+                    self.registry.sip.accept(leg, sdp).await;
                 }
                 Ok(())
             }
             Action::Reject(status, reason) => {
                 if let Some(leg) = self.leg.get() {
-                    self.registry.sip.reject(*leg, status, Some(reason)).await;
+                    self.registry.sip.reject(leg, status, Some(reason)).await;
                 }
                 Ok(())
             }
             Action::Offer(sdp) => {
                 if let Some(leg) = self.leg.get() {
-                    self.registry.sip.offer(*leg, sdp).await;
+                    self.registry.sip.offer(leg, sdp).await;
                 }
                 Ok(())
             }
             Action::AnswerOffer(answer) => {
                 if let Some(leg) = self.leg.get() {
-                    self.registry.sip.answer_offer(*leg, answer).await;
+                    self.registry.sip.answer_offer(leg, answer).await;
                 }
                 Ok(())
             }
             Action::Info(key) => {
                 if let Some(leg) = self.leg.get() {
-                    self.registry.sip.info(*leg, key).await;
+                    self.registry.sip.info(leg, key).await;
                 }
                 Ok(())
             }
@@ -337,20 +386,23 @@ async fn next_leg_event(events: &mut Option<mpsc::Receiver<LegEvent>>) -> LegEve
     std::future::pending().await
 }
 
-async fn resolved(dialing: &mut Option<Dialing>) -> Result<Invite, String> {
+async fn resolved(dialing: &mut Option<Dialing>) -> Result<(Invite, VecDeque<Flow>), String> {
     match dialing {
         Some(dialing) => dialing.as_mut().await,
         None => std::future::pending().await,
     }
 }
 
-/// The INVITE, once its next hop is resolved. It comes from the user's number, if he has one.
+/// The INVITE to the first address of its next hop, once that is resolved, and the other addresses. It comes from the user's number, if he has one.
 async fn invite(
     dial: Dial,
     (caller, secret): (String, String),
     sip: SipHandle,
-) -> Result<Invite, String> {
-    let target = sip.resolve(&dial.next_hop).await?;
+) -> Result<(Invite, VecDeque<Flow>), String> {
+    let mut targets = VecDeque::from(sip.resolve(&dial.next_hop).await?);
+    let target = targets
+        .pop_front()
+        .ok_or_else(|| format!("{} has no address", dial.next_hop.host))?;
     let (number, from_display) = match dial.identity {
         // Users know each other by name.
         Some(identity) if dial.internal => (
@@ -364,7 +416,7 @@ async fn invite(
         true => vec![(INTERNAL.to_owned(), secret)],
         false => Vec::new(),
     };
-    Ok(Invite {
+    let invite = Invite {
         to: dial.target,
         target,
         account: dial.account,
@@ -373,7 +425,8 @@ async fn invite(
         body: dial.body,
         headers,
         ring_timeout: dial.ring_timeout + RING_GRACE,
-    })
+    };
+    Ok((invite, targets))
 }
 
 #[cfg(test)]

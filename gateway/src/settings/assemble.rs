@@ -4,16 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sip::digest::Credentials;
-
 use super::layers::{Layers, Raw, Sources};
 use super::mistakes::{Mistakes, Wrong};
-use super::profile;
 use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, SipTls, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, users, value,
+    Records, Settings, Sip, SipTls, Trunk, trunks, users, value,
 };
 use crate::worker::Impairments;
 
@@ -35,8 +32,8 @@ pub(super) fn assemble(sources: &Sources, routes: &dyn Routes) -> Result<Setting
 fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
     let default = Settings::defaults();
     let http = read_http(reader, default.http);
-    let trunk = read_trunk(reader);
-    let sip = read_sip(reader, default.sip, trunk.as_ref(), routes);
+    let trunks = trunks::read(reader);
+    let sip = read_sip(reader, default.sip, trunks.first(), routes);
     let calls = read_calls(reader, default.calls);
     let media = read_media(reader, default.media, &http, &calls, routes);
     let lab = read_lab(reader, &sip);
@@ -47,8 +44,9 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
         users: users::read(reader),
         tokens: users::read_tokens(reader),
         http,
+        dial_plan: trunks::read_dial_plan(reader),
         sip,
-        trunk,
+        trunks,
         calls,
         media,
         lab,
@@ -90,105 +88,9 @@ fn read_http(reader: &mut Reader, default: Http) -> Http {
 }
 
 /// A whole number from 1 to `most`.
-fn count(most: u32) -> impl FnOnce(&Raw) -> Result<usize, Wrong> {
+pub(super) fn count(most: u32) -> impl FnOnce(&Raw) -> Result<usize, Wrong> {
     let number = value::number(1..=most);
     move |raw| number(raw).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
-}
-
-fn read_trunk(reader: &mut Reader) -> Option<Trunk> {
-    let uri = reader.read("trunk", "uri", None, value::trunk_uri);
-    let profile = profile::read(reader);
-    let behind_nat = reader.read("trunk", "behind_nat", false, value::boolean);
-    let ways = [
-        ("auto", TrunkDtmf::Auto),
-        ("rfc4733", TrunkDtmf::Rfc4733),
-        ("info", TrunkDtmf::Info),
-        ("inband", TrunkDtmf::Inband),
-    ];
-    let dtmf = reader.read("trunk", "dtmf", TrunkDtmf::Auto, value::one_of(ways));
-    let protections = [
-        ("off", TrunkSrtp::Off),
-        ("opportunistic", TrunkSrtp::Opportunistic),
-        ("sdes", TrunkSrtp::Sdes),
-        ("dtls", TrunkSrtp::Dtls),
-    ];
-    let srtp = reader.read("trunk", "srtp", TrunkSrtp::Off, value::one_of(protections));
-    let outbound_proxy = reader.read("trunk", "outbound_proxy", None, value::trunk_uri);
-    let addresses = reader.read_list("trunk", "addresses", Vec::new(), value::network);
-    let account = read_account(reader);
-    let uri = uri?;
-    if account.is_some() && uri.user.is_some() {
-        let wrong = Wrong::new(
-            "names a user, and so does trunk.username",
-            "write the domain alone, like \"sip:carrier.example\"",
-        );
-        reader.wrong("trunk", "uri", wrong);
-    }
-    Some(Trunk {
-        uri,
-        profile,
-        behind_nat,
-        dtmf,
-        srtp,
-        account,
-        outbound_proxy,
-        addresses,
-        internal: None,
-    })
-}
-
-/// `username`, and what has no meaning without it.
-fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
-    let username = reader.read("trunk", "username", None, |raw| {
-        if value::text(raw)?.is_empty() {
-            return Ok(None);
-        }
-        value::sip_user(raw).map(Some)
-    });
-    let written = reader.read("trunk", "password", None, value::password);
-    let in_file = reader.read("trunk", "password_file", None, value::password_file);
-    let realm = reader.read("trunk", "realm", None, |raw| {
-        Ok(Some(value::text(raw)?.to_owned()).filter(|realm| !realm.is_empty()))
-    });
-    let register = reader.read("trunk", "register", false, value::boolean);
-    let expires = reader.read(
-        "trunk",
-        "register_expires",
-        seconds(300),
-        value::duration(seconds(60)..=seconds(86_400)),
-    );
-    if written.is_some() && in_file.is_some() {
-        let wrong = Wrong::new("trunk.password is set too", "leave one of the two out");
-        reader.wrong("trunk", "password_file", wrong);
-    }
-    let Some(username) = username else {
-        let senseless = [
-            ("password", written.is_some()),
-            ("password_file", in_file.is_some()),
-            ("register", register),
-        ];
-        for (key, _) in senseless.into_iter().filter(|(_, set)| *set) {
-            let wrong = Wrong::new("means nothing without a user name", "set trunk.username");
-            reader.wrong("trunk", key, wrong);
-        }
-        return None;
-    };
-    let Some(password) = written.or(in_file) else {
-        let wrong = Wrong::new(
-            "has no password",
-            "set trunk.password, trunk.password_file or SWITCHHOOK__TRUNK__PASSWORD",
-        );
-        reader.wrong("trunk", "username", wrong);
-        return None;
-    };
-    Some(TrunkAccount {
-        credentials: Credentials {
-            username,
-            password,
-            realm,
-        },
-        register: register.then_some(expires),
-    })
 }
 
 fn read_sip(reader: &mut Reader, default: Sip, trunk: Option<&Trunk>, routes: &dyn Routes) -> Sip {
@@ -309,7 +211,7 @@ fn read_calls(reader: &mut Reader, default: Calls) -> Calls {
     }
 }
 
-fn seconds(count: u64) -> Duration {
+pub(super) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 

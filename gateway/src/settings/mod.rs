@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::permit::Permit;
+use crate::call::dial_plan::{DialPlan, NumberFormat};
+use crate::permit::{Pattern, Permit};
 use crate::token::Verifier;
 use crate::worker::Impairments;
 
@@ -23,6 +24,7 @@ mod routes;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod trunks;
 mod users;
 mod value;
 
@@ -36,8 +38,10 @@ pub struct Settings {
     pub http: Http,
     /// The gateway's own SIP user agent.
     pub sip: Sip,
-    /// Where numbers that are not the lab's go. `None`: only the lab answers.
-    pub trunk: Option<Trunk>,
+    /// Where numbers that are not the lab's go. With none, only the lab answers.
+    pub trunks: Vec<Trunk>,
+    /// How numbers are read.
+    pub dial_plan: DialPlan,
     /// Who signs in, and whom calls from the trunk reach. With none, nobody has to and nobody is.
     pub users: Vec<User>,
     /// Whose tokens sign in.
@@ -97,9 +101,11 @@ pub struct SipTls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// `[trunk]`
+/// `[trunk]` or `[trunks.NAME]`
 #[derive(Debug, Clone)]
 pub struct Trunk {
+    /// What it is called.
+    pub name: String,
     /// The next hop of outgoing calls. The host may be a name: it is resolved for each call.
     pub uri: sip::Uri,
     /// The trunk's quirks, as data.
@@ -116,6 +122,8 @@ pub struct Trunk {
     pub outbound_proxy: Option<sip::Uri>,
     /// Where its calls come from, besides from where ours go.
     pub addresses: Vec<IpNet>,
+    /// When calls go by it.
+    pub choice: Choice,
     /// It is the gateway itself, on the way from one user to another, at this address.
     pub internal: Option<IpAddr>,
 }
@@ -124,6 +132,7 @@ impl Trunk {
     /// A trunk at that URI, with nothing special about it.
     pub fn at(uri: sip::Uri) -> Self {
         Self {
+            name: "trunk".to_owned(),
             uri,
             profile: sdp::trunk::Profile::default(),
             behind_nat: false,
@@ -132,6 +141,7 @@ impl Trunk {
             account: None,
             outbound_proxy: None,
             addresses: Vec::new(),
+            choice: Choice::default(),
             internal: None,
         }
     }
@@ -139,6 +149,42 @@ impl Trunk {
     /// Where its requests are sent.
     pub fn next_hop(&self) -> &sip::Uri {
         self.outbound_proxy.as_ref().unwrap_or(&self.uri)
+    }
+}
+
+/// When calls go by a trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The numbers it is for; with none, all.
+    pub numbers: Vec<Pattern>,
+    /// Lower ones first (as RFC 2782 has it).
+    pub priority: u16,
+    /// Its share among those of its priority.
+    pub weight: u16,
+    /// Calls at once, in and out; beyond them calls out go elsewhere.
+    pub max_calls: Option<u32>,
+    /// Calls out that may begin in a second.
+    pub max_calls_per_second: Option<u32>,
+    /// How often it is asked whether it is there (OPTIONS, RFC 3261 §11).
+    pub probe_interval: Option<Duration>,
+    /// How numbers are written to it.
+    pub number_format: NumberFormat,
+    /// It takes emergency calls; with none that does, all do.
+    pub emergency: bool,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            numbers: Vec::new(),
+            priority: 10,
+            weight: 10,
+            max_calls: None,
+            max_calls_per_second: None,
+            probe_interval: None,
+            number_format: NumberFormat::AsDialled,
+            emergency: false,
+        }
     }
 }
 
@@ -358,7 +404,8 @@ impl Settings {
                 caller: "switchhook".to_owned(),
                 tls: SipTls::default(),
             },
-            trunk: None,
+            trunks: Vec::new(),
+            dial_plan: DialPlan::default(),
             users: Vec::new(),
             tokens: None,
             calls: Calls {

@@ -10,6 +10,8 @@ pub(super) struct Reader {
     layers: Layers,
     known: BTreeMap<&'static str, Vec<&'static str>>,
     places: BTreeMap<(&'static str, &'static str), Place>,
+    /// The section that stands for a named table, and what that one is called.
+    alias: Option<(&'static str, String)>,
 }
 
 /// A table below a section, and where it begins.
@@ -24,6 +26,7 @@ impl Reader {
             layers,
             known: BTreeMap::new(),
             places: BTreeMap::new(),
+            alias: None,
         }
     }
 
@@ -142,6 +145,36 @@ impl Reader {
         tables
     }
 
+    /// Reads a named table as if it were `section`; its mistakes name it as what it is.
+    pub(super) fn within<T>(
+        &mut self,
+        parent: &'static str,
+        name: &str,
+        section: &'static str,
+        table: NamedTable,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let entries = table.table.into_iter();
+        let mut inner = Self::new(Layers {
+            values: entries
+                .map(|(key, found)| ((section.to_owned(), key), found))
+                .collect(),
+            ..Layers::default()
+        });
+        inner.alias = Some((section, format!("{parent}.{name}")));
+        let value = read(&mut inner);
+        self.layers.mistakes.extend(inner.finish());
+        value
+    }
+
+    /// What a section is called.
+    fn title<'a>(&'a self, section: &'a str) -> &'a str {
+        match &self.alias {
+            Some((alias, title)) if *alias == section => title,
+            _ => section,
+        }
+    }
+
     /// A mistake that shows only when settings are seen together; it is put where `key` was set.
     pub(super) fn wrong(&mut self, section: &'static str, key: &'static str, wrong: Wrong) {
         let place = self
@@ -153,9 +186,10 @@ impl Reader {
     }
 
     pub(super) fn wrong_at(&mut self, place: Place, section: &str, key: &str, wrong: Wrong) {
+        let setting = format!("{}.{key}", self.title(section));
         self.layers.mistakes.push(Mistake {
             place,
-            setting: format!("{section}.{key}"),
+            setting,
             problem: wrong.problem,
             advice: wrong.advice,
         });
@@ -196,6 +230,7 @@ impl Reader {
             }
         }
         for ((section, key), found) in &self.layers.values {
+            let title = self.title(section);
             let (problem, advice) = match self.known.get(section.as_str()) {
                 // Said once above, for the whole section.
                 None if matches!(found.place, Place::File { .. }) => continue,
@@ -203,16 +238,16 @@ impl Reader {
                 Some(keys) => {
                     let advice = match nearest(key, keys.iter().copied()) {
                         Some(meant) => {
-                            format!("did you mean {}?", name_like(found, section, meant))
+                            format!("did you mean {}?", name_like(found, title, meant))
                         }
-                        None => format!("[{section}] has {}", keys.join(", ")),
+                        None => format!("[{title}] has {}", keys.join(", ")),
                     };
                     ("there is no such setting", advice)
                 }
             };
             self.layers.mistakes.push(Mistake {
                 place: found.place.clone(),
-                setting: format!("{section}.{key}"),
+                setting: format!("{title}.{key}"),
                 problem: problem.to_owned(),
                 advice,
             });
@@ -226,7 +261,10 @@ impl Reader {
 /// The name of a setting as it is written where `found` was.
 fn name_like(found: &Found, section: &str, key: &str) -> String {
     match found.place {
-        Place::Environment(_) => format!("{ENVIRONMENT_PREFIX}{section}__{key}").to_uppercase(),
+        Place::Environment(_) => {
+            let section = section.replace('.', "__");
+            format!("{ENVIRONMENT_PREFIX}{section}__{key}").to_uppercase()
+        }
         _ => key.to_owned(),
     }
 }

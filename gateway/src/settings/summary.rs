@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::value::show_duration;
-use super::{OpusFec, Prefer, RecordDestination, Settings, TrunkSrtp};
+use super::{OpusFec, Prefer, RecordDestination, Settings, Trunk, TrunkSrtp};
 
 impl Settings {
     /// What would be bound and what was chosen, a line for each section.
@@ -11,7 +11,7 @@ impl Settings {
         let lines = [
             ("http", self.http_line()),
             ("sip", self.sip_line()),
-            ("trunk", self.trunk_line()),
+            ("trunk", self.trunks_line()),
             ("users", self.users_line()),
             ("calls", self.calls_line()),
             ("media", self.media_line()),
@@ -50,33 +50,12 @@ impl Settings {
         line
     }
 
-    fn trunk_line(&self) -> String {
-        match &self.trunk {
-            None => "none: only the lab phone can be called".to_owned(),
-            Some(trunk) => {
-                let mut line = trunk.uri.to_string();
-                if let Some(proxy) = &trunk.outbound_proxy {
-                    let _ = write!(line, " by way of {proxy}");
-                }
-                if let Some(account) = &trunk.account {
-                    let _ = write!(line, ", as {:?}", account.credentials.username);
-                    if let Some(expires) = account.register {
-                        let expires = show_duration(expires);
-                        let _ = write!(line, ", registered for {expires} at a time");
-                    }
-                }
-                if trunk.behind_nat {
-                    line.push_str(", behind NAT");
-                }
-                line.push_str(match trunk.srtp {
-                    TrunkSrtp::Off => "",
-                    TrunkSrtp::Opportunistic => ", SRTP where it takes the keys in SDP",
-                    TrunkSrtp::Sdes => ", SRTP with keys in SDP",
-                    TrunkSrtp::Dtls => ", SRTP by DTLS",
-                });
-                line
-            }
+    fn trunks_line(&self) -> String {
+        if self.trunks.is_empty() {
+            return "none: only the lab phone can be called".to_owned();
         }
+        let lines: Vec<String> = self.trunks.iter().map(trunk_line).collect();
+        lines.join("; ")
     }
 
     fn users_line(&self) -> String {
@@ -181,4 +160,31 @@ impl Settings {
             (json, csv) => json.into_iter().chain(csv).collect::<Vec<_>>().join(", "),
         }
     }
+}
+
+fn trunk_line(trunk: &Trunk) -> String {
+    let mut line = trunk.uri.to_string();
+    if let Some(proxy) = &trunk.outbound_proxy {
+        let _ = write!(line, " by way of {proxy}");
+    }
+    if let Some(account) = &trunk.account {
+        let _ = write!(line, ", as {:?}", account.credentials.username);
+        if let Some(expires) = account.register {
+            let expires = show_duration(expires);
+            let _ = write!(line, ", registered for {expires} at a time");
+        }
+    }
+    if trunk.behind_nat {
+        line.push_str(", behind NAT");
+    }
+    line.push_str(match trunk.srtp {
+        TrunkSrtp::Off => "",
+        TrunkSrtp::Opportunistic => ", SRTP where it takes the keys in SDP",
+        TrunkSrtp::Sdes => ", SRTP with keys in SDP",
+        TrunkSrtp::Dtls => ", SRTP by DTLS",
+    });
+    if let Some(interval) = trunk.choice.probe_interval {
+        let _ = write!(line, ", asked every {}", show_duration(interval));
+    }
+    line
 }

@@ -8,6 +8,7 @@ use super::routes::Routes;
 use super::*;
 
 mod account;
+mod trunks;
 mod users;
 
 /// A machine with the address 10.0.0.5 on its default route and 10.8.0.2 towards 10.8.0.0/16.
@@ -290,7 +291,7 @@ fn an_empty_trunk_on_the_command_line_takes_the_files_trunk_away() {
         ..Overrides::default()
     };
     let settings = load("[trunk]\nuri = \"sip:192.0.2.1\"", &[], overrides).expect("fine");
-    assert!(settings.trunk.is_none());
+    assert!(settings.trunks.is_empty());
 }
 
 #[test]
@@ -367,7 +368,7 @@ fn a_trunks_quirks_are_read_one_by_one() {
         load_file(&as_section),
         load("", &env, Overrides::default()),
     ] {
-        let trunk = settings.expect("no mistakes").trunk.expect("a trunk");
+        let trunk = settings.expect("no mistakes").trunks.remove(0);
         assert_eq!(trunk.profile, expected);
     }
 }
@@ -605,7 +606,11 @@ fn the_cheapest_codec_is_the_one_that_passes_through_to_the_trunk() {
     use sdp::{Codec, Preference};
     let trunk = |codecs: &str| {
         let file = format!("[trunk]\nuri = \"sip:192.0.2.1\"\nprofile = {{ codecs = [{codecs}] }}");
-        load_file(&file).expect("no mistakes").trunk
+        load_file(&file)
+            .expect("no mistakes")
+            .trunks
+            .into_iter()
+            .next()
     };
     assert_eq!(
         trunk("\"opus\", \"pcma\"").expect("a trunk").profile.codecs,

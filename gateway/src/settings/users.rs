@@ -266,7 +266,7 @@ impl One<'_> {
     }
 }
 
-fn pattern(raw: &Raw) -> Result<Pattern, Wrong> {
+pub(super) fn pattern(raw: &Raw) -> Result<Pattern, Wrong> {
     let text = value::text(raw)?;
     Pattern::parse(text).ok_or_else(|| {
         Wrong::new(

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use sip::StatusCode;
 use sip::endpoint::{
-    Account, Endpoint, EndpointConfig, Event, Failure, Flow, RegistrationEvent, Session, Transmit,
-    Transport, TransportError,
+    Account, Endpoint, EndpointConfig, Event, Failure, Flow, Probe, RegistrationEvent, Session,
+    Transmit, Transport, TransportError,
 };
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
@@ -48,6 +48,8 @@ pub(super) struct Driver {
     legs: HashMap<Session, (Leg, mpsc::Sender<LegEvent>)>,
     /// Who waits for the outcome of a REGISTER.
     registering: HashMap<Account, oneshot::Sender<Result<Duration, NotRegistered>>>,
+    /// Who waits for the answer to an OPTIONS.
+    probing: HashMap<Probe, oneshot::Sender<Option<StatusCode>>>,
     drained: Option<oneshot::Sender<()>>,
     /// When the next connection is accepted, after one could not be.
     accept_again: Option<Instant>,
@@ -79,6 +81,7 @@ impl Driver {
             sessions: HashMap::new(),
             legs: HashMap::new(),
             registering: HashMap::new(),
+            probing: HashMap::new(),
             drained: None,
             accept_again: None,
         }
@@ -238,8 +241,15 @@ impl Driver {
                         let _ = done.send(Err(NotRegistered {
                             why: error.to_string(),
                             retry_after: None,
+                            answered: false,
                         }));
                     }
+                }
+            }
+            Command::Probe(uri, target, done) => {
+                // One that cannot be sent is one that is not answered.
+                if let Ok(probe) = self.endpoint.probe(now, &uri, target) {
+                    self.probing.insert(probe, done);
                 }
             }
             Command::Drain(done) => {
@@ -281,6 +291,11 @@ impl Driver {
             };
             if let Some(done) = self.registering.remove(&account) {
                 let _ = done.send(outcome);
+            }
+        }
+        while let Some((probe, answer)) = self.endpoint.poll_probe_answer() {
+            if let Some(done) = self.probing.remove(&probe) {
+                let _ = done.send(answer);
             }
         }
         if self.drained.is_some() && self.endpoint.load().sessions == 0 {
@@ -399,5 +414,9 @@ fn not_registered(failure: &Failure) -> NotRegistered {
             ("it does not answer".to_owned(), None)
         }
     };
-    NotRegistered { why, retry_after }
+    NotRegistered {
+        why,
+        retry_after,
+        answered: matches!(failure, Failure::Status { .. } | Failure::Unauthorized(_)),
+    }
 }

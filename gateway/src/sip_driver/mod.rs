@@ -79,6 +79,7 @@ enum Command {
         Box<Register>,
         oneshot::Sender<Result<Duration, NotRegistered>>,
     ),
+    Probe(Uri, Flow, oneshot::Sender<Option<StatusCode>>),
     /// New calls are refused from now on; answered when no call is left.
     Drain(oneshot::Sender<()>),
 }
@@ -201,16 +202,30 @@ impl SipHandle {
         self.local_tls
     }
 
-    /// Where a next hop is.
+    /// Where a next hop is: at least one place, the best first.
     ///
     /// # Errors
     /// Why that is not known, in words.
-    pub async fn resolve(&self, next_hop: &Uri) -> Result<Flow, String> {
-        let (flow, addresses) = resolve::resolve(next_hop).await?;
-        if let (Transport::Tls, Host::Name(name)) = (flow.transport, &next_hop.host) {
+    pub async fn resolve(&self, next_hop: &Uri) -> Result<Vec<Flow>, String> {
+        let mut flows = resolve::resolve(next_hop).await?;
+        // What our socket cannot reach need not be tried, unless there is nothing else.
+        let reachable = |flow: &Flow| flow.remote.is_ipv4() == self.local.is_ipv4();
+        if flows.iter().any(reachable) {
+            flows.retain(reachable);
+        }
+        if let Host::Name(name) = &next_hop.host {
+            let by_tls = flows.iter().filter(|flow| flow.transport == Transport::Tls);
+            let addresses: Vec<_> = by_tls.map(|flow| flow.remote).collect();
             self.names.learn(name.as_str(), &addresses);
         }
-        Ok(flow)
+        Ok(flows)
+    }
+
+    /// Asks by OPTIONS whether somebody is there, and says what came back; none where nothing did.
+    pub async fn probe(&self, uri: Uri, target: Flow) -> Option<StatusCode> {
+        let (done, answer) = oneshot::channel();
+        self.command(Command::Probe(uri, target, done)).await;
+        answer.await.ok().flatten()
     }
 
     /// Sends an INVITE. Everything that comes of it arrives on the receiver.
@@ -285,6 +300,7 @@ impl SipHandle {
             Err(NotRegistered {
                 why: "another REGISTER took its place".to_owned(),
                 retry_after: None,
+                answered: false,
             })
         })
     }

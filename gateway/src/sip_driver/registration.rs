@@ -85,6 +85,8 @@ pub struct NotRegistered {
     pub why: String,
     /// What the registrar asked for, in seconds.
     pub retry_after: Option<u32>,
+    /// It was the registrar that said so.
+    pub answered: bool,
 }
 
 async fn attempt(
@@ -92,19 +94,32 @@ async fn attempt(
     registering: &Registering,
     expires: Duration,
 ) -> Result<Duration, NotRegistered> {
-    let target = sip
+    let targets = sip
         .resolve(&registering.next_hop)
         .await
         .map_err(|why| NotRegistered {
             why,
             retry_after: None,
+            answered: false,
         })?;
-    let register = Register {
-        registrar: registering.registrar.clone(),
-        target,
-        expires,
-    };
-    sip.register(registering.account, register).await
+    let mut outcome = Err(NotRegistered {
+        why: format!("{} has no address", registering.next_hop.host),
+        retry_after: None,
+        answered: false,
+    });
+    // RFC 3263 §4.3: one address after the other, until one answers.
+    for target in targets {
+        let register = Register {
+            registrar: registering.registrar.clone(),
+            target,
+            expires,
+        };
+        outcome = sip.register(registering.account, register).await;
+        if outcome.as_ref().err().is_none_or(|no| no.answered) {
+            break;
+        }
+    }
+    outcome
 }
 
 /// What was last said of a registration, so that renewals are not.

@@ -9,16 +9,16 @@ use sip::{Host, Uri};
 /// How long a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(2);
 
-/// The transport that a URI names, the port it names or the transport's own, the first of its addresses; and all of them.
-pub(super) async fn resolve(next_hop: &Uri) -> Result<(Flow, Vec<SocketAddr>), String> {
+/// The transport that a URI names, at the port it names or the transport's own, and all of its addresses.
+pub(super) async fn resolve(next_hop: &Uri) -> Result<Vec<Flow>, String> {
     let transport = Transport::of_uri(next_hop)
         .ok_or_else(|| format!("{next_hop} names a transport that is not spoken"))?;
     let addresses = resolve_all(next_hop).await?;
-    let remote = addresses
-        .first()
-        .copied()
-        .ok_or_else(|| format!("{} has no address", next_hop.host))?;
-    Ok((Flow { transport, remote }, addresses))
+    if addresses.is_empty() {
+        return Err(format!("{} has no address", next_hop.host));
+    }
+    let flow = |remote| Flow { transport, remote };
+    Ok(addresses.into_iter().map(flow).collect())
 }
 
 /// All addresses of a URI, with the port it names or its transport's.

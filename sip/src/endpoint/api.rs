@@ -8,7 +8,7 @@ use crate::{
     digest::Unanswerable,
     dtmf::DtmfInfo,
     endpoint::Account,
-    headers::ReasonHeader,
+    headers::{Headers, NameAddr, ReasonHeader},
     message::{Request, Response},
     method::StatusCode,
     transaction::{Reliability, Timers},
@@ -369,6 +369,8 @@ pub enum Failure {
         reason_header: Option<ReasonHeader>,
         /// The Retry-After header, in seconds.
         retry_after: Option<u32>,
+        /// Where a 3xx says to go instead, the best first (RFC 3261 §8.1.3.4).
+        contacts: Vec<Uri>,
     },
     /// It asked for credentials, and got none or not the right ones.
     Unauthorized(Unanswerable),
@@ -390,8 +392,27 @@ impl Failure {
             reason: response.reason.clone(),
             reason_header: response.headers.reason(),
             retry_after: response.headers.retry_after(),
+            contacts: match response.status.code() {
+                300..=399 => contacts(&response.headers),
+                _ => Vec::new(),
+            },
         }
     }
+}
+
+/// The most contacts of a redirection that are looked at.
+const MAX_CONTACTS: usize = 8;
+
+/// The `sip:` URIs of Contact, by their q (§20.10).
+fn contacts(headers: &Headers) -> Vec<Uri> {
+    let mut contacts = headers.contacts().unwrap_or_default();
+    contacts.truncate(MAX_CONTACTS);
+    let preference = |contact: &NameAddr| {
+        let q = contact.params.get("q").and_then(|q| q.parse::<f32>().ok());
+        q.unwrap_or(1.0).clamp(0.0, 1.0)
+    };
+    contacts.sort_by(|one, other| preference(other).total_cmp(&preference(one)));
+    contacts.into_iter().map(|contact| contact.uri).collect()
 }
 
 /// Who ended a call.

@@ -17,6 +17,7 @@ use crate::{
     message::{Message, Response},
     method::StatusCode,
     transaction::{ClientId, Layer, Output, ServerId},
+    uri::Uri,
 };
 
 mod account;
@@ -29,6 +30,7 @@ mod caller;
 mod in_dialog;
 mod info;
 mod modify;
+mod options;
 mod reliable;
 mod session_timer;
 mod state;
@@ -42,6 +44,7 @@ pub use api::{
     Transport, TransportError,
 };
 use bucket::Bucket;
+pub use options::Probe;
 use state::{AckWait, Call, Calls, ClientUse, PendingBye, Up};
 
 /// What an endpoint holds at this moment, for metrics and for tests that look for leaks.
@@ -74,6 +77,8 @@ pub struct Endpoint {
     accepting: bool,
     refusals: Bucket,
     accounts: Accounts,
+    last_probe: u64,
+    probe_answers: VecDeque<(Probe, Option<StatusCode>)>,
 }
 
 impl Endpoint {
@@ -94,6 +99,8 @@ impl Endpoint {
             accepting: true,
             refusals: Bucket::new(config.limits.refusals_per_second),
             accounts: Accounts::default(),
+            last_probe: 0,
+            probe_answers: VecDeque::new(),
             config,
         }
     }
@@ -179,6 +186,21 @@ impl Endpoint {
     /// What became of the next REGISTER.
     pub fn poll_registration_event(&mut self) -> Option<RegistrationEvent> {
         self.accounts.events.pop_front()
+    }
+
+    /// Asks by OPTIONS whether somebody is there. [`Endpoint::poll_probe_answer`] says, at the latest after 64·T1.
+    ///
+    /// # Errors
+    /// [`Error`] when a limit is reached or the URI cannot be put into a message; nothing was sent then.
+    pub fn probe(&mut self, now: Instant, uri: &Uri, target: Flow) -> Result<Probe, Error> {
+        let probe = self.start_probe(now, uri, target);
+        self.settle(now);
+        probe
+    }
+
+    /// What the next OPTIONS was answered with; none where it was not.
+    pub fn poll_probe_answer(&mut self) -> Option<(Probe, Option<StatusCode>)> {
+        self.probe_answers.pop_front()
     }
 
     /// Calls somebody.
@@ -318,10 +340,15 @@ impl Endpoint {
                 let account = *account;
                 self.handle_register_response(now, (id, flow), account, &response);
             }
+            Some(ClientUse::Probe(probe)) if response.status.is_final() => {
+                let probe = *probe;
+                self.probed(probe, Some(response.status));
+            }
             Some(
                 ClientUse::Bye(_)
                 | ClientUse::Info(_)
                 | ClientUse::Register(_)
+                | ClientUse::Probe(_)
                 | ClientUse::Cancel
                 | ClientUse::Prack,
             )
@@ -346,6 +373,10 @@ impl Endpoint {
                 let account = *account;
                 let failure = error.map_or(Failure::Timeout, Failure::Transport);
                 self.register_failed(id, account, failure);
+            }
+            Some(ClientUse::Probe(probe)) => {
+                let probe = *probe;
+                self.probed(probe, None);
             }
             Some(ClientUse::Cancel | ClientUse::Prack) | None => {}
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Account, EndedBy, Failure, Flow, Session, Transmit,
+    Account, EndedBy, Failure, Flow, Probe, Session, Transmit,
     info::Infos,
     modify::{Change, Reinvite},
     reliable::Reliable,
@@ -166,6 +166,8 @@ pub(super) enum ClientUse {
     Reinvite(Box<Reinvite>),
     /// An account's registration.
     Register(Account),
+    /// The question whether somebody is there.
+    Probe(Probe),
 }
 
 /// Outlives the call, for 2xx that are repeated or come from forks (§13.2.2.4).

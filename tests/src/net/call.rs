@@ -12,6 +12,7 @@ use gateway::call::record::CallRecord;
 use gateway::call::route::Routes;
 use gateway::settings::Trunk;
 use gateway::signaling::message::{CallName, ClientMessage, Hangup, ServerMessage};
+use gateway::trunks::Trunks;
 use gateway::worker::{MediaCommand, MediaEvent};
 use sip::endpoint::{Event, Flow, Invite, Session, Transport};
 use sip::testing::{Net, Packet, address};
@@ -355,7 +356,11 @@ impl World {
             Action::Offer(_) | Action::AnswerOffer(_) => {
                 self.wrong = Some(format!("{action:?} in a call that nobody changes"));
             }
-            Action::Ring | Action::Accept(_) | Action::Reject(..) => {
+            Action::Ring
+            | Action::Accept(_)
+            | Action::Reject(..)
+            | Action::DialNextAddress
+            | Action::Abandon => {
                 self.wrong = Some(format!("{action:?} of a call that the browser placed"));
             }
             Action::Finished(record) => self.records.push(*record),
@@ -383,7 +388,10 @@ impl World {
         let input = match self.net.endpoints[GATEWAY].invite(self.net.now, invite) {
             Ok(session) => {
                 self.session = Some(session);
-                Input::Dialed
+                Input::Dialed {
+                    to: target.remote,
+                    others: 0,
+                }
             }
             Err(error) => Input::DialFailed(error.to_string()),
         };
@@ -464,9 +472,8 @@ fn environment() -> Environment {
     Environment {
         routes: Routes {
             lab: None,
-            trunk: Some(trunk),
-            account: None,
-            users: None,
+            trunks: Trunks::new([(trunk, None)]),
+            ..Routes::default()
         },
         opus_bitrate: 32_000,
         lab_impairments: Default::default(),

@@ -7,6 +7,7 @@ mod accounts;
 mod aiortc;
 mod baresip;
 mod ends;
+mod failover;
 mod figures;
 mod hold;
 mod inbound;

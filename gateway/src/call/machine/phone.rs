@@ -12,6 +12,7 @@ use crate::call::cause::{self, Cause, CauseCode};
 use crate::call::negotiation::{codec_name, dtmf_name};
 use crate::call::timeline::Topic;
 use crate::signaling::message::ServerMessage;
+use crate::trunks::Outcome;
 use crate::worker::{MediaCommand, TrunkMedia};
 
 impl Machine {
@@ -28,7 +29,7 @@ impl Machine {
                     Topic::Sip,
                     format!("the INVITE failed: {}", cause.text),
                 );
-                self.sip_failed(now, cause, by);
+                self.way_failed(now, &failure, cause, by);
             }
             SipEvent::Ended { reason, by, .. } => {
                 self.timeline
@@ -62,6 +63,9 @@ impl Machine {
             Topic::Sip,
             format!("{status}{}", if body.is_some() { " with SDP" } else { "" }),
         );
+        if status > 100 {
+            self.trunk_served(now);
+        }
         let State::Calling(calling) = &mut self.state else {
             return;
         };
@@ -123,6 +127,10 @@ impl Machine {
             return;
         };
         let trunk = TrunkOffer::clone(&calling.trunk);
+        if let Some(seat) = &self.seat {
+            let trunks = &self.environment.routes.trunks;
+            trunks.report(now, seat.trunk(), Outcome::Served);
+        }
         let media = match (body, calling.early.clone()) {
             (Some(body), _) => trunk.read_answer(body),
             // The answer came in a reliable or repeated provisional response already.

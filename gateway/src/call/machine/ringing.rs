@@ -14,6 +14,7 @@ use crate::call::negotiation::trunk_media;
 use crate::call::timeline::Topic;
 use crate::settings::Trunk;
 use crate::signaling::message::{ClientMessage, ErrorCode, RejectReason, ServerMessage};
+use crate::trunks::Seat;
 
 /// Who calls, as far as it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +43,9 @@ pub struct Arrival {
     /// The INVITE's SDP; empty where it has none.
     pub offer: Vec<u8>,
     /// Where it comes from.
-    pub trunk: Trunk,
+    pub trunk: Arc<Trunk>,
+    /// Its place there; none where it is a user of our own who calls.
+    pub seat: Option<Seat>,
     /// The sessions of the user's devices; [`Device`] counts them.
     pub sessions: Vec<String>,
     /// Where browsers reach the worker that will carry the call.
@@ -56,7 +59,7 @@ pub struct Arrival {
 /// The telephone that called.
 #[derive(Clone, Debug)]
 pub(super) struct Called {
-    trunk: Trunk,
+    trunk: Arc<Trunk>,
     /// Its offer; none where it wants ours (RFC 3261 §13.2.1).
     offer: Option<sdp::trunk::Offer>,
 }
@@ -93,6 +96,7 @@ impl Machine {
             max_duration,
             offer,
             trunk,
+            seat,
             sessions,
             candidates,
             wall,
@@ -106,11 +110,14 @@ impl Machine {
             to,
         };
         let longest = environment.max_duration;
+        let name_of_trunk = seat.is_some().then(|| trunk.name.clone());
         let mut machine = Self {
+            seat,
             max_duration: max_duration.map_or(longest, |own| own.min(longest)),
             candidates,
             ..Self::idle(now, environment, (id, name), parties, wall, seed)
         };
+        machine.story.trunk = name_of_trunk;
         let offer = machine.understand_caller(now, &offer, &trunk);
         let refused = offer.as_ref().err().cloned();
         let offer = offer.unwrap_or_default();

@@ -9,7 +9,7 @@ const ACCOUNT: &str =
 fn a_trunk_account_is_read_whole_and_its_password_shown_nowhere() {
     let more = "realm = \"carrier\"\nregister = true\nregister_expires = \"10m\"\noutbound_proxy = \"sip:192.0.2.8\"\n";
     let settings = load_file(&format!("{ACCOUNT}{more}")).expect("no mistakes");
-    let trunk = settings.trunk.as_ref().expect("a trunk");
+    let trunk = settings.trunks.first().expect("a trunk");
     let account = trunk.account.clone().expect("an account");
     assert_eq!(account.credentials.username, "4930");
     assert_eq!(
@@ -23,8 +23,8 @@ fn a_trunk_account_is_read_whole_and_its_password_shown_nowhere() {
     assert!(!shown.contains("se#cret"), "{shown}");
     assert!(shown.contains("as \"4930\", registered for 10m at a time"));
 
-    let quiet = load_file(ACCOUNT).expect("no mistakes");
-    let account = quiet.trunk.and_then(|trunk| trunk.account).expect("one");
+    let mut quiet = load_file(ACCOUNT).expect("no mistakes");
+    let account = quiet.trunks.remove(0).account.expect("one");
     assert_eq!(account.register, None);
 }
 
@@ -42,7 +42,7 @@ fn a_password_may_stand_in_a_file_or_in_the_environment() {
         Overrides::default(),
     );
     for loaded in [by_file, by_variable] {
-        let account = loaded.unwrap().trunk.unwrap().account.expect("one");
+        let account = loaded.unwrap().trunks.remove(0).account.expect("one");
         let expected = sip::digest::Password::new("pass word");
         assert_eq!(account.credentials.password, expected);
     }

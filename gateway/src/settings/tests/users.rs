@@ -108,8 +108,8 @@ fn a_trunks_calls_may_come_from_networks() {
         "[trunk]\nuri = \"sip:192.0.2.1\"\naddresses = [\"198.51.100.0/24\", \"2001:db8::7\"]\n";
     let addresses = load_file(file)
         .expect("no mistakes")
-        .trunk
-        .unwrap()
+        .trunks
+        .remove(0)
         .addresses;
     let inside = |address: &str| {
         let address: IpAddr = address.parse().unwrap();

@@ -72,7 +72,7 @@ async fn call(
         .parse()
         .unwrap();
     let invite = Invite {
-        target: caller.resolve(&to).await.unwrap(),
+        target: caller.resolve(&to).await.unwrap()[0],
         to,
         account: None,
         from_user: "alice".into(),

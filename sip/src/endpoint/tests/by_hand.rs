@@ -218,6 +218,7 @@ fn a_failure_comes_with_status_reason_and_retry_after() {
                     reason,
                     reason_header: Some(reason_header),
                     retry_after,
+                    contacts,
                 },
             ..
         },
@@ -228,6 +229,31 @@ fn a_failure_comes_with_status_reason_and_retry_after() {
     assert_eq!((status.code(), reason.as_str()), (503, "Try Later"));
     assert_eq!(reason_header.cause, Some(34));
     assert_eq!(*retry_after, Some(120));
+    assert!(contacts.is_empty());
+    received(&mut net, "ACK");
+    assert_empty(&mut net);
+}
+
+#[test]
+fn a_redirection_says_where_to_the_likeliest_first() {
+    let Call {
+        mut net, invite, ..
+    } = call();
+    let contacts = "<sip:a@192.0.2.1>;q=0.2, <sip:b@192.0.2.1>, <sip:c@192.0.2.1>;q=0.7";
+    let moved = response(&invite, 302, "one", &[("Contact", contacts)]);
+    reply(&mut net, &moved);
+    let failed = net.events(CALLER);
+    let [
+        Event::Failed {
+            failure: Failure::Status { contacts, .. },
+            ..
+        },
+    ] = &failed[..]
+    else {
+        panic!("{failed:?}");
+    };
+    let users: Vec<_> = contacts.iter().map(|uri| uri.user.as_deref()).collect();
+    assert_eq!(users, [Some("b"), Some("c"), Some("a")]);
     received(&mut net, "ACK");
     assert_empty(&mut net);
 }

@@ -1,6 +1,8 @@
 //! Whole calls over a network that loses nothing.
 
-use super::help::{ANSWER, CALLEE, CALLER, OFFER, assert_empty, good, ring, seconds, up};
+use super::help::{
+    ANSWER, CALLEE, CALLER, OFFER, assert_empty, good, invite, lose, ring, seconds, up,
+};
 use crate::{
     ReasonHeader, StatusCode,
     endpoint::{EndedBy, Event, Failure, Transport},
@@ -111,6 +113,7 @@ fn a_rejection_reaches_the_caller_with_its_reason() {
                 reason: "Busy Here".to_owned(),
                 reason_header: Some(reason),
                 retry_after: None,
+                contacts: Vec::new(),
             },
         };
         assert_eq!(net.events(CALLER).last(), Some(&failed));
@@ -143,4 +146,22 @@ fn a_cancelled_call_ends_on_both_sides_at_once() {
         assert_eq!(net.events(CALLEE), [cancelled]);
         assert_empty(&mut net);
     }
+}
+
+#[test]
+fn an_options_is_answered_or_known_not_to_be() {
+    let mut net = good();
+    let (now, to) = (net.now, invite(Transport::Udp).target);
+    let uri = "sip:192.0.2.2".parse().unwrap();
+    let probe = net.endpoints[CALLER].probe(now, &uri, to).unwrap();
+    net.run(seconds(1));
+    let answer = net.endpoints[CALLER].poll_probe_answer();
+    assert_eq!(answer, Some((probe, Some(StatusCode::OK))));
+    lose(&mut net, "OPTIONS", 100);
+    let now = net.now;
+    let probe = net.endpoints[CALLER].probe(now, &uri, to).unwrap();
+    net.run(seconds(40));
+    let answer = net.endpoints[CALLER].poll_probe_answer();
+    assert_eq!(answer, Some((probe, None)));
+    assert_empty(&mut net);
 }

@@ -21,7 +21,7 @@ pub(super) fn ringing_over(dtmf: TrunkDtmf, srtp: TrunkSrtp) -> Story {
         rtp: RTP.parse().unwrap(),
         rtcp: RTCP.parse().unwrap(),
     });
-    story.input(Input::Dialed);
+    story.is_out(0);
     story
 }
 

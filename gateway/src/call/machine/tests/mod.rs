@@ -1,5 +1,6 @@
 //! The machine in virtual time: each test is a story of what happens and what the two sides see.
 
+mod dialing;
 mod hold;
 mod keys;
 mod media;
@@ -10,8 +11,10 @@ use sip::StatusCode;
 use sip::endpoint::{EndedBy as SipEndedBy, Failure};
 
 use super::*;
-use crate::settings::TrunkSrtp;
+use crate::call::dial_plan::DialPlan;
+use crate::settings::{TrunkDtmf, TrunkSrtp};
 use crate::signaling::message::{Hangup, Reoffer, SendDtmf};
+use crate::trunks::Trunks;
 use crate::worker::OneWay;
 
 const OFFER: &str = include_str!("../../../../../sdp/testdata/browser/chromium-audio.sdp");
@@ -31,6 +34,8 @@ struct Story {
     media: Vec<MediaCommand>,
     opened: Option<OpenCall>,
     sip: Vec<&'static str>,
+    /// Whom each INVITE was for.
+    targets: Vec<String>,
     /// The SDP of each answer to the telephone.
     bodies: Vec<String>,
     records: Vec<CallRecord>,
@@ -76,6 +81,7 @@ impl Story {
             media: vec![],
             opened: None,
             sip: vec![],
+            targets: vec![],
             bodies: vec![],
             records: vec![],
         };
@@ -90,7 +96,7 @@ impl Story {
             rtp: RTP.parse().unwrap(),
             rtcp: RTCP.parse().unwrap(),
         });
-        story.input(Input::Dialed);
+        story.is_out(0);
         story
     }
 
@@ -98,6 +104,12 @@ impl Story {
         let mut story = Self::calling();
         story.answered(Some(PHONE_SDP));
         story
+    }
+
+    /// The INVITE is out, to the first of so many addresses more.
+    fn is_out(&mut self, others: usize) {
+        let to = "192.0.2.9:5060".parse().unwrap();
+        self.input(Input::Dialed { to, others });
     }
 
     fn take_actions(&mut self) {
@@ -109,7 +121,12 @@ impl Story {
                 }
                 Action::OpenMedia(open) => self.opened = Some(*open),
                 Action::Media(command) => self.media.push(command),
-                Action::Dial(_) => self.sip.push("INVITE"),
+                Action::Dial(dial) => {
+                    self.sip.push("INVITE");
+                    self.targets.push(dial.target.to_string());
+                }
+                Action::DialNextAddress => self.sip.push("next address"),
+                Action::Abandon => self.sip.push("abandoned"),
                 Action::Cancel(_) => self.sip.push("CANCEL"),
                 Action::Bye(_) => self.sip.push("BYE"),
                 Action::Info(_) => self.sip.push("INFO"),
@@ -178,13 +195,21 @@ impl Story {
     }
 
     fn fails(&mut self, status: u16) {
-        let status = StatusCode::new(status).unwrap();
+        self.fails_to(status, &[]);
+    }
+
+    fn fails_to(&mut self, status: u16, contacts: &[&str]) {
         let failure = Failure::Status {
-            status,
+            status: StatusCode::new(status).unwrap(),
             reason: String::new(),
             reason_header: None,
             retry_after: None,
+            contacts: contacts.iter().map(|one| one.parse().unwrap()).collect(),
         };
+        self.fails_because(failure);
+    }
+
+    fn fails_because(&mut self, failure: Failure) {
         self.sip(SipEvent::Failed {
             session: session(),
             failure,
@@ -275,10 +300,14 @@ fn setup(to: &str, offer: &str) -> Setup {
 }
 
 fn environment(trunk: Option<crate::settings::Trunk>) -> Arc<Environment> {
+    environment_of(trunk.into_iter().collect(), DialPlan::default())
+}
+
+fn environment_of(trunks: Vec<crate::settings::Trunk>, plan: DialPlan) -> Arc<Environment> {
     let routes = Routes {
         lab: Some("127.0.0.1:5070".parse().unwrap()),
-        trunk,
-        account: None,
+        trunks: Trunks::new(trunks.into_iter().map(|trunk| (trunk, None))),
+        plan,
         users: None,
     };
     Arc::new(Environment {
