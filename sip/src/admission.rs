@@ -53,9 +53,11 @@ impl Supported {
             Method::Info,
             Method::Update,
             Method::Prack,
+            Method::Refer,
+            Method::Notify,
         ]),
         schemes: &[Scheme::Sip, Scheme::Sips, Scheme::Tel],
-        extensions: &["100rel", "timer"],
+        extensions: &["100rel", "timer", "replaces", "norefersub"],
         content: &[("application", "sdp")],
         session: ("application", "sdp"),
         authorization: &["Digest"],
@@ -310,13 +312,14 @@ fn check_content(request: &Request, supported: &Supported) -> Result<(), Rejecti
     )
 }
 
-/// The bodies of INFO are its own.
+/// The bodies of INFO and of NOTIFY are their own.
 fn understood<'a>(
     request: &Request,
     supported: &'a Supported,
 ) -> impl Iterator<Item = &'a (&'static str, &'static str)> {
     let (sole, more) = match (&request.method, supported.methods) {
         (Method::Info, Methods::Only(_)) => (&crate::dtmf::TYPES[..], &[][..]),
+        (Method::Notify, Methods::Only(_)) => (&[("message", "sipfrag")][..], &[][..]),
         (Method::Info, Methods::Every) => (&crate::dtmf::TYPES[..], supported.content),
         _ => (supported.content, &[][..]),
     };

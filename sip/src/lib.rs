@@ -24,7 +24,7 @@ pub mod uri;
 pub mod verdict;
 
 pub use dtmf::DtmfInfo;
-pub use headers::{CSeq, Headers, NameAddr, ReasonHeader, Via};
+pub use headers::{CSeq, Headers, NameAddr, ReasonHeader, ReferTo, Replaces, Via};
 pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use params::Params;

@@ -25,7 +25,9 @@ fn refused(method: &str, more: &str) -> (u16, Option<String>) {
 
 #[test]
 fn a_method_we_do_not_serve_gets_405_and_one_nobody_knows_501_both_with_allow() {
-    let allow = Some("Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK".to_owned());
+    let allow = Some(
+        "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY".to_owned(),
+    );
     assert_eq!(refused("SUBSCRIBE", ""), (405, allow.clone()));
     assert_eq!(refused("invite", ""), (501, allow));
 }
@@ -90,7 +92,7 @@ fn a_body_we_cannot_read_gets_415_with_accept_but_not_in_a_bye() {
 fn checks_come_in_the_order_of_the_rfc() {
     let everything =
         "Require: a\r\nMax-Forwards: 0\r\nAccept: x/y\r\nContent-Type: text/plain\r\n\r\nabc";
-    assert_eq!(refused("NOTIFY", everything).0, 405);
+    assert_eq!(refused("SUBSCRIBE", everything).0, 405);
     assert_eq!(refused("INVITE", everything).0, 483);
     let later = everything.replace("Forwards: 0", "Forwards: 1");
     assert_eq!(refused("INVITE", &later).0, 420);

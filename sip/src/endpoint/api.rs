@@ -8,7 +8,7 @@ use crate::{
     digest::Unanswerable,
     dtmf::DtmfInfo,
     endpoint::Account,
-    headers::{Headers, NameAddr, ReasonHeader},
+    headers::{Headers, NameAddr, ReasonHeader, ReferTo},
     message::{Request, Response},
     method::StatusCode,
     transaction::{Reliability, Timers},
@@ -284,6 +284,8 @@ pub enum Event {
         request: Request,
         /// Where it came from.
         flow: Flow,
+        /// The call of ours that it is to take the place of (RFC 3891).
+        replaces: Option<Session>,
     },
     /// The caller gave up before we answered (or [`EndpointConfig::ring_limit`] is over). The session is gone.
     Cancelled {
@@ -327,6 +329,29 @@ pub enum Event {
         /// The key.
         key: DtmfInfo,
     },
+    /// They ask us to call somebody else instead (RFC 3515): answer with `answer_refer`.
+    Referred {
+        /// The call.
+        session: Session,
+        /// Whom.
+        to: ReferTo,
+    },
+    /// What they said to a [`Endpoint::refer`](super::Endpoint::refer).
+    ReferAnswered {
+        /// The call.
+        session: Session,
+        /// Their answer; none when there was none. With a 2xx they are at it.
+        status: Option<StatusCode>,
+    },
+    /// How far they are with it.
+    ReferProgress {
+        /// The call.
+        session: Session,
+        /// What the one they call has said.
+        status: StatusCode,
+        /// They say no more.
+        last: bool,
+    },
     /// An INFO of ours was not taken.
     InfoFailed {
         /// The call.
@@ -349,6 +374,9 @@ impl Event {
             | Event::Offer { session, .. }
             | Event::OfferAnswered { session, .. }
             | Event::OfferRefused { session, .. }
+            | Event::Referred { session, .. }
+            | Event::ReferAnswered { session, .. }
+            | Event::ReferProgress { session, .. }
             | Event::Info { session, .. }
             | Event::InfoFailed { session, .. }
             | Event::Confirmed { session, .. } => *session,

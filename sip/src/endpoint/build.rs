@@ -17,10 +17,11 @@ use crate::{
 };
 
 /// The methods we answer other than with 405 or 501.
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
 
-/// The extensions that others may use with us: RFC 3262 and RFC 4028.
-pub(super) const SUPPORTED: &str = "100rel, timer";
+/// The extensions that others may use with us: RFC 3262, RFC 4028, RFC 3891 and RFC 4488.
+pub(super) const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
 
 /// The largest request that goes over UDP while the path MTU is unknown (RFC 3261 §18.1.1).
 pub(super) const LARGEST_DATAGRAM: usize = 1300;

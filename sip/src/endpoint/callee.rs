@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     EndedBy, Endpoint, Event, Flow, Session, Transmit,
     build::put_reason,
+    refer::Referrals,
     reliable::Reliable,
     session_timer::SessionTimer,
     state::{AckWait, Call, PendingBye, Repeat, Ringing, Unacknowledged, Up},
@@ -30,6 +31,10 @@ impl Endpoint {
         let Ok(dialog) = Dialog::of_callee(&request, tag, flow) else {
             return self.answer_statelessly(flow, &request, StatusCode::BAD_REQUEST);
         };
+        let replaces = match self.replaced_by(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.answer_statelessly(flow, &request, status),
+        };
         let trying = self.build_response(&request, StatusCode::TRYING, None);
         let Some(transaction) = self.layer.begin_server(flow, &request, &trying) else {
             return;
@@ -51,6 +56,7 @@ impl Endpoint {
             session,
             request,
             flow,
+            replaces,
         });
     }
 
@@ -123,6 +129,7 @@ impl Endpoint {
             remote_sdp: ringing.request.body,
             ack: AckWait::Waiting(waiting),
             infos: super::info::Infos::default(),
+            referrals: Referrals::default(),
             change: super::modify::Change::None,
             wanted: None,
             timer,

@@ -9,6 +9,7 @@ use super::{
     build::LARGEST_DATAGRAM,
     info::Infos,
     modify::Change,
+    refer::Referrals,
     session_timer::SessionTimer,
     state::{
         AckWait, Acknowledged, Call, Calling, ClientUse, Ending, InviteUse, Phase, Progress, Up,
@@ -328,6 +329,7 @@ impl Endpoint {
             remote_sdp,
             ack: AckWait::Confirmed,
             infos: Infos::default(),
+            referrals: Referrals::default(),
             change: Change::None,
             wanted: None,
             timer: SessionTimer::of_response(now, response),

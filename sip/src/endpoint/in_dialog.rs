@@ -45,6 +45,8 @@ impl Endpoint {
             }
             Method::Prack => self.handle_prack(now, flow, session, &request),
             Method::Info => self.handle_info(now, flow, session, &request),
+            Method::Refer => self.handle_refer(now, flow, session, &request),
+            Method::Notify => self.handle_notify(now, flow, session, &request),
             Method::Options => {
                 let response = self.build_options_response(&request);
                 self.answer_in_transaction(now, flow, &request, &response);

@@ -31,6 +31,7 @@ mod in_dialog;
 mod info;
 mod modify;
 mod options;
+mod refer;
 mod reliable;
 mod session_timer;
 mod state;
@@ -45,6 +46,7 @@ pub use api::{
 };
 use bucket::Bucket;
 pub use options::Probe;
+pub use refer::Referral;
 use state::{AckWait, Call, Calls, ClientUse, PendingBye, Up};
 
 /// What an endpoint holds at this moment, for metrics and for tests that look for leaks.
@@ -262,6 +264,35 @@ impl Endpoint {
         self.settle(now);
     }
 
+    /// Asks the other side of a call to call somebody else instead (RFC 3515). [`Event::ReferAnswered`] follows, and after a
+    /// 2xx [`Event::ReferProgress`]; the call itself stays up until somebody ends it.
+    ///
+    /// # Errors
+    /// [`Error::NotUp`] where a call is not up, [`Error::Overloaded`] while an earlier one is under way, or with too many
+    /// transactions.
+    pub fn refer(
+        &mut self,
+        now: Instant,
+        session: Session,
+        referral: &Referral,
+    ) -> Result<(), Error> {
+        let sent = self.send_refer(now, session, referral);
+        self.settle(now);
+        sent
+    }
+
+    /// Answers [`Event::Referred`]: with a 2xx we are at it, and say so with [`Endpoint::notify`].
+    pub fn answer_refer(&mut self, now: Instant, session: Session, status: StatusCode) {
+        self.finish_refer(now, session, status);
+        self.settle(now);
+    }
+
+    /// Says how far a transfer is that they asked for: what the one we call has said. A final status is the last.
+    pub fn notify(&mut self, now: Instant, session: Session, status: StatusCode) {
+        self.queue_notice(now, session, status);
+        self.settle(now);
+    }
+
     /// Sends a provisional response (101 to 199) to an incoming call, with SDP for early media if given.
     /// It is repeated every minute (§13.3.1.1).
     pub fn ring(
@@ -336,6 +367,14 @@ impl Endpoint {
                 let session = *session;
                 self.finish_info(now, session, Some(response.status));
             }
+            Some(ClientUse::Refer(session)) if response.status.is_final() => {
+                let session = *session;
+                self.refer_answered(session, Some(response.status));
+            }
+            Some(ClientUse::Notify(session)) if response.status.is_final() => {
+                let session = *session;
+                self.notice_answered(now, session, Some(response.status));
+            }
             Some(ClientUse::Register(account)) if response.status.is_final() => {
                 let account = *account;
                 self.handle_register_response(now, (id, flow), account, &response);
@@ -347,6 +386,8 @@ impl Endpoint {
             Some(
                 ClientUse::Bye(_)
                 | ClientUse::Info(_)
+                | ClientUse::Refer(_)
+                | ClientUse::Notify(_)
                 | ClientUse::Register(_)
                 | ClientUse::Probe(_)
                 | ClientUse::Cancel
@@ -368,6 +409,14 @@ impl Endpoint {
             Some(ClientUse::Info(session)) => {
                 let session = *session;
                 self.finish_info(now, session, None);
+            }
+            Some(ClientUse::Refer(session)) => {
+                let session = *session;
+                self.refer_answered(session, None);
+            }
+            Some(ClientUse::Notify(session)) => {
+                let session = *session;
+                self.notice_answered(now, session, None);
             }
             Some(ClientUse::Register(account)) => {
                 let account = *account;

@@ -9,6 +9,7 @@ use super::{
     Account, EndedBy, Failure, Flow, Probe, Session, Transmit,
     info::Infos,
     modify::{Change, Reinvite},
+    refer::Referrals,
     reliable::Reliable,
     session_timer::SessionTimer,
 };
@@ -100,6 +101,8 @@ pub(super) struct Up {
     pub(super) remote_sdp: Vec<u8>,
     pub(super) ack: AckWait,
     pub(super) infos: Infos,
+    /// Transfers, asked for by them and by us.
+    pub(super) referrals: Referrals,
     /// An offer on its way to being answered.
     pub(super) change: Change,
     /// An offer of ours that waits for its turn.
@@ -162,6 +165,10 @@ pub(super) enum ClientUse {
     Prack,
     /// A key of a call.
     Info(Session),
+    /// A transfer.
+    Refer(Session),
+    /// Word of how far one is that they asked for.
+    Notify(Session),
     /// A change of a call's session.
     Reinvite(Box<Reinvite>),
     /// An account's registration.

@@ -7,6 +7,7 @@ use crate::parse::chars;
 mod address;
 mod name;
 mod reason;
+mod refer;
 #[cfg(test)]
 mod tests;
 mod typed;
@@ -14,6 +15,7 @@ mod typed;
 pub use address::{CSeq, NameAddr, Via};
 pub(crate) use name::Name;
 pub use reason::ReasonHeader;
+pub use refer::{ReferTo, Replaces};
 pub use typed::{HeaderError, MediaType};
 
 /// The header fields of one message, in order, as text. Compact forms are spelled out, folded lines joined, and of

@@ -37,6 +37,15 @@ impl HeaderError {
             at: fault.at,
         }
     }
+
+    /// It reads well, and means nothing to us.
+    pub(crate) fn unusable(header: &'static str) -> Self {
+        HeaderError::Malformed {
+            header,
+            what: "it names nobody that can be called",
+            at: 0,
+        }
+    }
 }
 
 /// A media type, without its parameters, in lower case.

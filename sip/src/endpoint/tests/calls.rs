@@ -94,7 +94,10 @@ fn the_offer_reaches_the_callee() {
     assert_eq!(request.body, OFFER);
     assert_eq!(flow.remote, crate::testing::address(CALLER));
     assert_eq!(request.headers.get("Content-Type"), Some("application/sdp"));
-    assert_eq!(request.headers.supported(), ["100rel", "timer"]);
+    assert_eq!(
+        request.headers.supported(),
+        ["100rel", "timer", "replaces", "norefersub"]
+    );
 }
 
 #[test]

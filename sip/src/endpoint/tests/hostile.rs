@@ -43,6 +43,8 @@ pub(super) struct InDialog {
     to: String,
     call_id: String,
     pub(super) number: u32,
+    /// Lines of headers more.
+    pub(super) more: String,
     pub(super) body: String,
 }
 
@@ -61,6 +63,7 @@ impl InDialog {
             to: header(&ack, "To").to_owned(),
             call_id: header(&ack, "Call-ID").to_owned(),
             number: number + 1,
+            more: String::new(),
             body: String::new(),
         }
     }
@@ -72,6 +75,7 @@ impl InDialog {
             to,
             call_id,
             number,
+            more,
             body,
         } = self;
         let content = match body.is_empty() {
@@ -81,7 +85,7 @@ impl InDialog {
         format!(
             "{method} sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{branch};rport\r\n\
              Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {number} {method}\r\n\
-             Contact: <sip:alice@192.0.2.1:5060>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:alice@192.0.2.1:5060>\r\n{more}{content}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()
@@ -99,6 +103,7 @@ fn in_early_dialog(net: &Net, method: &'static str) -> InDialog {
         to: header(&ringing, "To").to_owned(),
         call_id: header(&ringing, "Call-ID").to_owned(),
         number: number + 1,
+        more: String::new(),
         body: String::new(),
     }
 }
@@ -314,7 +319,7 @@ fn what_cannot_be_served_gets_the_right_status_and_leaves_nothing() {
         ("REGISTER", "", 405),
         ("NEWMETHOD", "", 501),
         ("INVITE", "Max-Forwards: 0\r\n", 483),
-        ("INVITE", "Require: replaces\r\n", 420),
+        ("INVITE", "Require: outbound\r\n", 420),
     ]
     .into_iter()
     .enumerate()
@@ -333,7 +338,7 @@ fn what_cannot_be_served_gets_the_right_status_and_leaves_nothing() {
                 assert_eq!(response.headers.get("Supported"), Some(""));
             }
             405 => assert!(response.headers.get("Allow").is_some()),
-            420 => assert_eq!(response.headers.get("Unsupported"), Some("replaces")),
+            420 => assert_eq!(response.headers.get("Unsupported"), Some("outbound")),
             _ => {}
         }
     }

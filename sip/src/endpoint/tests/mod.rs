@@ -9,6 +9,7 @@ mod limits;
 mod lossy;
 mod modify;
 mod races;
+mod refer;
 mod timers;
 
 mod help;

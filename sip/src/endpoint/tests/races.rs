@@ -327,6 +327,7 @@ fn a_large_invite_goes_by_tcp_and_by_udp_if_there_is_no_tcp() {
             session,
             request,
             flow,
+            replaces: None,
         }) = incoming
         else {
             panic!("{net:?}");

@@ -190,7 +190,10 @@ fn says(net: &mut Net, response: &Response) {
 fn a_reliable_ringing_is_acknowledged_once_and_in_order() {
     let mut net = good();
     let (session, invite) = calls_phone(&mut net);
-    assert_eq!(invite.headers.supported(), ["100rel", "timer"]);
+    assert_eq!(
+        invite.headers.supported(),
+        ["100rel", "timer", "replaces", "norefersub"]
+    );
     let contact = ("Contact", "<sip:bob@192.0.2.50:5060>");
     let reliable = |number: &'static str| [("Require", "100rel"), ("RSeq", number), contact];
     let ringing = response(&invite, 180, "phone", &reliable("7"));
