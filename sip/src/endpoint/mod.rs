@@ -287,7 +287,8 @@ impl Endpoint {
         self.settle(now);
     }
 
-    /// Says how far a transfer is that they asked for: what the one we call has said. A final status is the last.
+    /// Says how far a transfer is that they asked for: what the one we call has said. A final status is the last; a `bye`
+    /// waits until they have it.
     pub fn notify(&mut self, now: Instant, session: Session, status: StatusCode) {
         self.queue_notice(now, session, status);
         self.settle(now);
@@ -461,7 +462,11 @@ impl Endpoint {
                 ack: AckWait::Waiting(waiting),
                 ..
             })) if waiting.first => waiting.then_bye = Some(PendingBye { reason }),
-            Some(Call::Up(_)) => self.send_bye(now, session, reason, Some(EndedBy::Local)),
+            Some(Call::Up(up)) => {
+                if !up.referrals.hold_bye(&reason) {
+                    self.send_bye(now, session, reason, Some(EndedBy::Local));
+                }
+            }
             Some(Call::Ending(_)) | None => {}
         }
     }

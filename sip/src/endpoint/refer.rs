@@ -4,13 +4,13 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
-    Endpoint, Error, Event, Flow, Session,
+    EndedBy, Endpoint, Error, Event, Flow, Session,
     build::put,
     state::{Call, ClientUse, Up},
 };
 use crate::{
     dialog::Dialog,
-    headers::{NameAddr, ReferTo, Replaces},
+    headers::{NameAddr, ReasonHeader, ReferTo, Replaces},
     message::Request,
     method::{Method, StatusCode},
     transaction::ServerId,
@@ -56,6 +56,25 @@ struct Taken {
     id: u32,
     waiting: VecDeque<StatusCode>,
     on_its_way: bool,
+    /// The last is out.
+    done: bool,
+    /// The BYE that waits for it: who is told nothing more does not know that it went well.
+    then_bye: Option<Option<ReasonHeader>>,
+}
+
+impl Referrals {
+    /// Notes a BYE that waits for the last NOTIFY; false where there is nothing that it should wait for.
+    pub(super) fn hold_bye(&mut self, reason: &Option<ReasonHeader>) -> bool {
+        let Some(taken) = &mut self.taken else {
+            return false;
+        };
+        let last_waits = taken.waiting.iter().any(|status| status.is_final());
+        let held = taken.done || last_waits;
+        if held {
+            taken.then_bye.get_or_insert_with(|| reason.clone());
+        }
+        held
+    }
 }
 
 impl Endpoint {
@@ -121,6 +140,8 @@ impl Endpoint {
                 id: request.headers.cseq().map_or(0, |cseq| cseq.number),
                 waiting: VecDeque::new(),
                 on_its_way: false,
+                done: false,
+                then_bye: None,
             });
         }
         let mut response = self.build_response(request, status, None);
@@ -147,6 +168,9 @@ impl Endpoint {
         let Some(taken) = &mut up.referrals.taken else {
             return;
         };
+        if taken.done {
+            return;
+        }
         if taken.waiting.len() >= WAITING {
             taken.waiting.pop_back();
         }
@@ -170,9 +194,7 @@ impl Endpoint {
         };
         taken.on_its_way = true;
         let id = taken.id;
-        if status.is_final() {
-            up.referrals.taken = None;
-        }
+        taken.done = status.is_final();
         let flow = up.dialog.next_hop();
         let mut notify = up.dialog.request(Method::Notify);
         let user = notify.headers.from().ok().and_then(|from| from.uri.user);
@@ -209,9 +231,12 @@ impl Endpoint {
             return;
         };
         taken.on_its_way = false;
-        match status.is_some_and(StatusCode::is_success) {
-            true => self.send_next_notice(now, session),
-            false => up.referrals.taken = None,
+        if status.is_some_and(StatusCode::is_success) && !taken.done {
+            return self.send_next_notice(now, session);
+        }
+        let taken = up.referrals.taken.take();
+        if let Some(reason) = taken.and_then(|taken| taken.then_bye) {
+            self.send_bye(now, session, reason, Some(EndedBy::Local));
         }
     }
 

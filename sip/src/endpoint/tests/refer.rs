@@ -76,6 +76,29 @@ fn either_side_is_asked_to_call_somebody_else_and_says_how_far_it_is() {
 }
 
 #[test]
+fn a_hang_up_waits_until_they_know_how_it_went() {
+    let mut net = good();
+    let (caller, callee) = up(&mut net, Transport::Udp);
+    refer(&mut net, CALLER, caller, &elsewhere());
+    net.run_to_event(CALLEE, seconds(1));
+    take(&mut net, CALLEE, callee, &[180, 200]);
+    let now = net.now;
+    net.endpoints[CALLEE].bye(now, callee, None);
+    // Asked twice, it is not sent twice.
+    net.endpoints[CALLEE].bye(now, callee, None);
+    net.run(seconds(2));
+    let events = net.events(CALLER);
+    let ended = events
+        .iter()
+        .position(|event| matches!(event, Event::Ended { .. }));
+    let told = |event: &Event| progress(caller, &[200]).contains(event);
+    let told = events.iter().position(told);
+    assert!(told.is_some() && told < ended, "{events:?}");
+    assert_eq!(net.count_sent(CALLEE, "BYE"), 1);
+    assert_empty(&mut net);
+}
+
+#[test]
 fn one_that_is_refused_leaves_the_call_and_another_may_follow() {
     let mut net = good();
     let (caller, callee) = up(&mut net, Transport::Udp);
