@@ -216,6 +216,7 @@ impl Phone {
             body: BODY
                 .repeat(if choices & 2 == 0 { 1 } else { 20 })
                 .into_bytes(),
+            replaces: None,
             headers: Vec::new(),
             ring_timeout: Duration::from_secs(u64::from(choices)),
         };

@@ -1,5 +1,7 @@
 //! The users: who they are, at which numbers they are reached, and where they are signed in.
 
+mod presence;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -149,6 +151,10 @@ impl Directory {
             return None;
         }
         calls.insert(user.name.clone(), count + 1);
+        drop(calls);
+        if count == 0 {
+            self.tell_of(&user.name);
+        }
         Some(OnCall {
             directory: Arc::clone(self),
             user: user.name.clone(),
@@ -182,12 +188,7 @@ impl SignedIn {
 
     /// Who it is to telephones.
     pub fn identity(&self) -> Identity {
-        Identity {
-            user: self.user.name.clone(),
-            number: self.user.numbers.first().cloned(),
-            display_name: self.user.display_name.clone(),
-            permit: self.user.permit.clone(),
-        }
+        Identity::of(&self.user)
     }
 
     /// Counts one more call; none where there are as many as there may be.
@@ -200,11 +201,14 @@ impl Drop for OnCall {
     fn drop(&mut self) {
         let calls = &self.directory.calls;
         let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = calls.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
-                calls.remove(&self.user);
-            }
+        let Some(count) = calls.get_mut(&self.user) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            calls.remove(&self.user);
+            drop(calls);
+            self.directory.tell_of(&self.user);
         }
     }
 }
@@ -216,6 +220,8 @@ impl Drop for SignedIn {
             lines.retain(|line| line.session != self.session);
             if lines.is_empty() {
                 online.remove(&self.user.name);
+                drop(online);
+                self.directory.tell_of(&self.user.name);
             }
         }
     }
@@ -246,7 +252,7 @@ mod tests {
         assert!(directory.begin_call(&alice).is_some());
     }
 
-    fn directory() -> Arc<Directory> {
+    pub(super) fn directory() -> Arc<Directory> {
         let user = |name: &str, numbers: &[&str]| User {
             name: name.to_owned(),
             password: Password::new(format!("{name}'s")),

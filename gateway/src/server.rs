@@ -137,6 +137,10 @@ impl Server {
             trunks: Arc::clone(&trunks),
             plan: settings.dial_plan.clone(),
             users: directory.has_users().then(|| internal.clone()),
+            own: [Some(bound.sip.ip()), settings.sip.external_address]
+                .into_iter()
+                .flatten()
+                .collect(),
         };
         let environment = Environment {
             routes,

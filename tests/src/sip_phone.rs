@@ -110,6 +110,83 @@ impl SipPhone {
             .expect("the answer can be sent");
     }
 
+    /// Sends a request inside the dialog that an INVITE of the gateway's made, and gives the status of its answer.
+    ///
+    /// # Panics
+    /// It is not answered.
+    #[track_caller]
+    pub fn in_dialog(
+        &self,
+        invite: &Request,
+        gateway: SocketAddr,
+        method: &str,
+        headers: &str,
+    ) -> u16 {
+        self.in_dialog_with(invite, gateway, method, headers, "")
+    }
+
+    /// The same with a body.
+    ///
+    /// # Panics
+    /// It is not answered.
+    #[track_caller]
+    pub fn in_dialog_with(
+        &self,
+        invite: &Request,
+        gateway: SocketAddr,
+        method: &str,
+        headers: &str,
+        body: &str,
+    ) -> u16 {
+        static NUMBER: AtomicU32 = AtomicU32::new(100);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let header = |name: &str| invite.headers.get(name).unwrap_or_default();
+        let mut from = header("To").to_owned();
+        if !from.contains("tag=") {
+            from += ";tag=the-phone";
+        }
+        let port = self.port;
+        let text = format!(
+            "{method} sip:{gateway} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKin{number}\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\n\
+             Contact: <sip:phone@127.0.0.1:{port}>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            header("From"),
+            header("Call-ID"),
+            body.len()
+        );
+        self.socket
+            .send_to(text.as_bytes(), gateway)
+            .expect("the request can be sent");
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut packet = [0; 65_535];
+        let cseq = format!("{number} {method}");
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the {method} is not answered");
+            self.socket
+                .set_read_timeout(Some(left))
+                .expect("a time-out can be set");
+            let Ok((len, _)) = self.socket.recv_from(&mut packet) else {
+                continue;
+            };
+            if let Ok(Message::Response(response)) = sip::parse_datagram(&packet[..len])
+                && response.headers.get("CSeq") == Some(cseq.as_str())
+                && response.status.is_final()
+            {
+                return response.status.code();
+            }
+        }
+    }
+
+    /// Hangs up a call that the gateway placed.
+    ///
+    /// # Panics
+    /// The BYE is not answered.
+    #[track_caller]
+    pub fn hang_up_dialog(&self, invite: &Request, gateway: SocketAddr) {
+        assert_eq!(self.in_dialog(invite, gateway, "BYE", ""), 200);
+    }
+
     /// Calls a number of the gateway there: sends an INVITE with these headers too, and an SDP that names the RTP port
     /// of `rtp` where one is given.
     ///

@@ -45,7 +45,7 @@ const MEDIA_UP_MS = 15_000;
 const MEND_MS = 4_000;
 const MAX_ICE_RESTARTS = 3;
 /** Fields that an offer does not have. */
-const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms"]);
+const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms", "with"]);
 
 /**
  * A call. Its events, each a `CustomEvent`:
@@ -53,6 +53,7 @@ const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms"]);
  * * `track`: `detail` is the remote `MediaStream`, to be given to an `<audio>` element;
  * * `audio`: `detail` is `{ trouble, text }`, what keeps one side from hearing the other, or null when nothing does any more;
  * * `hold`: `detail` is `{ here, there }`, who holds whom now;
+ * * `transfer`: `detail` is `{ state, text, to, name }`, how far a transfer of this call is; with `done` it is with somebody else now;
  * * `dtmf`: `detail` is `{ digit, duration_ms }`, a key that the phone pressed;
  * * `notice`: `detail` is a sentence for people: something went wrong, the call goes on.
  */
@@ -72,6 +73,8 @@ export class Call extends EventTarget {
   #offered = false;
   #muted = false;
   #held = { here: false, there: false };
+  /** @type {string | null} whom it is with, since somebody has transferred it */
+  #party = null;
   #restarts = 0;
   /** @type {unknown} */
   #mediaTimer = null;
@@ -152,6 +155,17 @@ export class Call extends EventTarget {
     if (this.#state.name === "in_call") this.#send({ type: "hold", call: this.id, held });
   }
 
+  /**
+   * Gives the telephone to somebody else: to a number, or to the telephone of another call. What becomes of it, `transfer`
+   * events say; where it works, this call ends with the cause `transferred`.
+   * @param {string | Call} to
+   */
+  transfer(to) {
+    if (this.#state.name !== "in_call") return;
+    if (typeof to === "string") this.#send({ type: "transfer", call: this.id, to });
+    else this.#send({ type: "transfer", call: this.id, with: to.id });
+  }
+
   /** @param {boolean} muted */
   set muted(muted) {
     this.#muted = muted;
@@ -160,6 +174,7 @@ export class Call extends EventTarget {
 
   /** The other side, in a word. */
   get peer() {
+    if (this.#party !== null) return this.#party;
     return this.caller === null ? this.to : (this.caller.name ?? this.caller.number ?? "unknown number");
   }
 
@@ -269,6 +284,9 @@ export class Call extends EventTarget {
       case "hold":
         this.#held = { here: message.here, there: message.there };
         return this.#emit("hold", this.#held);
+      case "transfer":
+        if (message.state === "done") this.#party = message.name ?? message.to ?? "unknown number";
+        return this.#emit("transfer", { state: message.state, text: message.text, to: message.to, name: message.name });
       case "audio":
         return this.#emit("audio", { trouble: message.trouble, text: message.text });
       case "hangup":

@@ -7,6 +7,7 @@ import { ProtocolError, readMessage, SUBPROTOCOL } from "./protocol.js";
 /** @typedef {import("./protocol.js").Welcome} Welcome */
 /** @typedef {import("./protocol.js").Authenticated} Authenticated */
 /** @typedef {import("./protocol.js").Incoming} Incoming */
+/** @typedef {import("./protocol.js").Person} Person */
 /** @typedef {import("./call.js").CallOptions} CallOptions */
 
 /**
@@ -67,6 +68,7 @@ export function backOff(attempt, random) {
  * A session. Its events, each a `CustomEvent`:
  * * `connection`: `detail` is the new `Connection`;
  * * `user`: `detail` is who is signed in now, an `Authenticated`, or null for nobody;
+ * * `people`: `detail` is a list of `Person`s, the other users and whether they are there, as `people` has it;
  * * `incoming`: `detail` is a `Call` that waits for `accept` or `reject`;
  * * `notice`: `detail` is a sentence for people about something that went wrong.
  */
@@ -85,6 +87,8 @@ export class Client extends EventTarget {
   #credentials;
   /** @type {Authenticated | null} */
   #user = null;
+  /** @type {Map<string, Person>} */
+  #people = new Map();
   #surroundings;
 
   /** @param {ClientOptions} options */
@@ -109,6 +113,12 @@ export class Client extends EventTarget {
   /** Who is signed in, while there is a connection. */
   get user() {
     return this.#user;
+  }
+
+  /** The other users, as far as this one is told of them, by what they are called. */
+  get people() {
+    const others = [...this.#people.values()].filter((person) => person.user !== this.#user?.user);
+    return others.sort((one, other) => one.display_name.localeCompare(other.display_name));
   }
 
   /**
@@ -228,7 +238,9 @@ export class Client extends EventTarget {
   #setUser(user) {
     if (user === this.#user) return;
     this.#user = user;
+    if (user === null) this.#people.clear();
     this.dispatchEvent(new CustomEvent("user", { detail: user }));
+    if (user === null) this.dispatchEvent(new CustomEvent("people", { detail: [] }));
   }
 
   /** @param {unknown} text */
@@ -243,6 +255,7 @@ export class Client extends EventTarget {
     if (message === null) return;
     if (message.type === "welcome") return this.#handleWelcome(message);
     if (message.type === "authenticated") return this.#setUser(message);
+    if (message.type === "presence") return this.#handlePresence(message.people);
     if (message.type === "incoming") return this.#handleIncoming(message);
     const call = message.call === null ? undefined : this.#calls.get(message.call);
     if (message.type === "error") {
@@ -252,6 +265,12 @@ export class Client extends EventTarget {
     } else if (call && (!call.ended || message.type === "hangup")) {
       call.handleMessage(message);
     }
+  }
+
+  /** @param {Person[]} people */
+  #handlePresence(people) {
+    for (const person of people) this.#people.set(person.user, person);
+    this.dispatchEvent(new CustomEvent("people", { detail: this.people }));
   }
 
   /** @param {Incoming} incoming */

@@ -22,6 +22,8 @@ export const SUBPROTOCOL = "switchhook.v1";
  *   | { type: "offer", call: string, sdp: string }
  *   | { type: "dtmf", call: string, digits: string, duration_ms: number }
  *   | { type: "hold", call: string, held: boolean }
+ *   | { type: "transfer", call: string, to: string }
+ *   | { type: "transfer", call: string, with: string }
  *   | { type: "accept", call: string, sdp: string }
  *   | { type: "reject", call: string, reason: "declined" | "busy" }
  *   | { type: "hangup", call: string }
@@ -30,6 +32,10 @@ export const SUBPROTOCOL = "switchhook.v1";
 
 /** @typedef {{ type: "welcome", session: string, version: number, ice_servers: RTCIceServer[], lab: LabNumber[], trunk: boolean, sign_in: boolean }} Welcome */
 /** @typedef {{ type: "authenticated", user: string, display_name: string, numbers: string[] }} Authenticated */
+/** @typedef {"offline" | "online" | "in_call"} Presence */
+/** @typedef {{ user: string, display_name: string, presence: Presence }} Person */
+/** @typedef {{ type: "presence", people: Person[] }} PresenceMessage */
+/** @typedef {"trying" | "ringing" | "done" | "failed"} TransferState */
 /** @typedef {{ type: "incoming", call: string, from: string | null, name: string | null, to: string }} Incoming */
 /** @typedef {{ type: "error", call: string | null, code: string, field: string | null, text: string }} ErrorMessage */
 
@@ -42,12 +48,13 @@ export const SUBPROTOCOL = "switchhook.v1";
  *   | { type: "accepted", call: string }
  *   | { type: "dtmf", call: string, digit: string, duration_ms: number }
  *   | { type: "hold", call: string, here: boolean, there: boolean }
+ *   | { type: "transfer", call: string, state: TransferState, to: string | null, name: string | null, text: string }
  *   | { type: "audio", call: string, trouble: string | null, text: string }
  *   | { type: "hangup", call: string, cause: Cause }
  * )} CallMessage
  */
 
-/** @typedef {Welcome | Authenticated | Incoming | ErrorMessage | CallMessage} ServerMessage */
+/** @typedef {Welcome | Authenticated | PresenceMessage | Incoming | ErrorMessage | CallMessage} ServerMessage */
 
 /** A message that this client could not take. */
 export class ProtocolError extends Error {
@@ -89,6 +96,8 @@ export function readMessage(text) {
         display_name: fields.string("display_name"),
         numbers: fields.list("numbers").filter((number) => typeof number === "string"),
       };
+    case "presence":
+      return { type, people: fields.list("people").map(readPerson) };
     case "incoming":
       return {
         type,
@@ -117,6 +126,15 @@ export function readMessage(text) {
       };
     case "hold":
       return { type, call: fields.string("call"), here: fields.value("here") === true, there: fields.value("there") === true };
+    case "transfer":
+      return {
+        type,
+        call: fields.string("call"),
+        state: oneOf(TRANSFER_STATES, fields.string("state"), "state"),
+        to: fields.optionalString("to"),
+        name: fields.optionalString("name"),
+        text: fields.string("text"),
+      };
     case "audio":
       return { type, call: fields.string("call"), trouble: fields.optionalString("trouble"), text: fields.string("text") };
     case "hangup":
@@ -215,6 +233,37 @@ function readIceServers(list) {
     const credential = fields.optionalString("credential");
     return { urls, ...(username === null ? {} : { username }), ...(credential === null ? {} : { credential }) };
   });
+}
+
+/** @type {readonly TransferState[]} */
+const TRANSFER_STATES = ["trying", "ringing", "done", "failed"];
+/** @type {readonly Presence[]} */
+const PRESENCES = ["offline", "online", "in_call"];
+
+/**
+ * @template {string} T
+ * @param {readonly T[]} known
+ * @param {string} value
+ * @param {string} field
+ * @returns {T}
+ */
+function oneOf(known, value, field) {
+  const found = known.find((one) => one === value);
+  if (found === undefined) throw new ProtocolError(`"${field}" is none of ${known.join(", ")}`, field);
+  return found;
+}
+
+/**
+ * @param {unknown} entry
+ * @returns {Person}
+ */
+function readPerson(entry) {
+  const fields = new Fields(asObject(entry, "people"));
+  return {
+    user: fields.string("user"),
+    display_name: fields.string("display_name"),
+    presence: oneOf(PRESENCES, fields.string("presence"), "presence"),
+  };
 }
 
 /**

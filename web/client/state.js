@@ -70,6 +70,7 @@ export function advance(state, message, now) {
       return end(state, message.cause, now);
     case "answer":
     case "hold":
+    case "transfer":
     case "audio":
     case "dtmf":
       return state;

@@ -1,9 +1,11 @@
-// The phone page: one session, at most one call, and the page's controls.
+// The phone page: one session, one call (a second while somebody is asked to take the first), and the page's controls.
 //
 // For tests and the curious, `window.switchhook` is:
 // * `client`: the `Client` of client/client.js;
 // * `call`: the current or last `Call`, or `null` (its `state`, `marks`, `peerConnection`, ...);
-// * `signIn(user, password)`, `answer()`, `dial(to)`, `hangup()`, `press(digit)`: what the buttons do;
+// * `waiting`: the `Call` that waits while another is asked to take it, or `null`;
+// * `signIn(user, password)`, `answer()`, `dial(to)`, `hangup()`, `press(digit)`, `transfer(to)`, `ask(to)`, `connect()`:
+//   what the buttons do;
 // * `levels()`: `{ in, out }`, the meters now, in dB below full scale.
 
 import { Client } from "../client/client.js";
@@ -24,6 +26,8 @@ class Phone {
   client = new Client({ url: new URL("v1/signaling", document.baseURI) });
   /** @type {Call | null} */
   call = null;
+  /** @type {Call | null} the one that waits on hold while somebody else is asked whether he takes it */
+  waiting = null;
   choice = loadChoice();
   #sent = "";
   #measured = 0;
@@ -42,6 +46,19 @@ class Phone {
       event.preventDefault();
       this.signIn(view.user.value, view.password.value);
     });
+    client.addEventListener("people", () => {
+      view.showPeople(client.people);
+      this.#render();
+    });
+    view.people.addEventListener("click", (event) => this.#handlePerson(event));
+    view.transfer.addEventListener("click", () => view.openTransfer(Boolean(view.transferForm.hidden)));
+    view.transferForm.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.transfer(view.transferTo.value);
+    });
+    view.ask.addEventListener("click", () => this.ask(view.transferTo.value));
+    view.connect.addEventListener("click", () => this.connect());
+    view.back.addEventListener("click", () => this.hangup());
     view.signOut.addEventListener("click", () => client.signOut());
     view.answer.addEventListener("click", () => this.answer());
     client.addEventListener("notice", (event) => view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
@@ -116,6 +133,37 @@ class Phone {
   }
 
   /**
+   * Gives the telephone to somebody else.
+   * @param {string} typed
+   */
+  transfer(typed) {
+    const to = dialable(typed);
+    if (to === "") return this.view.transferTo.focus();
+    this.call?.transfer(to);
+    this.view.openTransfer(false);
+  }
+
+  /**
+   * Asks somebody whether he takes the call, which waits on hold meanwhile.
+   * @param {string} typed
+   */
+  ask(typed) {
+    const to = dialable(typed);
+    if (to === "") return this.view.transferTo.focus();
+    if (this.call?.state.name !== "in_call" || this.waiting) return;
+    this.call.hold(true);
+    this.waiting = this.call;
+    this.#sent = "";
+    this.view.showNotice("");
+    this.#follow(this.client.call(to, { audio: constraints(this.choice) }));
+  }
+
+  /** Connects the one who waits with the one who was asked. */
+  connect() {
+    if (this.call?.state.name === "in_call") this.waiting?.transfer(this.call);
+  }
+
+  /**
    * A key of the keypad: types before a call, sounds during it.
    * @param {string} key
    */
@@ -140,13 +188,20 @@ class Phone {
     call.addEventListener("state", () => this.#handleState(call));
     call.addEventListener("dtmf", () => this.#render());
     call.addEventListener("hold", () => this.#render());
+    call.addEventListener("transfer", (event) => {
+      const { state, text } = /** @type {CustomEvent<{ state: string, text: string }>} */ (event).detail;
+      this.view.showNotice(state === "done" ? `You speak with ${call.peer} now.` : text);
+      this.#render();
+    });
     call.addEventListener("audio", (event) => {
       const { trouble, text } = /** @type {CustomEvent<{ trouble: string | null, text: string }>} */ (event).detail;
       // Who has muted himself here knows why nobody hears him.
       if (trouble !== "browser_sends_silence" || !call.muted) this.view.showNotice(trouble === null ? "" : text);
     });
     call.addEventListener("notice", (event) => this.view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
-    call.addEventListener("track", (event) => this.#hear(/** @type {CustomEvent<MediaStream>} */ (event).detail));
+    call.addEventListener("track", () => {
+      if (call === this.call) this.#hear(call);
+    });
     this.#render();
   }
 
@@ -166,7 +221,13 @@ class Phone {
 
   /** @param {Call} call */
   #handleState(call) {
+    if (call === this.waiting && call.ended) {
+      this.waiting = null;
+      if (call.cause?.code !== "transferred") this.view.showNotice(`${call.peer} has hung up.`);
+      return this.#render();
+    }
     if (call !== this.call) return;
+    if (call.ended && this.waiting) return this.#takeBack(call, this.waiting);
     this.sound.ring(call.state.name === "ringing" || call.state.name === "incoming");
     this.sound.meter("out", call.ended ? null : call.microphone);
     if (call.ended) {
@@ -180,8 +241,28 @@ class Phone {
     this.#render();
   }
 
-  /** @param {MediaStream} stream */
-  #hear(stream) {
+  /**
+   * Nobody takes the call that waits: it goes on here.
+   * @param {Call} asked
+   * @param {Call} waiting
+   */
+  #takeBack(asked, waiting) {
+    this.waiting = null;
+    this.call = waiting;
+    this.sound.ring(false);
+    waiting.hold(false);
+    this.#hear(waiting);
+    this.sound.meter("out", waiting.microphone);
+    if (asked.cause && asked.cause.code !== "normal" && asked.cause.code !== "cancelled") {
+      this.view.showNotice(`${asked.peer}: ${asked.cause.text}`);
+    }
+    this.#render();
+  }
+
+  /** @param {Call} call */
+  #hear(call) {
+    const stream = call.remoteStream;
+    if (!stream) return;
     const { remote } = this.view;
     remote.srcObject = stream;
     this.sound.meter("in", stream);
@@ -239,6 +320,18 @@ class Phone {
   #handleLab(event) {
     const button = event.target instanceof Element ? event.target.closest("button") : null;
     if (button?.dataset.number && event.detail < 2) this.dial(button.dataset.number);
+  }
+
+  /**
+   * Calls a person; or names him as the one to transfer to, while that is asked.
+   * @param {MouseEvent} event
+   */
+  #handlePerson(event) {
+    const button = event.target instanceof Element ? event.target.closest("button") : null;
+    const user = button?.dataset.number;
+    if (!user || event.detail > 1) return;
+    if (this.view.transferForm.hidden) this.dial(user);
+    else this.view.transferTo.value = user;
   }
 
   /**
@@ -308,7 +401,7 @@ class Phone {
   }
 
   #render() {
-    this.view.showCall(this.call, this.#sent);
+    this.view.showCall(this.call, this.#sent, this.waiting);
   }
 
   #tick() {
@@ -337,6 +430,12 @@ Object.defineProperty(globalThis, "switchhook", {
     get call() {
       return phone.call;
     },
+    get waiting() {
+      return phone.waiting;
+    },
+    transfer: (/** @type {string} */ to) => phone.transfer(to),
+    ask: (/** @type {string} */ to) => phone.ask(to),
+    connect: () => phone.connect(),
     signIn: (/** @type {string} */ user, /** @type {string} */ password) => phone.signIn(user, password),
     answer: () => phone.answer(),
     dial: (/** @type {string} */ to) => phone.dial(to),

@@ -2,10 +2,11 @@
 
 import { isPending } from "../client/state.js";
 import { FLOOR_DB } from "./sound.js";
-import { clock, connectionWords, detailWords, labWords, qualityWords, stateWords, userWords } from "./words.js";
+import { clock, connectionWords, detailWords, labWords, presenceWords, qualityWords, stateWords, userWords } from "./words.js";
 
 /** @typedef {import("../client/call.js").Call} Call */
 /** @typedef {import("../client/client.js").Connection} Connection */
+/** @typedef {import("../client/protocol.js").Person} Person */
 /** @typedef {import("../client/quality.js").Quality} Quality */
 
 /**
@@ -30,6 +31,16 @@ export class View {
   answer = element("answer", HTMLButtonElement);
   hold = element("hold", HTMLButtonElement);
   mute = element("mute", HTMLButtonElement);
+  transfer = element("transfer", HTMLButtonElement);
+  transferForm = element("transfer-form", HTMLFormElement);
+  transferTo = element("transfer-to", HTMLInputElement);
+  ask = element("ask", HTMLButtonElement);
+  connect = element("connect", HTMLButtonElement);
+  back = element("back", HTMLButtonElement);
+  people = element("people", HTMLUListElement);
+  #consult = element("consult", HTMLElement);
+  #consultText = element("consult-text", HTMLElement);
+  #peoplePanel = element("people-panel", HTMLElement);
   signIn = element("sign-in", HTMLFormElement);
   user = element("user", HTMLInputElement);
   password = element("password", HTMLInputElement);
@@ -57,8 +68,9 @@ export class View {
   /**
    * @param {Call | null} call
    * @param {string} sent digits pressed in this call
+   * @param {Call | null} waiting the one that waits on hold while somebody else is asked
    */
-  showCall(call, sent) {
+  showCall(call, sent, waiting) {
     const state = call?.state ?? null;
     const name = state?.name ?? "idle";
     const live = state !== null && state.name !== "ended";
@@ -70,6 +82,12 @@ export class View {
     setText(this.#detail, detailWords(state, sent, call?.receivedDigits ?? "", call?.caller ?? null));
     this.number.readOnly = live;
     for (const button of this.lab.querySelectorAll("button")) button.setAttribute("aria-disabled", String(live));
+    const talking = state?.name === "in_call";
+    this.transfer.hidden = !talking || waiting !== null;
+    if (this.transfer.hidden) this.openTransfer(false);
+    this.#consult.hidden = waiting === null;
+    setText(this.#consultText, waiting === null ? "" : `${waiting.peer} waits on hold.`);
+    this.connect.disabled = !talking;
     this.#swapButtons(live, name === "incoming");
     const muted = live && call !== null && call.muted;
     this.mute.setAttribute("aria-pressed", String(muted));
@@ -100,6 +118,21 @@ export class View {
     this.hangup.hidden = !live;
     if (incoming) this.answer.focus();
     else if (follow || focused === document.body) (live ? this.hangup : this.call).focus();
+  }
+
+  /** @param {boolean} open */
+  openTransfer(open) {
+    if (this.transferForm.hidden !== open) return;
+    this.transferForm.hidden = !open;
+    this.transfer.setAttribute("aria-expanded", String(open));
+    if (open) this.transferTo.focus();
+    else this.transferTo.value = "";
+  }
+
+  /** @param {Person[]} people */
+  showPeople(people) {
+    this.#peoplePanel.hidden = people.length === 0;
+    this.people.replaceChildren(...people.map(personEntry));
   }
 
   showErase() {
@@ -203,6 +236,15 @@ function labEntry(lab) {
   button.append(number, " ", description);
   const item = document.createElement("li");
   item.append(button);
+  return item;
+}
+
+/** @param {Person} person */
+function personEntry(person) {
+  const item = labEntry({ number: person.user, description: presenceWords(person.presence) });
+  const button = /** @type {HTMLElement} */ (item.firstElementChild);
+  button.dataset.presence = person.presence;
+  setText(/** @type {HTMLElement} */ (button.firstElementChild), person.display_name);
   return item;
 }
 

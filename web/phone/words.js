@@ -66,6 +66,11 @@ export function connectionWords(connection) {
   }
 }
 
+/** @param {import("../client/protocol.js").Presence} presence */
+export function presenceWords(presence) {
+  return { offline: "not here", online: "here", in_call: "in a call" }[presence];
+}
+
 /** @param {import("../client/protocol.js").Authenticated} user */
 export function userWords(user) {
   const numbers = user.numbers.length > 0 ? ` (${user.numbers.join(", ")})` : "";

@@ -39,6 +39,30 @@ test("the provisional answer is applied while the phone still rings, and only on
   assert.equal(w.peer().remote.length, 1);
 });
 
+test("a call is given to a number or to another call, and may be given by the other side", async () => {
+  const w = world();
+  await w.connected();
+  const call = await w.talking("100");
+  const other = await w.called("200");
+  /** @type {string[]} */
+  const seen = [];
+  call.addEventListener("transfer", (event) => seen.push(/** @type {CustomEvent} */ (event).detail.state));
+  other.transfer("300");
+  assert.notEqual(w.socket().sent.at(-1).type, "transfer", "only a call that is up");
+  call.transfer("300");
+  assert.deepEqual(w.socket().sent.at(-1), { type: "transfer", call: call.id, to: "300" });
+  call.transfer(other);
+  assert.deepEqual(w.socket().sent.at(-1), { type: "transfer", call: call.id, with: other.id });
+  w.socket().say({ type: "transfer", call: call.id, state: "failed", to: null, name: null, text: "no" });
+  assert.equal(call.peer, "100");
+  w.socket().say({ type: "transfer", call: call.id, state: "done", to: "+4989", name: null, text: "" });
+  assert.equal(call.peer, "+4989");
+  w.socket().say({ type: "transfer", call: call.id, state: "done", to: "+4989", name: "Carol", text: "" });
+  assert.equal(call.peer, "Carol");
+  assert.deepEqual(seen, ["failed", "done", "done"]);
+  assert.equal(call.state.name, "in_call");
+});
+
 test("a call is held by either side, and says so", async () => {
   const w = world();
   await w.connected();

@@ -102,3 +102,20 @@ test("a call without a connection ends in words", async () => {
   const call = await w.called("echo");
   assert.equal(call.cause?.code, "not_connected");
 });
+
+test("the other users are known, and whether they are there", async () => {
+  const w = world({ credentials: { user: "alice", password: "secret" } });
+  await w.connected();
+  let told = 0;
+  w.client.addEventListener("people", () => (told += 1));
+  w.socket().say({ type: "authenticated", user: "alice", display_name: "Alice", numbers: [] });
+  const person = (/** @type {string} */ user, /** @type {string} */ presence) => ({ user, display_name: user, presence });
+  w.socket().say({ type: "presence", people: [person("carol", "offline"), person("bob", "online")] });
+  w.socket().say({ type: "presence", people: [person("alice", "online")] });
+  w.socket().say({ type: "presence", people: [person("carol", "in_call")] });
+  w.socket().say({ type: "presence", people: [person("carol", "asleep")] });
+  assert.deepEqual(w.client.people, [person("bob", "online"), person("carol", "in_call")]);
+  w.socket().fail();
+  assert.deepEqual(w.client.people, []);
+  assert.equal(told, 4);
+});

@@ -19,6 +19,8 @@ pub enum CauseCode {
     Rejected,
     /// It rang, and nobody answered.
     NoAnswer,
+    /// The one at the other end speaks with somebody else now.
+    Transferred,
     /// Another of the called user's devices took the call.
     AnsweredElsewhere,
     /// No such number.
@@ -85,6 +87,7 @@ const TABLE: &[Row] = &[
         487,
         26,
     ),
+    Row(CauseCode::Transferred, "The call was transferred.", 200, 16),
     Row(CauseCode::NotFound, "This number does not exist.", 404, 1),
     Row(
         CauseCode::Unavailable,

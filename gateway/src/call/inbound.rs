@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::cause::CauseCode;
-use super::machine::Caller;
+use super::machine::{Caller, Identity, Replacement};
 use super::record::{Direction, Parties};
 use super::registry::{Arriving, Registry};
 use super::route::{INTERNAL, Internal};
@@ -78,6 +78,15 @@ impl Inbound {
 
     async fn take(&self, trunk: &Arc<Trunk>, id: Option<TrunkId>, incoming: IncomingCall) {
         let caller = caller(&incoming.request);
+        if let Some(replaced) = incoming.replaces {
+            let replacement = Replacement {
+                caller,
+                offer: incoming.request.body.clone(),
+                trunk: Arc::clone(trunk),
+                seat: id.map(|id| self.trunks.arrive(id)),
+            };
+            return self.registry.replace(replaced, replacement, incoming).await;
+        }
         let called = called(&incoming.request);
         let found = called
             .iter()
@@ -109,14 +118,13 @@ impl Inbound {
             return self.registry.refuse(incoming, parties, cause).await;
         };
         let arriving = Arriving {
-            max_duration: user.permit.max_call_duration,
+            identity: Identity::of(&user),
             on_call,
             incoming,
             trunk: Arc::clone(trunk),
             seat: id.map(|id| self.trunks.arrive(id)),
             caller,
             to,
-            user: user.name.clone(),
             lines,
         };
         self.registry.ring(arriving).await;

@@ -10,6 +10,7 @@
 mod browser;
 mod dialing;
 mod hold;
+mod joined;
 mod keys;
 mod legs;
 mod media_events;
@@ -18,6 +19,7 @@ mod ringing;
 mod story;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -29,7 +31,7 @@ use peer::Fingerprint;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use sip::endpoint::{Account, Event as SipEvent};
-use sip::{DtmfInfo, ReasonHeader, StatusCode, Uri};
+use sip::{DtmfInfo, ReasonHeader, Replaces, StatusCode, Uri};
 
 use self::dialing::Attempt;
 use self::hold::{Hold, PhoneLeg};
@@ -37,14 +39,17 @@ use self::legs::{BrowserLeg, TrunkOffer};
 pub use self::ringing::{Arrival, Caller};
 use self::ringing::{Called, Ringing};
 use self::story::Story;
+pub use self::transfer::Replacement;
+use self::transfer::Transfer;
 use super::CallId;
 use super::cause::{Cause, CauseCode};
 use super::record::{CallRecord, Direction, EndedBy, Parties};
-use super::route::{Routes, Ways};
+use super::route::{Route, Routes, Ways};
 use super::timeline::{Timeline, Topic};
 use crate::permit::Permit;
-use crate::settings::Prefer;
+use crate::settings::{Prefer, User};
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
+use crate::sip_driver::{Leg, ReferTarget};
 use crate::trunks::Seat;
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -105,6 +110,18 @@ pub struct Identity {
     pub permit: Permit,
 }
 
+impl Identity {
+    /// Who that user is.
+    pub fn of(user: &User) -> Self {
+        Self {
+            user: user.name.clone(),
+            number: user.numbers.first().cloned(),
+            display_name: user.display_name.clone(),
+            permit: user.permit.clone(),
+        }
+    }
+}
+
 /// What makes a browser's call.
 #[derive(Debug)]
 pub struct Setup {
@@ -150,6 +167,12 @@ pub enum Input {
     },
     /// The INVITE could not be sent at all.
     DialFailed(String),
+    /// The telephone is to speak with that of another call instead.
+    TransferTo(Leg, CallId),
+    /// A telephone's call is to take the place of this one's telephone.
+    Replaced(Box<Replacement>),
+    /// The same of the other telephone.
+    Other(Box<Input>),
     /// The gateway is going down.
     Shutdown,
 }
@@ -171,6 +194,8 @@ pub struct Dial {
     pub internal: bool,
     /// How long it may ring.
     pub ring_timeout: Duration,
+    /// The call of theirs that it takes the place of (RFC 3891).
+    pub replaces: Option<Replaces>,
 }
 
 /// What is to be done.
@@ -182,13 +207,43 @@ pub enum Action {
     OpenMedia(Box<OpenCall>),
     /// Tell the media worker.
     Media(MediaCommand),
+    /// Tell a telephone.
+    Phone(LegName, PhoneAction),
+    /// The other telephone takes the place of the first, which is hung up with this reason.
+    TakeOther(ReasonHeader),
+    /// The call is over: write its record. Nothing follows.
+    Finished(Box<CallRecord>),
+}
+
+/// Which of a call's telephones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegName {
+    /// The one that the call is with.
+    Phone,
+    /// The one that is to take its place, or that of the browser.
+    Other,
+}
+
+impl LegName {
+    /// The other one.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Phone => Self::Other,
+            Self::Other => Self::Phone,
+        }
+    }
+}
+
+/// What is to be done with a telephone.
+#[derive(Debug)]
+pub enum PhoneAction {
     /// Send an INVITE.
     Dial(Box<Dial>),
     /// Send it to the next address of its next hop, and leave the one where it went before.
     DialNextAddress,
     /// Leave it: another follows.
-    Abandon,
-    /// Cancel it.
+    Abandon(ReasonHeader),
+    /// Cancel the INVITE.
     Cancel(ReasonHeader),
     /// Tell the caller that it rings.
     Ring,
@@ -198,14 +253,18 @@ pub enum Action {
     Reject(StatusCode, ReasonHeader),
     /// Hang up.
     Bye(ReasonHeader),
-    /// Offer the telephone another session.
+    /// Offer another session.
     Offer(Vec<u8>),
     /// Answer the session that it offers, or refuse it.
     AnswerOffer(Result<Vec<u8>, StatusCode>),
     /// Send a key by INFO.
     Info(DtmfInfo),
-    /// The call is over: write its record. Nothing follows.
-    Finished(Box<CallRecord>),
+    /// Ask it to call somebody else instead.
+    Refer(ReferTarget),
+    /// Answer its wish that we call somebody else.
+    AnswerRefer(StatusCode),
+    /// Say how far that is.
+    Notify(StatusCode),
 }
 
 /// See the module's documentation.
@@ -242,6 +301,20 @@ pub struct Machine {
     phone: Option<PhoneLeg>,
     hold: Hold,
     told_hold: Hold,
+    /// The way to the telephone.
+    route: Option<Route>,
+    /// Where the worker hears it.
+    rtp: Option<(SocketAddr, SocketAddr)>,
+    /// What it said of its media last.
+    their_sdp: Vec<u8>,
+    /// It has hung up, and another is called in its place.
+    phone_gone: bool,
+    /// A transfer that is under way.
+    transfer: Option<Box<Transfer>>,
+    /// The other telephone is called, or up.
+    other_up: bool,
+    /// Its place on a trunk, where it stays beside the first.
+    other_seat: Option<Seat>,
     rng: StdRng,
 }
 
@@ -255,9 +328,16 @@ enum State {
     Calling(Calling),
     /// Both sides can talk (RFC 3261 §13.2.2.4).
     Talking { deadline: Instant },
+    /// Two telephones talk, and the browser is no longer in it.
+    Joined {
+        deadline: Instant,
+        /// Whose change the other is asked about.
+        asked: Option<LegName>,
+    },
     /// Both legs have been told that the call is over.
     Ending {
         sip_pending: bool,
+        other_pending: bool,
         media_pending: bool,
         deadline: Instant,
     },
@@ -349,6 +429,7 @@ impl Machine {
             seat: None,
             state: State::Ending {
                 sip_pending: false,
+                other_pending: false,
                 media_pending: false,
                 deadline: now,
             },
@@ -366,6 +447,13 @@ impl Machine {
             phone: None,
             hold: Hold::default(),
             told_hold: Hold::default(),
+            route: None,
+            rtp: None,
+            their_sdp: Vec::new(),
+            phone_gone: false,
+            transfer: None,
+            other_up: false,
+            other_seat: None,
             rng: StdRng::from_seed(seed),
         }
     }
@@ -378,7 +466,11 @@ impl Machine {
     /// When [`Machine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match &self.state {
-            State::Opening { deadline, .. } | State::Talking { deadline } => *deadline,
+            State::Opening { deadline, .. } | State::Joined { deadline, .. } => *deadline,
+            State::Talking { deadline } => match &self.transfer {
+                Some(transfer) => transfer.deadline().min(*deadline),
+                None => *deadline,
+            },
             State::Calling(calling) => calling.deadline(),
             State::Ringing(ringing) => ringing.deadline,
             State::Ending { deadline, .. } => return Some(*deadline),
@@ -419,13 +511,19 @@ impl Machine {
                 self.end(now, code.cause(), EndedBy::Gateway);
             }
             State::Ringing(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
-            State::Talking { .. } => self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway),
+            State::Talking { deadline } if now < *deadline => self.transfer_times_out(now),
+            State::Talking { .. } | State::Joined { .. } => {
+                self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway);
+            }
         }
     }
 
     /// Takes what happened.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
+            // The browser has nothing more to do with it.
+            Input::Browser(..) | Input::BrowserGone(_)
+                if matches!(self.state, State::Joined { .. }) => {}
             Input::Browser(device, message) => match &self.state {
                 State::Ringing(_) => self.handle_ringing(now, device, message),
                 _ if device == self.device => self.handle_browser(now, message),
@@ -451,8 +549,26 @@ impl Machine {
             Input::Sip(event) => self.handle_sip(now, *event),
             Input::Dialed { to, others } => self.dialed(now, to, others),
             Input::DialFailed(why) => self.not_sent(now, why),
+            Input::TransferTo(leg, call) => self.transfer_to(now, leg, call),
+            Input::Replaced(replacement) => self.replaced(now, *replacement),
+            Input::Other(input) => self.other(now, *input),
             Input::Shutdown => self.end(now, CauseCode::ShuttingDown.cause(), EndedBy::Gateway),
         }
+    }
+
+    /// The call's name in the gateway.
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+
+    fn phone_does(&mut self, action: PhoneAction) {
+        self.actions
+            .push_back(Action::Phone(LegName::Phone, action));
+    }
+
+    fn other_does(&mut self, action: PhoneAction) {
+        self.actions
+            .push_back(Action::Phone(LegName::Other, action));
     }
 
     /// Whether the call is over and its record is out.
@@ -477,22 +593,27 @@ impl Machine {
                 ..
             } => {
                 let status = StatusCode::new(cause.code.status());
-                self.actions.push_back(Action::Reject(
+                self.phone_does(PhoneAction::Reject(
                     status.unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE),
                     cause.code.reason(),
                 ));
                 false
             }
             State::Calling(_) => {
-                self.actions.push_back(Action::Cancel(cause.code.reason()));
+                self.phone_does(PhoneAction::Cancel(cause.code.reason()));
                 true
             }
-            State::Talking { .. } => {
-                self.actions.push_back(Action::Bye(cause.code.reason()));
+            State::Talking { .. } | State::Joined { .. } if !self.phone_gone => {
+                self.phone_does(PhoneAction::Bye(cause.code.reason()));
                 true
             }
             _ => false,
         };
+        let other_pending = self.other_up;
+        if other_pending {
+            self.other_does(PhoneAction::Bye(cause.code.reason()));
+        }
+        self.transfer = None;
         let media_pending = self
             .browser
             .as_ref()
@@ -505,10 +626,13 @@ impl Machine {
             State::Ringing(ringing) => ringing.devices(),
             _ => vec![self.device],
         };
-        self.hang_up(devices, &cause);
+        if !matches!(self.state, State::Joined { .. }) {
+            self.hang_up(devices, &cause);
+        }
         self.story.ended = Some((now, cause, by));
         self.state = State::Ending {
             sip_pending,
+            other_pending,
             media_pending,
             deadline: now + END_DEADLINE,
         };
@@ -535,6 +659,7 @@ impl Machine {
     fn finish_if_both_ended(&mut self, now: Instant) {
         if let State::Ending {
             sip_pending: false,
+            other_pending: false,
             media_pending: false,
             ..
         } = self.state

@@ -77,6 +77,8 @@ pub struct CallRecord {
     pub phone_srtp: Option<String>,
     /// When one side did not hear the other, and why.
     pub one_way: Vec<OneWaySpell>,
+    /// Who was to speak with whom instead, and what came of it.
+    pub transfers: Vec<TransferRecord>,
     /// What the media worker counted.
     pub media: Option<MediaReport>,
     /// The steps of the call.
@@ -92,6 +94,25 @@ pub struct OneWaySpell {
     pub from_ms: u64,
     /// When it was over; none if it lasted to the end.
     pub until_ms: Option<u64>,
+}
+
+/// A transfer of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TransferRecord {
+    /// When it was asked for, in milliseconds after the start.
+    pub at_ms: u64,
+    /// Who wanted it.
+    pub by: EndedBy,
+    /// To whom: a number, a URI, or the id of another call.
+    pub to: String,
+    /// The one it was to had been spoken to before.
+    pub attended: bool,
+    /// Who carried it out: the telephone's side, or the gateway.
+    pub done_by: Option<EndedBy>,
+    /// When it was done or given up, in milliseconds after the start; none if the call ended before.
+    pub ended_ms: Option<u64>,
+    /// Why nothing came of it.
+    pub failure: Option<String>,
 }
 
 /// Between whom a call is.
@@ -144,6 +165,7 @@ impl CallRecord {
             phone_codec: None,
             phone_srtp: None,
             one_way: Vec::new(),
+            transfers: Vec::new(),
             media: None,
             timeline: Vec::new(),
         }

@@ -10,14 +10,14 @@ use tokio::sync::{Notify, mpsc};
 
 use super::CallId;
 use super::cause::{Cause, CauseCode};
-use super::machine::{Arrival, Caller, Device, Environment, Identity, Input, Setup};
+use super::machine::{Arrival, Caller, Device, Environment, Identity, Input, Replacement, Setup};
 use super::record::{CallRecord, Direction, Parties, Recorder};
-use super::task::{Begin, CallTask};
+use super::task::{Begin, CallTask, CurrentLeg, Told};
 use crate::directory::{Line, OnCall};
 use crate::settings::Trunk;
 use crate::signaling::message::{CallName, ClientMessage, PlaceCall, ServerMessage};
 use crate::signaling::outbox::Outbox;
-use crate::sip_driver::{IncomingCall, SipHandle};
+use crate::sip_driver::{IncomingCall, Leg, SipHandle};
 use crate::trunks::Seat;
 use crate::worker::{WorkerHandle, Workers};
 
@@ -43,14 +43,19 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Calls {
     shutting_down: bool,
-    inputs: HashMap<CallId, mpsc::Sender<Box<Input>>>,
+    inputs: HashMap<CallId, mpsc::Sender<Box<Told>>>,
+    /// Whose a telephone's leg is.
+    legs: HashMap<Leg, CallId>,
 }
 
 /// A call, to one of its browsers.
 #[derive(Clone, Debug)]
 pub struct CallHandle {
+    pub(super) id: CallId,
     pub(super) device: Device,
-    pub(super) input: mpsc::Sender<Box<Input>>,
+    pub(super) input: mpsc::Sender<Box<Told>>,
+    /// The telephone's, and the one of whoever is to take its place.
+    pub(super) legs: [CurrentLeg; 2],
 }
 
 /// Why a call did not take a message.
@@ -68,8 +73,21 @@ impl CallHandle {
     /// # Errors
     /// [`NotTaken`] says why the call did not take it.
     pub fn say(&self, message: ClientMessage) -> Result<(), NotTaken> {
-        let input = Box::new(Input::Browser(self.device, message));
-        self.input.try_send(input).map_err(|error| match error {
+        self.input(Input::Browser(self.device, message))
+    }
+
+    /// The telephone of this call is to speak with that of another instead.
+    ///
+    /// # Errors
+    /// [`NotTaken`], also where the other has no telephone yet.
+    pub fn transfer_to(&self, other: &Self) -> Result<(), NotTaken> {
+        let leg = other.legs[0].get().ok_or(NotTaken::Over)?;
+        self.input(Input::TransferTo(leg, other.id))
+    }
+
+    fn input(&self, input: Input) -> Result<(), NotTaken> {
+        let told = Box::new(Told::Input(input));
+        self.input.try_send(told).map_err(|error| match error {
             TrySendError::Full(_) => NotTaken::Busy,
             TrySendError::Closed(_) => NotTaken::Over,
         })
@@ -79,7 +97,7 @@ impl CallHandle {
     pub async fn leave(self) {
         let _ = self
             .input
-            .send(Box::new(Input::BrowserGone(self.device)))
+            .send(Box::new(Told::Input(Input::BrowserGone(self.device))))
             .await;
     }
 
@@ -103,9 +121,7 @@ pub struct Arriving {
     /// The number that was called.
     pub to: String,
     /// Whom it is for.
-    pub user: String,
-    /// The longest that his calls may last, if that is bounded.
-    pub max_duration: Option<Duration>,
+    pub identity: Identity,
     /// His share of the calls at once.
     pub on_call: OnCall,
     /// His devices.
@@ -117,7 +133,7 @@ impl Arriving {
         Parties {
             direction: Direction::Inbound,
             session: String::new(),
-            user: Some(self.user.clone()),
+            user: Some(self.identity.user.clone()),
             from: self.caller.number.clone(),
             to: self.to.clone(),
         }
@@ -194,8 +210,10 @@ impl Registry {
             seed: rand::random(),
         };
         let handle = CallHandle {
+            id,
             device: Device::CALLER,
             input,
+            legs: Default::default(),
         };
         let begin = Begin::Place(Box::new(setup));
         CallTask::spawn(
@@ -227,8 +245,7 @@ impl Registry {
             seat,
             caller,
             to,
-            user,
-            max_duration,
+            identity,
             on_call,
             lines,
         } = arriving;
@@ -241,8 +258,7 @@ impl Registry {
             name: CallName::incoming(id),
             caller,
             to,
-            user,
-            max_duration,
+            identity,
             offer: incoming.request.body,
             trunk,
             seat,
@@ -252,8 +268,10 @@ impl Registry {
             seed: rand::random(),
         };
         let handle = CallHandle {
+            id,
             device: Device::CALLER,
             input,
+            legs: Default::default(),
         };
         let begin = Begin::Arrive(Box::new(arrival), incoming.leg, incoming.events);
         CallTask::spawn(
@@ -297,7 +315,7 @@ impl Registry {
         };
         let ended = async {
             for input in inputs {
-                let _ = input.send(Box::new(Input::Shutdown)).await;
+                let _ = input.send(Box::new(Told::Input(Input::Shutdown))).await;
             }
             loop {
                 let empty = self.empty.notified();
@@ -310,13 +328,46 @@ impl Registry {
         tokio::time::timeout(patience, ended).await.is_ok()
     }
 
-    pub(super) fn forget(&self, id: CallId) {
-        self.lock().inputs.remove(&id);
+    /// A telephone's call takes the place of the telephone that a leg is of (RFC 3891).
+    pub async fn replace(&self, replaced: Leg, replacement: Replacement, incoming: IncomingCall) {
+        let input = {
+            let calls = self.lock();
+            let call = calls.legs.get(&replaced);
+            call.and_then(|id| calls.inputs.get(id)).cloned()
+        };
+        let told = Box::new(Told::Replaced(Box::new(replacement), incoming));
+        let refused = match input {
+            Some(input) => input.try_send(told).map_err(|error| *error.into_inner()),
+            None => Err(*told),
+        };
+        if let Err(Told::Replaced(_, incoming)) = refused {
+            let status = StatusCode::CALL_DOES_NOT_EXIST;
+            self.sip.reject(incoming.leg, status, None).await;
+        }
+    }
+
+    /// Notes whose a leg is.
+    pub(super) fn own_leg(&self, leg: Leg, id: CallId) {
+        self.lock().legs.insert(leg, id);
+    }
+
+    /// It is nobody's any more.
+    pub(super) fn disown_leg(&self, leg: Leg) {
+        self.lock().legs.remove(&leg);
+    }
+
+    pub(super) fn forget(&self, id: CallId, legs: impl Iterator<Item = Leg>) {
+        let mut calls = self.lock();
+        for leg in legs {
+            calls.legs.remove(&leg);
+        }
+        calls.inputs.remove(&id);
+        drop(calls);
         self.empty.notify_waiters();
     }
 
     /// Makes room for a call, and finds it a worker.
-    fn admit(&self, id: CallId, input: mpsc::Sender<Box<Input>>) -> Result<WorkerHandle, Cause> {
+    fn admit(&self, id: CallId, input: mpsc::Sender<Box<Told>>) -> Result<WorkerHandle, Cause> {
         let worker = self
             .workers
             .least_loaded()

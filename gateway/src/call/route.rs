@@ -1,14 +1,14 @@
 //! Where a dialled number leads: to the lab phone, to the trunk, or nowhere.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use rand::Rng;
 use sip::digest::Password;
 use sip::endpoint::Account;
-use sip::{Host, Uri};
+use sip::{Host, ReferTo, Scheme, Uri};
 
 use super::cause::CauseCode;
 use super::dial_plan::DialPlan;
@@ -29,6 +29,8 @@ pub struct Routes {
     pub plan: DialPlan,
     /// The users, who call each other by name and number.
     pub users: Option<Internal>,
+    /// Where the gateway itself is.
+    pub own: Vec<IpAddr>,
 }
 
 /// The way from a user to another: a SIP call of the gateway to itself, so that it is what every call is.
@@ -319,6 +321,66 @@ impl Routes {
             ways.routes = VecDeque::from([direct]);
         }
         Ok(ways)
+    }
+
+    /// Where a telephone that transfers its call wants it to go (RFC 3515): a number like any other; or, where a call of
+    /// theirs is to be replaced (RFC 3891), that very URI, by way of the trunk it came by.
+    ///
+    /// # Errors
+    /// [`NoRoute`]: that is none of the trunk's, nor ours, or not to be called.
+    pub fn referred(
+        &self,
+        now: Instant,
+        from: &Route,
+        to: &ReferTo,
+        rng: &mut impl Rng,
+    ) -> Result<Ways, NoRoute> {
+        let user = to.uri.user_unescaped().unwrap_or_default();
+        let Some(trunk) = &from.trunk else {
+            return refuse(CauseCode::Forbidden, "it is no trunk that transfers");
+        };
+        if to.uri.scheme == Scheme::Tel {
+            return self.find(now, &user, rng);
+        }
+        let host = &to.uri.host;
+        let ours = matches!(host, Host::Ip(ip) if self.own.contains(ip));
+        let listed = |ip: &IpAddr| trunk.addresses.iter().any(|network| network.contains(ip));
+        let theirs = *host == trunk.uri.host
+            || *host == trunk.next_hop().host
+            || matches!(host, Host::Ip(ip) if listed(ip));
+        if !ours && !theirs {
+            let text = format!("{host} is none of the trunk's hosts ([trunk] uri, addresses)");
+            return refuse(CauseCode::Forbidden, text);
+        }
+        if to.replaces.is_none() {
+            return self.find(now, &user, rng);
+        }
+        let number = self.plan.normalize(&plain_number(&user));
+        if self.plan.is_blocked([&number, &user]) {
+            let text = format!("nobody may call {number} ([dial_plan] blocked)");
+            return refuse(CauseCode::Forbidden, text);
+        }
+        let route = match (&self.users, ours) {
+            (Some(users), true) => {
+                let trunk = users.trunk();
+                Route {
+                    target: Uri {
+                        user: to.uri.user.clone(),
+                        ..trunk.uri.clone()
+                    },
+                    next_hop: trunk.uri.clone(),
+                    trunk: Some(Arc::new(trunk)),
+                    id: None,
+                    account: None,
+                }
+            }
+            (None, true) => return refuse(CauseCode::Forbidden, "there is nobody here"),
+            (_, false) => Route {
+                target: to.uri.clone(),
+                ..from.clone()
+            },
+        };
+        Ok(Ways::one(number, route))
     }
 
     fn user_at_trunk(&self, dialled: &str) -> Result<(String, Host), NoRoute> {

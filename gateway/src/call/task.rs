@@ -7,20 +7,22 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use sip::StatusCode;
-use sip::endpoint::{Flow, Invite};
+use sip::endpoint::{Event as SipEvent, Flow, Invite};
+use sip::{ReasonHeader, StatusCode};
 use tokio::sync::mpsc;
 
 use super::CallId;
 use super::cause::CauseCode;
-use super::machine::{Action, Arrival, Device, Dial, Input, Machine, Setup};
+use super::machine::{
+    Action, Arrival, Device, Dial, Input, LegName, Machine, PhoneAction, Replacement, Setup,
+};
 use super::record::{CallRecord, Direction, Parties};
 use super::registry::{CallHandle, Registry};
 use super::route::INTERNAL;
 use crate::directory::OnCall;
 use crate::signaling::message::{CallName, ServerMessage};
 use crate::signaling::outbox::{Outbox, Outgoing};
-use crate::sip_driver::{Leg, LegEvent, SipHandle};
+use crate::sip_driver::{IncomingCall, Leg, LegEvent, SipHandle};
 use crate::worker::{EVENT_QUEUE, MediaCommand, MediaEvent, WorkerHandle};
 
 /// The machine's own ring timer comes first; the endpoint's is the backstop.
@@ -31,11 +33,15 @@ type Dialing = Pin<Box<dyn Future<Output = Result<(Invite, VecDeque<Flow>), Stri
 
 /// The leg that a call has on the telephone's side at this moment.
 #[derive(Clone, Debug, Default)]
-struct CurrentLeg(Arc<Mutex<Option<Leg>>>);
+pub(super) struct CurrentLeg(Arc<Mutex<Option<Leg>>>);
 
 impl CurrentLeg {
-    fn get(&self) -> Option<Leg> {
+    pub(super) fn get(&self) -> Option<Leg> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Leg> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn set(&self, leg: Option<Leg>) {
@@ -71,7 +77,7 @@ impl Begin {
             Self::Arrive(arrival, ..) => Parties {
                 direction: Direction::Inbound,
                 session: String::new(),
-                user: Some(arrival.user.clone()),
+                user: Some(arrival.identity.user.clone()),
                 from: arrival.caller.number.clone(),
                 to: arrival.to.clone(),
             },
@@ -79,23 +85,72 @@ impl Begin {
     }
 }
 
+/// What comes to a call from outside its legs.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// For its machine.
+    Input(Input),
+    /// A telephone's call that is to take the place of its telephone (RFC 3891).
+    Replaced(Box<Replacement>, IncomingCall),
+}
+
 pub(super) struct CallTask {
     registry: Arc<Registry>,
     machine: Box<Machine>,
     worker: WorkerHandle,
-    inputs: mpsc::Receiver<Box<Input>>,
+    inputs: mpsc::Receiver<Box<Told>>,
     /// Where the inputs come from, for browsers that are to answer. It does not keep the call alive.
-    input: mpsc::WeakSender<Box<Input>>,
+    input: mpsc::WeakSender<Box<Told>>,
     /// The browsers, as [`Device`] counts them.
     outboxes: Vec<Outbox>,
     /// The worker's end of the next, until the worker has it: then its loss is the loss of the call's media.
     media: Option<mpsc::Sender<Box<MediaEvent>>>,
     media_events: Option<mpsc::Receiver<Box<MediaEvent>>>,
+    /// The telephone.
+    phone: Side,
+    /// The one that is to take its place.
+    other: Side,
+}
+
+/// A telephone's side of a call.
+#[derive(Default)]
+struct Side {
     leg: CurrentLeg,
-    leg_events: Option<mpsc::Receiver<LegEvent>>,
+    events: Option<mpsc::Receiver<LegEvent>>,
     dialing: Option<Dialing>,
     /// The INVITE that is out, and the addresses of its next hop that are left.
     invite: Option<(Invite, VecDeque<Flow>)>,
+}
+
+impl Side {
+    fn begin(&mut self, leg: Leg, events: mpsc::Receiver<LegEvent>) {
+        self.leg.set(Some(leg));
+        self.events = Some(events);
+    }
+
+    /// What happens next to it.
+    async fn next(&mut self) -> SideEvent {
+        tokio::select! {
+            biased;
+            event = next_leg_event(&mut self.events) => match event {
+                LegEvent::Sip(event) => SideEvent::Sip(event),
+                LegEvent::NotSent(error) => SideEvent::NotSent(error.to_string()),
+            },
+            resolved = resolved(&mut self.dialing) => {
+                self.dialing = None;
+                match resolved {
+                    Ok((invite, others)) => SideEvent::Resolved(Box::new(invite), others),
+                    Err(why) => SideEvent::NotSent(why),
+                }
+            }
+        }
+    }
+}
+
+enum SideEvent {
+    Sip(Box<SipEvent>),
+    Resolved(Box<Invite>, VecDeque<Flow>),
+    NotSent(String),
 }
 
 impl CallTask {
@@ -105,7 +160,7 @@ impl CallTask {
         registry: Arc<Registry>,
         begin: Begin,
         worker: WorkerHandle,
-        inputs: mpsc::Receiver<Box<Input>>,
+        inputs: mpsc::Receiver<Box<Told>>,
         handle: &CallHandle,
         outboxes: Vec<Outbox>,
         on_call: Option<OnCall>,
@@ -113,24 +168,31 @@ impl CallTask {
         let started = SystemTime::now();
         let (id, name) = begin.name();
         let parties = begin.parties();
-        let leg = CurrentLeg::default();
+        let legs = handle.legs.clone();
         let input = handle.input.downgrade();
         let task = (
             Arc::clone(&registry),
             worker.clone(),
             outboxes.clone(),
-            leg.clone(),
+            legs.clone(),
         );
         let running = async move {
-            let (registry, worker, outboxes, leg) = task;
+            let (registry, worker, outboxes, legs) = task;
             let environment = Arc::clone(&registry.environment);
             let (media, media_events) = mpsc::channel(EVENT_QUEUE);
             let now = Instant::now();
-            let (machine, leg_events) = match begin {
-                Begin::Place(setup) => (Machine::new(now, environment, *setup), None),
-                Begin::Arrive(arrival, its_leg, events) => {
-                    leg.set(Some(its_leg));
-                    (Machine::called(now, environment, *arrival), Some(events))
+            let [phone, other] = legs;
+            let side = |leg| Side {
+                leg,
+                ..Side::default()
+            };
+            let (mut phone, other) = (side(phone), side(other));
+            let machine = match begin {
+                Begin::Place(setup) => Machine::new(now, environment, *setup),
+                Begin::Arrive(arrival, leg, events) => {
+                    registry.own_leg(leg, id);
+                    phone.begin(leg, events);
+                    Machine::called(now, environment, *arrival)
                 }
             };
             let task = Self {
@@ -142,10 +204,8 @@ impl CallTask {
                 outboxes,
                 media: Some(media),
                 media_events: Some(media_events),
-                leg,
-                leg_events,
-                dialing: None,
-                invite: None,
+                phone,
+                other,
             };
             task.run().await;
             drop(on_call);
@@ -163,7 +223,7 @@ impl CallTask {
                     let _ = outbox.try_send(Box::new(hangup.into()));
                 }
                 let _ = worker.send(MediaCommand::Close(id));
-                if let Some(leg) = leg.get() {
+                for leg in legs.iter().filter_map(CurrentLeg::get) {
                     registry.sip.bye(leg, cause.code.reason()).await;
                 }
                 registry
@@ -171,7 +231,7 @@ impl CallTask {
                     .write(CallRecord::without_a_call(id, parties, started, cause))
                     .await;
             }
-            registry.forget(id);
+            registry.forget(id, legs.iter().filter_map(CurrentLeg::get));
         });
     }
 
@@ -206,44 +266,69 @@ impl CallTask {
             // The facts of the two legs come before what the browser asks for next.
             biased;
             event = next_media_event(&mut self.media_events) => Some(Input::Media(event)),
-            event = next_leg_event(&mut self.leg_events) => Some(match event {
-                LegEvent::Sip(event) => Input::Sip(event),
-                LegEvent::NotSent(error) => Input::DialFailed(error.to_string()),
-            }),
-            resolved = resolved(&mut self.dialing) => {
-                self.dialing = None;
-                match resolved {
-                    Ok((invite, others)) => Some(self.send_invite(invite, others).await),
-                    Err(why) => Some(Input::DialFailed(why)),
+            event = self.phone.next() => Some(self.on_side(LegName::Phone, event).await),
+            event = self.other.next() => Some(self.on_side(LegName::Other, event).await),
+            told = self.inputs.recv() => Some(match told.map(|told| *told) {
+                Some(Told::Input(input)) => input,
+                Some(Told::Replaced(replacement, incoming)) => {
+                    self.registry.own_leg(incoming.leg, self.machine.id());
+                    self.other.begin(incoming.leg, incoming.events);
+                    Input::Replaced(replacement)
                 }
-            }
-            input = self.inputs.recv() => {
-                Some(input.map_or(Input::BrowserGone(Device::CALLER), |input| *input))
-            }
+                None => Input::BrowserGone(Device::CALLER),
+            }),
             () = timer => None,
         }
     }
 
-    async fn send_invite(&mut self, invite: Invite, others: VecDeque<Flow>) -> Input {
+    async fn on_side(&mut self, name: LegName, event: SideEvent) -> Input {
+        let input = match event {
+            SideEvent::Sip(event) => Input::Sip(event),
+            SideEvent::NotSent(why) => Input::DialFailed(why),
+            SideEvent::Resolved(invite, others) => self.send_invite(name, *invite, others).await,
+        };
+        match name {
+            LegName::Phone => input,
+            LegName::Other => Input::Other(Box::new(input)),
+        }
+    }
+
+    fn side(&mut self, name: LegName) -> &mut Side {
+        match name {
+            LegName::Phone => &mut self.phone,
+            LegName::Other => &mut self.other,
+        }
+    }
+
+    async fn send_invite(
+        &mut self,
+        name: LegName,
+        invite: Invite,
+        others: VecDeque<Flow>,
+    ) -> Input {
         let dialed = Input::Dialed {
             to: invite.target.remote,
             others: others.len(),
         };
         let (leg, events) = self.registry.sip.invite(invite.clone()).await;
-        self.leg.set(Some(leg));
-        self.leg_events = Some(events);
-        self.invite = Some((invite, others));
+        self.registry.own_leg(leg, self.machine.id());
+        if let Some(before) = self.side(name).leg.take() {
+            self.registry.disown_leg(before);
+        }
+        let side = self.side(name);
+        side.begin(leg, events);
+        side.invite = Some((invite, others));
         dialed
     }
 
-    /// Leaves the leg that there is: what still comes of it, a late answer among it, the driver ends.
-    async fn abandon(&mut self) {
-        self.leg_events = None;
-        self.dialing = None;
-        if let Some(leg) = self.leg.get() {
-            let reason = CauseCode::Unreachable.reason();
+    /// Leaves a leg: what still comes of it, a late answer among it, the driver ends.
+    async fn abandon(&mut self, name: LegName, reason: ReasonHeader) {
+        let side = self.side(name);
+        side.events = None;
+        side.dialing = None;
+        if let Some(leg) = side.leg.take() {
+            self.registry.disown_leg(leg);
             self.registry.sip.cancel(leg, reason).await;
-            self.leg.set(None);
         }
     }
 
@@ -258,83 +343,80 @@ impl CallTask {
                 None => Ok(()),
             },
             Action::Media(command) => self.worker.send(command),
-            Action::Dial(dial) => {
-                self.dialing = Some(Box::pin(invite(
-                    *dial,
-                    (self.registry.caller.clone(), self.registry.secret.clone()),
-                    self.registry.sip.clone(),
-                )));
+            Action::Phone(name, action) => {
+                self.act_on(name, action).await;
                 Ok(())
             }
-            Action::DialNextAddress => {
-                self.abandon().await;
-                let next = self.invite.take().and_then(|(invite, mut others)| {
-                    let target = others.pop_front()?;
-                    Some((Invite { target, ..invite }, others))
-                });
-                if let Some((invite, others)) = next {
-                    let dialed = self.send_invite(invite, others).await;
-                    self.machine.handle(Instant::now(), dialed);
-                }
-                Ok(())
-            }
-            Action::Abandon => {
-                self.abandon().await;
-                Ok(())
-            }
-            Action::Cancel(reason) | Action::Bye(reason) => {
-                match self.leg.get() {
-                    Some(leg) => self.registry.sip.cancel(leg, reason).await,
-                    None => {
-                        self.dialing = None;
-                        self.machine.handle(
-                            Instant::now(),
-                            Input::DialFailed("given up before it was sent".into()),
-                        );
-                    }
-                }
-                Ok(())
-            }
-            Action::Ring => {
-                if let Some(leg) = self.leg.get() {
-                    self.registry.sip.ring(leg, StatusCode::RINGING, None).await;
-                }
-                Ok(())
-            }
-            Action::Accept(sdp) => {
-                if let Some(leg) = self.leg.get() {
-                    self.registry.sip.accept(leg, sdp).await;
-                }
-                Ok(())
-            }
-            Action::Reject(status, reason) => {
-                if let Some(leg) = self.leg.get() {
-                    self.registry.sip.reject(leg, status, Some(reason)).await;
-                }
-                Ok(())
-            }
-            Action::Offer(sdp) => {
-                if let Some(leg) = self.leg.get() {
-                    self.registry.sip.offer(leg, sdp).await;
-                }
-                Ok(())
-            }
-            Action::AnswerOffer(answer) => {
-                if let Some(leg) = self.leg.get() {
-                    self.registry.sip.answer_offer(leg, answer).await;
-                }
-                Ok(())
-            }
-            Action::Info(key) => {
-                if let Some(leg) = self.leg.get() {
-                    self.registry.sip.info(leg, key).await;
-                }
+            Action::TakeOther(reason) => {
+                self.abandon(LegName::Phone, reason).await;
+                let leg = self.other.leg.take();
+                self.phone = Side {
+                    leg: self.phone.leg.clone(),
+                    ..std::mem::take(&mut self.other)
+                };
+                self.phone.leg.set(leg);
                 Ok(())
             }
             Action::Finished(_) => Ok(()),
         };
         if sent.is_err() {
             self.machine.handle(Instant::now(), Input::MediaOverloaded);
+        }
+    }
+
+    /// What is to be done on a telephone's side.
+    async fn act_on(&mut self, name: LegName, action: PhoneAction) {
+        match action {
+            PhoneAction::Dial(dial) => {
+                let dialing = invite(
+                    *dial,
+                    (self.registry.caller.clone(), self.registry.secret.clone()),
+                    self.registry.sip.clone(),
+                );
+                self.side(name).dialing = Some(Box::pin(dialing));
+                return;
+            }
+            PhoneAction::DialNextAddress => {
+                self.abandon(name, CauseCode::Unreachable.reason()).await;
+                let next = self.side(name).invite.take();
+                let next = next.and_then(|(invite, mut others)| {
+                    let target = others.pop_front()?;
+                    Some((Invite { target, ..invite }, others))
+                });
+                if let Some((invite, others)) = next {
+                    let dialed = self.send_invite(name, invite, others).await;
+                    self.machine.handle(Instant::now(), dialed);
+                }
+                return;
+            }
+            PhoneAction::Abandon(reason) => return self.abandon(name, reason).await,
+            _ => {}
+        }
+        let Some(leg) = self.side(name).leg.get() else {
+            if let PhoneAction::Cancel(_) | PhoneAction::Bye(_) = action {
+                self.side(name).dialing = None;
+                let failed = Input::DialFailed("given up before it was sent".into());
+                let failed = match name {
+                    LegName::Phone => failed,
+                    LegName::Other => Input::Other(Box::new(failed)),
+                };
+                self.machine.handle(Instant::now(), failed);
+            }
+            return;
+        };
+        let sip = &self.registry.sip;
+        match action {
+            PhoneAction::Cancel(reason) | PhoneAction::Bye(reason) => sip.cancel(leg, reason).await,
+            PhoneAction::Ring => sip.ring(leg, StatusCode::RINGING, None).await,
+            PhoneAction::Accept(sdp) => sip.accept(leg, sdp).await,
+            PhoneAction::Reject(status, reason) => sip.reject(leg, status, Some(reason)).await,
+            PhoneAction::Offer(sdp) => sip.offer(leg, sdp).await,
+            PhoneAction::AnswerOffer(answer) => sip.answer_offer(leg, answer).await,
+            PhoneAction::Info(key) => sip.info(leg, key).await,
+            PhoneAction::Refer(whom) => sip.refer(leg, whom).await,
+            PhoneAction::AnswerRefer(status) => sip.answer_refer(leg, status).await,
+            PhoneAction::Notify(status) => sip.notify(leg, status).await,
+            PhoneAction::Dial(_) | PhoneAction::DialNextAddress | PhoneAction::Abandon(_) => {}
         }
     }
 
@@ -346,7 +428,12 @@ impl CallTask {
         let call = matches!(message, ServerMessage::Incoming { .. })
             .then(|| self.input.upgrade())
             .flatten()
-            .map(|input| CallHandle { device, input });
+            .map(|input| CallHandle {
+                id: self.machine.id(),
+                device,
+                input,
+                legs: [self.phone.leg.clone(), self.other.leg.clone()],
+            });
         if outbox
             .try_send(Box::new(Outgoing { message, call }))
             .is_err()
@@ -423,6 +510,7 @@ async fn invite(
         from_user: number.unwrap_or(caller),
         from_display,
         body: dial.body,
+        replaces: dial.replaces,
         headers,
         ring_timeout: dial.ring_timeout + RING_GRACE,
     };

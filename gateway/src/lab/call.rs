@@ -257,7 +257,14 @@ impl Call {
                 self.sip.answer_offer(self.leg, answer).await;
                 ControlFlow::Continue(())
             }
-            Event::OfferAnswered { .. }
+            // The lab's telephone calls nobody.
+            Event::Referred { .. } => {
+                self.sip.answer_refer(self.leg, StatusCode::DECLINE).await;
+                ControlFlow::Continue(())
+            }
+            Event::ReferAnswered { .. }
+            | Event::ReferProgress { .. }
+            | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::Progress { .. }
             | Event::Answered { .. }

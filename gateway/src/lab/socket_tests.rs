@@ -50,6 +50,7 @@ impl Caller {
             from_user: "tester".to_owned(),
             from_display: None,
             body,
+            replaces: None,
             headers: Vec::new(),
             ring_timeout: LONG,
         };
@@ -266,6 +267,7 @@ async fn an_offer_without_a_codec_in_common_is_refused() {
             from_user: "tester".to_owned(),
             from_display: None,
             body: body.as_bytes().to_vec(),
+            replaces: None,
             headers: Vec::new(),
             ring_timeout: LONG,
         };

@@ -122,6 +122,8 @@ pub struct Trunk {
     pub outbound_proxy: Option<sip::Uri>,
     /// Where its calls come from, besides from where ours go.
     pub addresses: Vec<IpNet>,
+    /// Its telephones may transfer their calls (REFER).
+    pub transfers: bool,
     /// When calls go by it.
     pub choice: Choice,
     /// It is the gateway itself, on the way from one user to another, at this address.
@@ -141,6 +143,7 @@ impl Trunk {
             account: None,
             outbound_proxy: None,
             addresses: Vec::new(),
+            transfers: true,
             choice: Choice::default(),
             internal: None,
         }

@@ -149,6 +149,7 @@ fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
     let srtp = reader.read("trunk", "srtp", TrunkSrtp::Off, value::one_of(protections));
     let outbound_proxy = reader.read("trunk", "outbound_proxy", None, value::trunk_uri);
     let addresses = reader.read_list("trunk", "addresses", Vec::new(), value::network);
+    let transfers = reader.read("trunk", "transfers", true, value::boolean);
     let account = read_account(reader);
     let choice = read_choice(reader);
     let uri = uri?;
@@ -169,6 +170,7 @@ fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
         account,
         outbound_proxy,
         addresses,
+        transfers,
         choice,
         internal: None,
     })

@@ -72,6 +72,8 @@ pub enum ClientMessage {
     Offer(Reoffer),
     /// Puts the telephone on hold, or takes it back.
     Hold(HoldCall),
+    /// Gives the telephone to somebody else: a number, or the other side of another call.
+    Transfer(TransferCall),
     /// Digits for the telephone, sent by the gateway.
     Dtmf(SendDtmf),
     /// Takes a call that comes in; sent at once with the offer, before any candidate is known.
@@ -199,6 +201,36 @@ pub struct HoldCall {
     pub held: bool,
 }
 
+/// See [`ClientMessage::Transfer`]. It has either `to` or `with`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferCall {
+    /// The call whose telephone it is.
+    pub call: CallName,
+    /// Whom the telephone is to speak with: a number, as for `call`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub to: Option<String>,
+    /// Another call of this session, whose telephone it is to speak with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<CallName>,
+}
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferState {
+    /// Who is to do it has been asked.
+    Trying,
+    /// It rings at the one it is to.
+    Ringing,
+    /// The telephone's side has transferred: this side speaks with somebody else now. A transfer of this side's own ends
+    /// the call here, with the cause `transferred`.
+    Done,
+    /// Nothing came of it: the call goes on as it was.
+    Failed,
+}
+
 /// See [`ClientMessage::Dtmf`].
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -265,6 +297,12 @@ pub enum ServerMessage {
         /// The user's numbers; the first is what those he calls see.
         numbers: Vec<String>,
     },
+    /// Who is there: everyone, after a sign-in, then whoever has changed. Only users of the settings file are told, and
+    /// only of each other.
+    Presence {
+        /// These.
+        people: Vec<Person>,
+    },
     /// A call comes in: accept or reject it.
     Incoming {
         /// Its name in this session.
@@ -318,6 +356,19 @@ pub enum ServerMessage {
         /// The telephone holds this side.
         there: bool,
     },
+    /// The call is being transferred, or has been.
+    Transfer {
+        /// The call it belongs to.
+        call: CallName,
+        /// How far it is.
+        state: TransferState,
+        /// Whom this side speaks with now, as far as it is known.
+        to: Option<String>,
+        /// The name of that one, where there is one.
+        name: Option<String>,
+        /// The same for people.
+        text: String,
+    },
     /// One side does not hear the other, or does again; the call goes on.
     Audio {
         /// The call it belongs to.
@@ -352,6 +403,7 @@ impl std::fmt::Debug for ServerMessage {
         match self {
             Self::Welcome { session, .. } => write!(f, "Welcome({session})"),
             Self::Authenticated { user, .. } => write!(f, "Authenticated({user})"),
+            Self::Presence { people } => write!(f, "Presence({} people)", people.len()),
             Self::Incoming { call, .. } => write!(f, "Incoming({})", call.0),
             Self::Answer { call, .. } => write!(f, "Answer({})", call.0),
             Self::Ringing { call } => write!(f, "Ringing({})", call.0),
@@ -359,11 +411,36 @@ impl std::fmt::Debug for ServerMessage {
             Self::Accepted { call } => write!(f, "Accepted({})", call.0),
             Self::Dtmf { call, .. } => write!(f, "Dtmf({}, redacted)", call.0),
             Self::Hold { call, here, there } => write!(f, "Hold({}, {here}, {there})", call.0),
+            Self::Transfer { call, state, .. } => write!(f, "Transfer({}, {state:?})", call.0),
             Self::Audio { call, trouble, .. } => write!(f, "Audio({}, {trouble:?})", call.0),
             Self::Hangup { call, cause } => write!(f, "Hangup({}, {:?})", call.0, cause.code),
             Self::Error { code, text, .. } => write!(f, "Error({code:?}, {text})"),
         }
     }
+}
+
+/// A user, as others see him.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// His name, by which he is called.
+    pub user: String,
+    /// What people see.
+    pub display_name: String,
+    /// Whether he is there.
+    pub presence: Presence,
+}
+
+/// Whether a user is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// He is signed in nowhere.
+    Offline,
+    /// He is signed in.
+    Online,
+    /// He is in a call, or called.
+    InCall,
 }
 
 /// One entry of an RTCPeerConnection's `iceServers`.
@@ -483,6 +560,7 @@ impl ClientMessage {
             "end_of_candidates" => Self::EndOfCandidates(read_fields(fields)?),
             "offer" => Self::Offer(read_fields(fields)?),
             "hold" => Self::Hold(read_fields(fields)?),
+            "transfer" => Self::Transfer(read_fields(fields)?),
             "dtmf" => Self::Dtmf(read_fields(fields)?),
             "accept" => Self::Accept(read_fields(fields)?),
             "reject" => Self::Reject(read_fields(fields)?),
@@ -508,10 +586,19 @@ impl ClientMessage {
             Self::Call(PlaceCall { call, .. }) if call.is_incoming() => {
                 refuse("call", "names that begin with \"in-\" are the gateway's")
             }
-            Self::Call(PlaceCall { to, .. }) if to.is_empty() || to.len() > 256 => {
+            Self::Transfer(transfer) if transfer.to.is_some() == transfer.with.is_some() => {
+                refuse("to", "a transfer has either \"to\" or \"with\"")
+            }
+            Self::Call(PlaceCall { to, .. })
+            | Self::Transfer(TransferCall { to: Some(to), .. })
+                if to.is_empty() || to.len() > 256 =>
+            {
                 refuse("to", "a number is 1 to 256 characters")
             }
-            Self::Call(PlaceCall { to, .. }) if to.chars().any(char::is_control) => {
+            Self::Call(PlaceCall { to, .. })
+            | Self::Transfer(TransferCall { to: Some(to), .. })
+                if to.chars().any(char::is_control) =>
+            {
                 refuse("to", "a number has no control characters")
             }
             Self::Authenticate(Authenticate::Password { user, .. })
@@ -565,6 +652,7 @@ impl ClientMessage {
             Self::EndOfCandidates(m) => Some(&m.call),
             Self::Offer(m) => Some(&m.call),
             Self::Hold(m) => Some(&m.call),
+            Self::Transfer(m) => Some(&m.call),
             Self::Dtmf(m) => Some(&m.call),
             Self::Accept(m) => Some(&m.call),
             Self::Reject(m) => Some(&m.call),

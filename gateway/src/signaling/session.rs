@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::gate::{NotSignedIn, Signaling, closed};
-use super::message::{Authenticate, CallName, ClientMessage, ErrorCode, ServerMessage};
+use super::message::{
+    Authenticate, CallName, ClientMessage, ErrorCode, ServerMessage, TransferCall,
+};
 use super::outbox::{Outbox, Outgoing};
 use crate::call::registry::{CallHandle, NotTaken};
 use crate::directory::SignedIn;
@@ -192,9 +194,21 @@ impl Session {
                 let Some(name) = message.call().cloned() else {
                     return;
                 };
-                let said = match self.calls.get(&name) {
-                    Some(call) => call.say(message),
-                    None => Err(NotTaken::Over),
+                let said = match (self.calls.get(&name), &message) {
+                    (
+                        Some(call),
+                        ClientMessage::Transfer(TransferCall {
+                            with: Some(with), ..
+                        }),
+                    ) => match self.calls.get(with).filter(|_| *with != name) {
+                        Some(other) => call.transfer_to(other),
+                        None => {
+                            let text = "\"with\" is no other call in this session";
+                            return self.error(Some(name), ErrorCode::UnknownCall, text);
+                        }
+                    },
+                    (Some(call), _) => call.say(message),
+                    (None, _) => Err(NotTaken::Over),
                 };
                 match said {
                     Ok(()) => {}
@@ -235,6 +249,7 @@ impl Session {
                     display_name: user.display_name.clone(),
                     numbers: user.numbers.clone(),
                 });
+                signed_in.announce(&self.outbox);
                 self.signed_in = Some(signed_in);
             }
             Err(NotSignedIn::Wrong) => {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use sip::StatusCode;
 use sip::endpoint::{
-    Account, Endpoint, EndpointConfig, Event, Failure, Flow, Probe, RegistrationEvent, Session,
-    Transmit, Transport, TransportError,
+    Account, Endpoint, EndpointConfig, Event, Failure, Flow, Probe, Referral, RegistrationEvent,
+    Session, Transmit, Transport, TransportError,
 };
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
@@ -19,7 +19,7 @@ use super::connection::{Connections, Deadlines, FromConnection};
 use super::registration::NotRegistered;
 use super::tls::Tls;
 use super::undelivered;
-use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent};
+use super::{Command, IncomingCall, LEG_QUEUE, Leg, LegEvent, ReferTarget};
 use crate::call::cause::CauseCode;
 
 /// The largest UDP payload.
@@ -229,6 +229,13 @@ impl Driver {
             Command::AnswerOffer(leg, answer) => self.with(leg, |endpoint, session| {
                 endpoint.answer_offer(now, session, answer);
             }),
+            Command::Refer(leg, whom) => self.refer(now, leg, whom),
+            Command::AnswerRefer(leg, status) => self.with(leg, |endpoint, session| {
+                endpoint.answer_refer(now, session, status);
+            }),
+            Command::Notify(leg, status) => self.with(leg, |endpoint, session| {
+                endpoint.notify(now, session, status);
+            }),
             Command::AddAccount(config, added) => {
                 let _ = added.send(self.endpoint.add_account(config));
             }
@@ -256,6 +263,24 @@ impl Driver {
                 self.endpoint.set_accepting(false);
                 self.drained = Some(done);
             }
+        }
+    }
+
+    /// One that cannot be sent is one that is not taken.
+    fn refer(&mut self, now: Instant, leg: Leg, whom: ReferTarget) {
+        let Some(session) = self.sessions.get(&leg).copied() else {
+            return;
+        };
+        let referral = match whom {
+            ReferTarget::To(uri) => Some(Referral::To(uri)),
+            ReferTarget::Leg(other) => self.sessions.get(&other).copied().map(Referral::Call),
+        };
+        let sent = referral.map(|referral| self.endpoint.refer(now, session, &referral));
+        if sent.is_none_or(|sent| sent.is_err()) {
+            self.pass_on(Event::ReferAnswered {
+                session,
+                status: None,
+            });
         }
     }
 
@@ -342,8 +367,16 @@ impl Driver {
 
     fn pass_on(&mut self, event: Event) {
         let session = event.session();
-        if let Event::Incoming { request, flow, .. } = event {
-            return self.offer(session, request, flow);
+        if let Event::Incoming {
+            request,
+            flow,
+            replaces,
+            ..
+        } = event
+        {
+            let replaces = replaces.and_then(|replaced| self.legs.get(&replaced));
+            let replaces = replaces.map(|(leg, _)| *leg);
+            return self.offer(session, request, flow, replaces);
         }
         let last = matches!(
             event,
@@ -368,13 +401,20 @@ impl Driver {
     }
 
     /// A call for us goes to whoever takes calls here.
-    fn offer(&mut self, session: Session, request: sip::Request, flow: Flow) {
+    fn offer(
+        &mut self,
+        session: Session,
+        request: sip::Request,
+        flow: Flow,
+        replaces: Option<Leg>,
+    ) {
         let leg = Leg(self.next.fetch_add(1, Ordering::Relaxed));
         let (events, receiver) = mpsc::channel(LEG_QUEUE);
         let refused = match self.incoming.try_send(IncomingCall {
             leg,
             request,
             flow,
+            replaces,
             events: receiver,
         }) {
             Ok(()) => None,

@@ -48,6 +48,15 @@ pub enum LegEvent {
     NotSent(sip::endpoint::Error),
 }
 
+/// Whom a telephone is asked to call instead.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReferTarget {
+    /// That URI.
+    To(Uri),
+    /// The other side of that leg, in our place.
+    Leg(Leg),
+}
+
 /// A call for us.
 #[derive(Debug)]
 pub struct IncomingCall {
@@ -57,6 +66,8 @@ pub struct IncomingCall {
     pub request: Request,
     /// Where it came from.
     pub flow: Flow,
+    /// The leg that it is to take the place of (RFC 3891).
+    pub replaces: Option<Leg>,
     /// What happens to it from now on.
     pub events: mpsc::Receiver<LegEvent>,
 }
@@ -73,6 +84,9 @@ enum Command {
     Offer(Leg, Vec<u8>),
     AnswerOffer(Leg, Result<Vec<u8>, StatusCode>),
     Info(Leg, DtmfInfo),
+    Refer(Leg, ReferTarget),
+    AnswerRefer(Leg, StatusCode),
+    Notify(Leg, StatusCode),
     AddAccount(AccountConfig, oneshot::Sender<Account>),
     Register(
         Account,
@@ -275,6 +289,21 @@ impl SipHandle {
     /// Sends a key by INFO. One more than can wait is dropped.
     pub async fn info(&self, leg: Leg, key: DtmfInfo) {
         self.command(Command::Info(leg, key)).await;
+    }
+
+    /// Asks the other side to call somebody else instead; what comes of it is an event.
+    pub async fn refer(&self, leg: Leg, whom: ReferTarget) {
+        self.command(Command::Refer(leg, whom)).await;
+    }
+
+    /// Answers the other side's wish that we call somebody else.
+    pub async fn answer_refer(&self, leg: Leg, status: StatusCode) {
+        self.command(Command::AnswerRefer(leg, status)).await;
+    }
+
+    /// Says how far that is.
+    pub async fn notify(&self, leg: Leg, status: StatusCode) {
+        self.command(Command::Notify(leg, status)).await;
     }
 
     /// Adds an account with a registrar or proxy; none when the endpoint is gone.

@@ -20,6 +20,9 @@ pub(super) struct Latch {
     any_address: bool,
     opened: Instant,
     source: Option<Source>,
+    /// Where another stream came from that this one takes the place of. It may go on for a moment, and from the same
+    /// address: both telephones may be behind one media server.
+    left: Option<SocketAddr>,
 }
 
 /// The source that is locked.
@@ -65,6 +68,16 @@ impl Latch {
             any_address,
             opened: now,
             source: None,
+            left: None,
+        }
+    }
+
+    /// The stream that takes the place of this one.
+    pub(super) fn left_for(&self, next: Self) -> Self {
+        let moved = next.announced != self.announced;
+        Self {
+            left: moved.then(|| self.target()),
+            ..next
         }
     }
 
@@ -79,6 +92,10 @@ impl Latch {
     /// Whether a packet from there may belong to the stream. It is learned by [`Latch::learn`], once it is known to be
     /// genuine.
     pub(super) fn admits(&self, now: Instant, from: SocketAddr, mark: Option<Mark>) -> bool {
+        let leaving = now.saturating_duration_since(self.opened) < QUIET;
+        if leaving && self.left == Some(from) && from != self.announced {
+            return false;
+        }
         let Some(source) = &self.source else {
             let in_window = now.saturating_duration_since(self.opened) <= WINDOW;
             return from == self.announced
@@ -157,6 +174,22 @@ mod tests {
         assert!(!comes(&mut latch, now, "198.51.100.9:4000", None));
         assert_eq!(latch.target(), address(ANNOUNCED));
         assert!(comes(&mut latch, now, ANNOUNCED, None));
+    }
+
+    #[test]
+    fn what_still_comes_of_a_telephone_that_was_left_is_not_taken_for_the_next() {
+        let now = Instant::now();
+        let mut first = Latch::new(now, address(ANNOUNCED), false);
+        assert!(comes(&mut first, now, "192.0.2.1:5000", None));
+        // The next is behind the same media server.
+        let mut next = first.left_for(Latch::new(now, address("192.0.2.1:6000"), false));
+        for at in [0, 20, 1900] {
+            assert!(!comes(&mut next, now + ms(at), "192.0.2.1:5000", None));
+        }
+        assert!(comes(&mut next, now, "192.0.2.1:6001", None));
+        // One that only says anew where it is, is the same.
+        let mut same = first.left_for(Latch::new(now, address(ANNOUNCED), false));
+        assert!(comes(&mut same, now, "192.0.2.1:5000", None));
     }
 
     #[test]

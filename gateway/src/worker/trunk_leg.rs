@@ -85,6 +85,11 @@ impl TrunkLeg {
         identity: &Arc<Identity>,
     ) -> TrunkLeg {
         let mut next = Self::new(now, media, identity);
+        next.rtp = self.rtp.left_for(next.rtp);
+        next.rtcp = match (&self.rtcp, next.rtcp.take()) {
+            (Some(before), Some(after)) => Some(before.left_for(after)),
+            (_, after) => after,
+        };
         let (before, after) = (&self.media.srtp, &next.media.srtp);
         match (self.protection, &mut next.protection) {
             (Protection::Dtls(old), Protection::Dtls(new)) if before == after => *new = old,

@@ -8,7 +8,7 @@ use crate::{
     digest::Unanswerable,
     dtmf::DtmfInfo,
     endpoint::Account,
-    headers::{Headers, NameAddr, ReasonHeader, ReferTo},
+    headers::{Headers, NameAddr, ReasonHeader, ReferTo, Replaces},
     message::{Request, Response},
     method::StatusCode,
     transaction::{Reliability, Timers},
@@ -204,6 +204,8 @@ pub struct Invite {
     pub from_display: Option<String>,
     /// The SDP offer. An INVITE without one would need the answer in its ACK, which is sent at once: always offer.
     pub body: Vec<u8>,
+    /// The call of theirs that it is to take the place of, or no call (RFC 3891).
+    pub replaces: Option<Replaces>,
     /// More headers, as names and values. Those the endpoint writes itself are refused.
     pub headers: Vec<(String, String)>,
     /// How long to let it ring, from the first byte sent, before CANCEL and [`Failure::NoAnswer`].

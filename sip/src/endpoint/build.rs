@@ -133,6 +133,10 @@ impl Endpoint {
             let pushed = request.headers.push(name, &value);
             pushed.map_err(|_| Error::Address { value })?;
         }
+        if let Some(replaces) = &invite.replaces {
+            put(&mut request.headers, "Require", "replaces");
+            put(&mut request.headers, "Replaces", replaces);
+        }
         for route in &routes {
             // From a message that was parsed.
             put(&mut request.headers, "Route", route);

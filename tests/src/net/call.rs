@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use gateway::call::CallId;
-use gateway::call::machine::{Action, Device, Dial, Environment, Input, Machine, Setup};
+use gateway::call::machine::{
+    Action, Device, Dial, Environment, Input, LegName, Machine, PhoneAction, Setup,
+};
 use gateway::call::record::CallRecord;
 use gateway::call::route::Routes;
 use gateway::settings::Trunk;
@@ -338,11 +340,14 @@ impl World {
                 self.book(self.plan.worker_delay, Happening::Media(closed));
             }
             Action::Media(_) => {}
-            Action::Dial(dial) => {
+            Action::Phone(LegName::Phone, PhoneAction::Dial(dial)) => {
                 self.dialing = true;
                 self.book(self.plan.resolve_delay, Happening::Resolved(dial));
             }
-            Action::Cancel(reason) | Action::Bye(reason) => match self.session {
+            Action::Phone(
+                LegName::Phone,
+                PhoneAction::Cancel(reason) | PhoneAction::Bye(reason),
+            ) => match self.session {
                 Some(session) => self.net.endpoints[GATEWAY].cancel(now, session, Some(reason)),
                 None => {
                     self.dialing = false;
@@ -351,17 +356,9 @@ impl World {
                 }
             },
             // This telephone takes telephone-events.
-            Action::Info(_) => {}
-            // Neither of these two changes a call.
-            Action::Offer(_) | Action::AnswerOffer(_) => {
+            Action::Phone(LegName::Phone, PhoneAction::Info(_)) => {}
+            Action::Phone(..) | Action::TakeOther(_) => {
                 self.wrong = Some(format!("{action:?} in a call that nobody changes"));
-            }
-            Action::Ring
-            | Action::Accept(_)
-            | Action::Reject(..)
-            | Action::DialNextAddress
-            | Action::Abandon => {
-                self.wrong = Some(format!("{action:?} of a call that the browser placed"));
             }
             Action::Finished(record) => self.records.push(*record),
         }
@@ -382,6 +379,7 @@ impl World {
             from_user: "switchhook".into(),
             from_display: None,
             body: dial.body,
+            replaces: None,
             headers: Vec::new(),
             ring_timeout: dial.ring_timeout + Duration::from_secs(5),
         };

@@ -17,6 +17,7 @@ mod media;
 mod ringing;
 mod sessions;
 mod tls;
+mod transfer;
 mod trunk;
 
 use std::time::Duration;

@@ -39,6 +39,7 @@ impl Machine {
             }
             ClientMessage::Offer(offer) => self.reoffered(now, &offer),
             ClientMessage::Hold(hold) => self.hold(now, hold.held),
+            ClientMessage::Transfer(transfer) => self.transfer(now, &transfer),
             ClientMessage::Dtmf(dtmf) => self.send_digits(now, &dtmf),
             ClientMessage::Hangup(_) => {
                 let code = match (self.story.answered, self.story.parties.direction) {

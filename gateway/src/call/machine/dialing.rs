@@ -9,7 +9,7 @@ use sip::Uri;
 use sip::endpoint::Failure;
 
 use super::legs::{BrowserLeg, TrunkOffer, keying};
-use super::{Action, Calling, Dial, Machine, OPEN_DEADLINE, Other, State};
+use super::{Action, Calling, Dial, Machine, OPEN_DEADLINE, Other, PhoneAction, State};
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::codec_name;
 use crate::call::record::EndedBy;
@@ -102,7 +102,7 @@ impl Machine {
     }
 
     /// Whether the caller may go there. Users call each other, and everybody may call for help.
-    fn permits(&self, ways: &Ways) -> Result<(), Cause> {
+    pub(super) fn permits(&self, ways: &Ways) -> Result<(), Cause> {
         let outside = |route: &Route| {
             let trunk = route.trunk.as_ref();
             trunk.is_some_and(|trunk| trunk.internal.is_none())
@@ -153,6 +153,7 @@ impl Machine {
         let State::Opening { other, .. } = &mut self.state else {
             return;
         };
+        self.rtp = Some((rtp, rtcp));
         let other = match other {
             Other::Dial(ways) => Other::Dial(ways.clone()),
             Other::Caller(called) => Other::Caller(called.clone()),
@@ -279,7 +280,7 @@ impl Machine {
             .id
             .and(route.trunk.as_ref().map(|trunk| trunk.name.clone()));
         let internal = |trunk: &std::sync::Arc<Trunk>| trunk.internal.is_some();
-        self.actions.push_back(Action::Dial(Box::new(Dial {
+        let dial = Box::new(Dial {
             target: route.target.clone(),
             next_hop: route.next_hop.clone(),
             account: route.account,
@@ -287,7 +288,9 @@ impl Machine {
             internal: route.trunk.as_ref().is_some_and(internal),
             body: offer.into_bytes(),
             ring_timeout: self.environment.ring_timeout,
-        })));
+            replaces: None,
+        });
+        self.phone_does(PhoneAction::Dial(dial));
         self.state = State::Calling(Calling {
             trunk: Box::new(trunk),
             attempt: Box::new(attempt),
@@ -312,7 +315,8 @@ impl Machine {
     pub(super) fn give_way_up(&mut self, now: Instant) {
         self.timeline
             .note(now, Topic::Sip, "nothing is heard: on to the next way");
-        self.actions.push_back(Action::Abandon);
+        let reason = CauseCode::Unreachable.reason();
+        self.phone_does(PhoneAction::Abandon(reason));
         let cause = CauseCode::Unreachable.cause();
         self.try_another(now, Outcome::Failed(None), cause, EndedBy::Gateway);
     }
@@ -368,7 +372,7 @@ impl Machine {
         if attempt.addresses > 0 {
             attempt.addresses -= 1;
             attempt.patience = now + PATIENCE;
-            self.actions.push_back(Action::DialNextAddress);
+            self.phone_does(PhoneAction::DialNextAddress);
             return;
         }
         if let Some(seat) = self.seat.take() {

@@ -7,7 +7,7 @@ use sdp::trunk::{Keying, Srtp};
 use sip::StatusCode;
 
 use super::legs::TrunkOffer;
-use super::{Action, EndedBy, Machine, State};
+use super::{Action, EndedBy, Machine, PhoneAction, State};
 use crate::call::cause::CauseCode;
 use crate::call::negotiation::{codec_name, trunk_media};
 use crate::call::timeline::Topic;
@@ -77,7 +77,7 @@ impl Machine {
         let text = sdp::trunk::offer_fresh(&trunk.options);
         self.timeline
             .note_sdp(now, "the telephone is offered anew", &text, &[]);
-        self.actions.push_back(Action::Offer(text.into_bytes()));
+        self.phone_does(PhoneAction::Offer(text.into_bytes()));
     }
 
     /// Our next description: another version of the same session (RFC 3264 §8), in the direction that hold leaves. The
@@ -94,6 +94,9 @@ impl Machine {
     /// The telephone answered an offer of ours, or a refresh of the session in another way than before. What we said last
     /// is what counts: of offers that follow each other quickly, the last answer is to the last.
     pub(super) fn offer_answered(&mut self, now: Instant, body: Option<&[u8]>) {
+        if self.connected(now, body) {
+            return;
+        }
         let text = String::from_utf8_lossy(body.unwrap_or_default());
         self.timeline
             .note_sdp(now, "the telephone answers anew", &text, &[]);
@@ -103,6 +106,7 @@ impl Machine {
         let trunk = phone.trunk.clone();
         match trunk.read_again(&text, Some(&phone.media)) {
             Ok(media) => {
+                self.their_sdp = text.clone().into_owned().into_bytes();
                 // One that is held may say that it does not listen; that is no hold of its own.
                 self.hold.there = !media.send && (self.hold.there || !self.hold.here);
                 self.phone = Some(PhoneLeg::new(trunk, media));
@@ -122,7 +126,8 @@ impl Machine {
             Some(status) => format!("the telephone does not take the change: {}", status.code()),
             None => "the telephone did not answer the change".to_owned(),
         };
-        self.timeline.note(now, Topic::Sip, text);
+        self.timeline.note(now, Topic::Sip, text.clone());
+        self.not_connected(now, &text);
     }
 
     /// The telephone offers a change: of direction (hold), address or codec.
@@ -136,7 +141,7 @@ impl Machine {
             self.timeline.note(now, Topic::Sdp, text);
             status
         });
-        self.actions.push_back(Action::AnswerOffer(answer));
+        self.phone_does(PhoneAction::AnswerOffer(answer));
         self.tell_hold();
     }
 
@@ -192,17 +197,19 @@ impl Machine {
             self.timeline.note(now, Topic::Call, text);
         }
         self.hold.there = there;
+        self.their_sdp = text.as_bytes().to_vec();
         self.phone = Some(PhoneLeg::new(trunk, media));
         self.set_media();
         Ok(answer.into_bytes())
     }
 
     /// Tells the worker what crosses now: nothing while the browser holds.
-    fn set_media(&mut self) {
+    pub(super) fn set_media(&mut self) {
         let Some(phone) = &self.phone else { return };
         let mut media = phone.media.clone();
-        media.send &= !self.hold.here;
-        media.receive &= !self.hold.here;
+        let apart = self.hold.here || self.phone_gone;
+        media.send &= !apart;
+        media.receive &= !apart;
         self.dtmf = media.dtmf;
         self.actions.push_back(Action::Media(MediaCommand::Bridge(
             self.id,
@@ -211,7 +218,7 @@ impl Machine {
     }
 
     /// Tells the browser who holds whom, if it does not know.
-    fn tell_hold(&mut self) {
+    pub(super) fn tell_hold(&mut self) {
         if self.hold == self.told_hold {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use media::{Digit, Leg};
 use sip::{DtmfInfo, StatusCode};
 
-use super::{Action, Machine, State};
+use super::{Action, Machine, PhoneAction, State};
 use crate::call::timeline::Topic;
 use crate::signaling::message::ServerMessage;
 use crate::worker::MediaCommand;
@@ -31,7 +31,7 @@ impl Machine {
         }
         self.timeline
             .note(now, Topic::Sip, "a key goes to the telephone by INFO");
-        self.actions.push_back(Action::Info(key));
+        self.phone_does(PhoneAction::Info(key));
     }
 
     /// The telephone has answered: keys that waited for it go.

@@ -10,6 +10,10 @@ use crate::worker::{MediaEvent, OneWay};
 
 impl Machine {
     pub(super) fn handle_media(&mut self, now: Instant, event: MediaEvent) {
+        // Two telephones that are joined have no media here: what still comes is of the browser's end.
+        if matches!(self.state, State::Joined { .. }) && !matches!(event, MediaEvent::Closed(_)) {
+            return;
+        }
         match event {
             MediaEvent::Opened { rtp, rtcp } => self.opened(now, rtp, rtcp),
             MediaEvent::Refused(error) => {

@@ -7,7 +7,7 @@ use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
 
 use super::hold::PhoneLeg;
 use super::legs::TrunkOffer;
-use super::{Action, EndedBy, Machine, State};
+use super::{Action, EndedBy, LegName, Machine, PhoneAction, State};
 use crate::call::cause::{self, Cause, CauseCode};
 use crate::call::negotiation::{codec_name, dtmf_name};
 use crate::call::timeline::Topic;
@@ -17,6 +17,9 @@ use crate::worker::{MediaCommand, TrunkMedia};
 
 impl Machine {
     pub(super) fn handle_sip(&mut self, now: Instant, event: SipEvent) {
+        if matches!(self.state, State::Joined { .. }) {
+            return self.joined(now, LegName::Phone, event);
+        }
         match event {
             SipEvent::Progress { status, body, .. } => {
                 self.progress(now, status.code(), body.as_deref())
@@ -31,9 +34,17 @@ impl Machine {
                 );
                 self.way_failed(now, &failure, cause, by);
             }
+            SipEvent::Ended { by, .. } if self.goes_on_without_phone(now) => {
+                let text = format!("the dialog ended, {by:?}; another telephone is called");
+                self.timeline.note(now, Topic::Sip, text);
+            }
             SipEvent::Ended { reason, by, .. } => {
                 self.timeline
                     .note(now, Topic::Sip, format!("the dialog ended, {by:?}"));
+                if self.was_transferred() {
+                    let cause = CauseCode::Transferred.cause();
+                    return self.sip_failed(now, cause, EndedBy::Phone);
+                }
                 let cause = match by {
                     SipEndedBy::Timeout => CauseCode::Unreachable.cause(),
                     SipEndedBy::Remote | SipEndedBy::Local => cause::from_bye(reason.as_ref()),
@@ -52,6 +63,9 @@ impl Machine {
             SipEvent::Offer { body, .. } => self.offered(now, body.as_deref()),
             SipEvent::OfferAnswered { body, .. } => self.offer_answered(now, body.as_deref()),
             SipEvent::OfferRefused { status, .. } => self.offer_refused(now, status),
+            SipEvent::Referred { to, .. } => self.referred(now, &to),
+            SipEvent::ReferAnswered { status, .. } => self.refer_answered(now, status),
+            SipEvent::ReferProgress { status, last, .. } => self.refer_progress(now, status, last),
             SipEvent::Incoming { .. } => {}
         }
         self.finish_if_both_ended(now);
@@ -81,6 +95,7 @@ impl Machine {
             ));
         }
         let Some(body) = body else { return };
+        self.their_sdp = body.to_vec();
         match calling.trunk.read_answer(body) {
             Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
                 self.timeline.note(
@@ -126,6 +141,10 @@ impl Machine {
         let State::Calling(calling) = &mut self.state else {
             return;
         };
+        if let Some(body) = body {
+            self.their_sdp = body.to_vec();
+        }
+        self.route = Some(calling.attempt.route.clone());
         let trunk = TrunkOffer::clone(&calling.trunk);
         if let Some(seat) = &self.seat {
             let trunks = &self.environment.routes.trunks;
@@ -183,6 +202,7 @@ impl Machine {
     /// Joins the two sides' media, unless they are joined already.
     fn join(&mut self, now: Instant, trunk: TrunkOffer, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
+        self.keys_in_media = false;
         self.phone = Some(PhoneLeg::new(trunk, media.clone()));
         self.timeline.note(
             now,
@@ -222,7 +242,10 @@ impl Machine {
                 self.actions.retain(|action| {
                     !matches!(
                         action,
-                        Action::Cancel(_) | Action::Bye(_) | Action::Reject(..)
+                        Action::Phone(
+                            LegName::Phone,
+                            PhoneAction::Cancel(_) | PhoneAction::Bye(_) | PhoneAction::Reject(..)
+                        )
                     )
                 });
                 if let State::Ending { sip_pending, .. } = &mut self.state {
@@ -234,7 +257,7 @@ impl Machine {
     }
 }
 
-fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
+pub(super) fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
     match failure {
         Failure::Status {
             status,
@@ -256,7 +279,7 @@ fn cause_of_failure(failure: &Failure) -> (Cause, EndedBy) {
 }
 
 /// The suite of keys in the SDP.
-fn sdes_suite(media: &TrunkMedia) -> Option<String> {
+pub(super) fn sdes_suite(media: &TrunkMedia) -> Option<String> {
     match &media.srtp {
         sdp::trunk::Srtp::Sdes { suite, .. } => Some(suite.name().to_owned()),
         sdp::trunk::Srtp::Plain | sdp::trunk::Srtp::Dtls { .. } => None,

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::legs::keying;
 use super::{
-    Action, CallId, CallName, Device, Direction, EndedBy, Environment, Machine, Other, Parties,
-    State,
+    Action, CallId, CallName, Device, Direction, EndedBy, Environment, Identity, Machine, Other,
+    Parties, PhoneAction, State,
 };
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::trunk_media;
@@ -37,9 +37,7 @@ pub struct Arrival {
     /// The number that was called.
     pub to: String,
     /// Whom it is for.
-    pub user: String,
-    /// The longest that his calls may last, if that is bounded.
-    pub max_duration: Option<Duration>,
+    pub identity: Identity,
     /// The INVITE's SDP; empty where it has none.
     pub offer: Vec<u8>,
     /// Where it comes from.
@@ -92,8 +90,7 @@ impl Machine {
             name,
             caller,
             to,
-            user,
-            max_duration,
+            identity,
             offer,
             trunk,
             seat,
@@ -105,19 +102,23 @@ impl Machine {
         let parties = Parties {
             direction: Direction::Inbound,
             session: String::new(),
-            user: Some(user),
+            user: Some(identity.user.clone()),
             from: caller.number.clone(),
             to,
         };
         let longest = environment.max_duration;
+        let own = identity.permit.max_call_duration;
         let name_of_trunk = seat.is_some().then(|| trunk.name.clone());
         let mut machine = Self {
             seat,
-            max_duration: max_duration.map_or(longest, |own| own.min(longest)),
+            max_duration: own.map_or(longest, |own| own.min(longest)),
+            identity: Some(identity),
             candidates,
             ..Self::idle(now, environment, (id, name), parties, wall, seed)
         };
         machine.story.trunk = name_of_trunk;
+        machine.route = machine.route_of(&trunk, machine.seat.as_ref());
+        machine.their_sdp.clone_from(&offer);
         let offer = machine.understand_caller(now, &offer, &trunk);
         let refused = offer.as_ref().err().cloned();
         let offer = offer.unwrap_or_default();
@@ -180,7 +181,7 @@ impl Machine {
             self.actions.push_back(Action::Browser(*device, incoming));
         }
         self.story.ringing = Some(now);
-        self.actions.push_back(Action::Ring);
+        self.phone_does(PhoneAction::Ring);
         if let State::Ringing(ringing) = &mut self.state {
             ringing.devices = devices;
         }
@@ -286,7 +287,7 @@ impl Machine {
             let text = sdp::trunk::offer_fresh(&trunk.options);
             self.timeline
                 .note_sdp(now, "the telephone is offered", &text, &[]);
-            self.actions.push_back(Action::Accept(text.into_bytes()));
+            self.phone_does(PhoneAction::Accept(text.into_bytes()));
             self.offered = Some(Box::new(trunk));
             return self.up(now);
         };
@@ -304,7 +305,7 @@ impl Machine {
         };
         self.timeline
             .note_sdp(now, "the telephone is answered", &text, &notes);
-        self.actions.push_back(Action::Accept(text.into_bytes()));
+        self.phone_does(PhoneAction::Accept(text.into_bytes()));
         self.agreed(now, trunk, &agreed, media, false);
         self.up(now);
     }
@@ -318,6 +319,7 @@ impl Machine {
         let text = String::from_utf8_lossy(body.unwrap_or_default());
         self.timeline
             .note_sdp(now, "the telephone answers", &text, &[]);
+        self.their_sdp = body.unwrap_or_default().to_vec();
         let agreed = body
             .ok_or_else(|| "the ACK had no SDP".to_owned())
             .and_then(|body| trunk.read_answer(body));

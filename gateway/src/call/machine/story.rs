@@ -4,7 +4,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::call::CallId;
 use crate::call::cause::{Cause, CauseCode};
-use crate::call::record::{CallRecord, EndedBy, OneWaySpell, Parties, millis, rfc3339};
+use crate::call::record::{
+    CallRecord, EndedBy, OneWaySpell, Parties, TransferRecord, millis, rfc3339,
+};
 use crate::call::timeline::Timeline;
 use crate::worker::{MediaReport, OneWay};
 
@@ -22,6 +24,7 @@ pub(super) struct Story {
     pub(super) phone_codec: Option<&'static str>,
     pub(super) phone_srtp: Option<String>,
     pub(super) one_way: OneWaySpells,
+    pub(super) transfers: Vec<TransferRecord>,
     pub(super) media: Option<MediaReport>,
 }
 
@@ -58,6 +61,7 @@ impl Story {
             phone_codec: None,
             phone_srtp: None,
             one_way: OneWaySpells::default(),
+            transfers: Vec::new(),
             media: None,
         }
     }
@@ -99,6 +103,7 @@ impl Story {
                     until_ms: until.map(since),
                 })
                 .collect(),
+            transfers: std::mem::take(&mut self.transfers),
             media: self.media.take(),
             timeline: timeline.entries().to_vec(),
         }

@@ -78,6 +78,7 @@ async fn call(
         from_user: "alice".into(),
         from_display: None,
         body: b"v=0\r\n".to_vec(),
+        replaces: None,
         headers: Vec::new(),
         ring_timeout: PATIENCE,
     };

@@ -34,6 +34,7 @@ pub(super) fn invite(transport: Transport) -> Invite {
         from_user: "alice".to_owned(),
         from_display: None,
         body: OFFER.to_vec(),
+        replaces: None,
         headers: Vec::new(),
         ring_timeout: seconds(60),
     }

@@ -6,7 +6,7 @@ use crate::permit::Pattern;
 use crate::settings::{Choice, Trunk};
 
 /// Trunks of which the first has the lowest priority number: they are tried in this order.
-fn trunks(hosts: &[&str]) -> Vec<Trunk> {
+pub(super) fn trunks(hosts: &[&str]) -> Vec<Trunk> {
     let trunk = |(priority, host): (u16, &&str)| Trunk {
         name: host.split('.').next().unwrap_or_default().to_owned(),
         choice: Choice {
@@ -19,16 +19,10 @@ fn trunks(hosts: &[&str]) -> Vec<Trunk> {
 }
 
 /// A call to that number whose media is open.
-fn calling(to: &str, environment: &Arc<Environment>, permit: Permit) -> Story {
+pub(super) fn calling(to: &str, environment: &Arc<Environment>, permit: Permit) -> Story {
     let start = Instant::now();
-    let identity = Identity {
-        user: "alice".into(),
-        number: None,
-        display_name: "Alice".into(),
-        permit,
-    };
     let setup = Setup {
-        identity: Some(identity),
+        identity: Some(identity(permit)),
         ..setup(to, OFFER)
     };
     let machine = Machine::new(start, Arc::clone(environment), setup);

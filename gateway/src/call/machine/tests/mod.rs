@@ -5,6 +5,7 @@ mod hold;
 mod keys;
 mod media;
 mod ringing;
+mod transfer;
 
 use ::media::Digit;
 use sip::StatusCode;
@@ -34,6 +35,9 @@ struct Story {
     media: Vec<MediaCommand>,
     opened: Option<OpenCall>,
     sip: Vec<&'static str>,
+    /// The same with the other telephone.
+    other: Vec<&'static str>,
+    dialed: Vec<Dial>,
     /// Whom each INVITE was for.
     targets: Vec<String>,
     /// The SDP of each answer to the telephone.
@@ -49,14 +53,8 @@ impl Story {
     /// A call of a user who may do that.
     fn dial_permitted(to: &str, permit: Permit) -> Self {
         let start = Instant::now();
-        let identity = Identity {
-            user: "alice".into(),
-            number: None,
-            display_name: "Alice".into(),
-            permit,
-        };
         let setup = Setup {
-            identity: Some(identity),
+            identity: Some(identity(permit)),
             ..setup(to, OFFER)
         };
         let trunk = crate::settings::Trunk::at("sip:192.0.2.9".parse().unwrap());
@@ -81,6 +79,8 @@ impl Story {
             media: vec![],
             opened: None,
             sip: vec![],
+            other: vec![],
+            dialed: vec![],
             targets: vec![],
             bodies: vec![],
             records: vec![],
@@ -121,43 +121,76 @@ impl Story {
                 }
                 Action::OpenMedia(open) => self.opened = Some(*open),
                 Action::Media(command) => self.media.push(command),
-                Action::Dial(dial) => {
-                    self.sip.push("INVITE");
-                    self.targets.push(dial.target.to_string());
+                Action::Phone(LegName::Phone, action) => {
+                    let what = self.phone_action(action);
+                    self.sip.push(what);
                 }
-                Action::DialNextAddress => self.sip.push("next address"),
-                Action::Abandon => self.sip.push("abandoned"),
-                Action::Cancel(_) => self.sip.push("CANCEL"),
-                Action::Bye(_) => self.sip.push("BYE"),
-                Action::Info(_) => self.sip.push("INFO"),
-                Action::Offer(body) => {
-                    self.sip.push("re-INVITE");
-                    self.bodies.push(String::from_utf8(body).unwrap());
+                Action::Phone(LegName::Other, action) => {
+                    let what = self.phone_action(action);
+                    self.other.push(what);
                 }
-                Action::AnswerOffer(Ok(body)) => {
-                    self.sip.push("re-200");
-                    self.bodies.push(String::from_utf8(body).unwrap());
-                }
-                Action::AnswerOffer(Err(status)) => self.sip.push(match status.code() {
-                    488 => "re-488",
-                    491 => "re-491",
-                    other => panic!("refused with {other}"),
-                }),
-                Action::Ring => self.sip.push("180"),
-                Action::Accept(body) => {
-                    self.sip.push("200");
-                    self.bodies.push(String::from_utf8(body).unwrap());
-                }
-                Action::Reject(status, _) => self.sip.push(match status.code() {
-                    480 => "480",
-                    486 => "486",
-                    488 => "488",
-                    503 => "503",
-                    603 => "603",
-                    other => panic!("refused with {other}"),
-                }),
+                Action::TakeOther(_) => self.sip.push("other taken"),
                 Action::Finished(record) => self.records.push(*record),
             }
+        }
+    }
+
+    fn phone_action(&mut self, action: PhoneAction) -> &'static str {
+        let body = match &action {
+            PhoneAction::Offer(body)
+            | PhoneAction::AnswerOffer(Ok(body))
+            | PhoneAction::Accept(body) => Some(body),
+            PhoneAction::Dial(dial) => {
+                self.targets.push(dial.target.to_string());
+                self.dialed.push(Dial::clone(dial));
+                None
+            }
+            _ => None,
+        };
+        if let Some(body) = body {
+            self.bodies.push(String::from_utf8(body.clone()).unwrap());
+        }
+        match action {
+            PhoneAction::Dial(_) => "INVITE",
+            PhoneAction::DialNextAddress => "next address",
+            PhoneAction::Abandon(_) => "abandoned",
+            PhoneAction::Cancel(_) => "CANCEL",
+            PhoneAction::Bye(_) => "BYE",
+            PhoneAction::Info(_) => "INFO",
+            PhoneAction::Offer(_) => "re-INVITE",
+            PhoneAction::AnswerOffer(Ok(_)) => "re-200",
+            PhoneAction::AnswerOffer(Err(status)) => match status.code() {
+                403 => "re-403",
+                488 => "re-488",
+                491 => "re-491",
+                other => panic!("refused with {other}"),
+            },
+            PhoneAction::Ring => "180",
+            PhoneAction::Accept(_) => "200",
+            PhoneAction::Reject(status, _) => match status.code() {
+                480 => "480",
+                486 => "486",
+                488 => "488",
+                491 => "491",
+                503 => "503",
+                603 => "603",
+                other => panic!("refused with {other}"),
+            },
+            PhoneAction::Refer(ReferTarget::To(_)) => "REFER",
+            PhoneAction::Refer(ReferTarget::Leg(_)) => "REFER to another call",
+            PhoneAction::AnswerRefer(status) => match status.code() {
+                202 => "REFER 202",
+                403 => "REFER 403",
+                491 => "REFER 491",
+                other => panic!("a transfer is answered with {other}"),
+            },
+            PhoneAction::Notify(status) => match status.code() {
+                180 => "NOTIFY 180",
+                200 => "NOTIFY 200",
+                480 => "NOTIFY 480",
+                486 => "NOTIFY 486",
+                other => panic!("NOTIFY {other}"),
+            },
         }
     }
 
@@ -280,8 +313,19 @@ fn name(message: &ServerMessage) -> &'static str {
         ServerMessage::Audio { .. } => "audio",
         ServerMessage::Error { .. } => "error",
         ServerMessage::Authenticated { .. } => "authenticated",
+        ServerMessage::Transfer { .. } => "transfer",
+        ServerMessage::Presence { .. } => "presence",
         ServerMessage::Incoming { .. } => "incoming",
         ServerMessage::Welcome { .. } => "welcome",
+    }
+}
+
+fn identity(permit: Permit) -> Identity {
+    Identity {
+        user: "alice".into(),
+        number: None,
+        display_name: "Alice".into(),
+        permit,
     }
 }
 
@@ -308,7 +352,7 @@ fn environment_of(trunks: Vec<crate::settings::Trunk>, plan: DialPlan) -> Arc<En
         lab: Some("127.0.0.1:5070".parse().unwrap()),
         trunks: Trunks::new(trunks.into_iter().map(|trunk| (trunk, None))),
         plan,
-        users: None,
+        ..Routes::default()
     };
     Arc::new(Environment {
         routes,
@@ -342,6 +386,7 @@ fn session() -> sip::endpoint::Session {
         from_user: "b".into(),
         from_display: None,
         body: Vec::new(),
+        replaces: None,
         headers: Vec::new(),
         ring_timeout: Duration::from_secs(1),
     };

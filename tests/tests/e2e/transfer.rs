@@ -1,0 +1,270 @@
+//! Chromium and telephones: somebody at one end is to speak with somebody else instead.
+
+use std::time::Duration;
+
+use sip::{Method, Request};
+use switchhook_tests::browser::Page;
+use switchhook_tests::gateway::Gateway;
+use switchhook_tests::rtp::RtpPhone;
+use switchhook_tests::scene::{Scene, wait_until};
+use switchhook_tests::sip_phone::SipPhone;
+
+use crate::{A_SECOND, LISTEN, SOON};
+
+/// The tones that the two telephones play, and how loud.
+const FIRST_HZ: f64 = 600.0;
+const SECOND_HZ: f64 = 1500.0;
+const PHONE_DBFS: f64 = -16.0;
+
+/// A gateway whose trunk is that telephone.
+#[track_caller]
+fn gateway(scene: &Scene, phone: &SipPhone) -> Gateway {
+    Gateway::start(
+        scene,
+        &[
+            ("trunk.uri", &phone.trunk()),
+            (
+                "users.alice",
+                "{ password = \"al1ce\", numbers = [\"100\"] }",
+            ),
+            (
+                "users.bob",
+                "{ password = \"b0b\", display_name = \"Bob\" }",
+            ),
+        ],
+    )
+}
+
+/// Alice's page, in a call with the first telephone.
+#[track_caller]
+fn talking(gateway: &Gateway, phone: &SipPhone, rtp: &RtpPhone) -> (Page, Request) {
+    let page = Page::open(gateway);
+    page.sign_in("alice", "al1ce");
+    page.dial("4930");
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    phone.answer(&invite, from, 200, Some(rtp));
+    page.wait_for("in_call", SOON);
+    (page, invite)
+}
+
+#[track_caller]
+fn assert_hears(page: &Page, hz: f64) {
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[hz]).assert_tone(hz, PHONE_DBFS, 3.0);
+}
+
+/// The status line of the next NOTIFY, which is taken.
+#[track_caller]
+fn notified(phone: &SipPhone) -> String {
+    let (notify, from) = phone.expect(&Method::Notify, A_SECOND);
+    phone.answer(&notify, from, 200, None);
+    String::from_utf8_lossy(&notify.body).trim().to_owned()
+}
+
+#[test]
+fn a_telephone_gives_the_browser_to_another() {
+    let scene = Scene::begin();
+    let (phone, first, second) = (
+        SipPhone::start(),
+        RtpPhone::start(FIRST_HZ),
+        RtpPhone::start(SECOND_HZ),
+    );
+    let gateway = gateway(&scene, &phone);
+    let (page, invite) = talking(&gateway, &phone, &first);
+    assert_hears(&page, FIRST_HZ);
+    let taken = phone.in_dialog(
+        &invite,
+        gateway.sip,
+        "REFER",
+        "Refer-To: <sip:4989@127.0.0.1>\r\n",
+    );
+    assert_eq!(taken, 202);
+    assert_eq!(notified(&phone), "SIP/2.0 100 Trying");
+    let (invite, from) = phone.expect(&Method::Invite, A_SECOND);
+    assert_eq!(invite.uri.user.as_deref(), Some("4989"));
+    phone.answer(&invite, from, 180, None);
+    assert_eq!(notified(&phone), "SIP/2.0 180 Ringing");
+    phone.answer(&invite, from, 200, Some(&second));
+    assert_eq!(notified(&phone), "SIP/2.0 200 OK");
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    drop(first);
+    assert_hears(&page, SECOND_HZ);
+    assert_eq!(page.eval("switchhook.call.peer"), "sip:4989@127.0.0.1");
+    page.hang_up();
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "browser");
+    assert_eq!(record.text("/transfers/0/by"), "phone");
+    assert_eq!(record.text("/transfers/0/done_by"), "gateway");
+}
+
+#[test]
+fn the_browser_gives_its_telephone_away_by_asking_it() {
+    let scene = Scene::begin();
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(FIRST_HZ));
+    let gateway = gateway(&scene, &phone);
+    let (page, invite) = talking(&gateway, &phone, &rtp);
+    page.eval("switchhook.transfer('4989')");
+    let (refer, from) = phone.expect(&Method::Refer, A_SECOND);
+    let to = refer.headers.get("Refer-To").unwrap_or_default().to_owned();
+    assert!(to.contains("sip:4989@127.0.0.1"), "{to}");
+    phone.answer(&refer, from, 202, None);
+    let said = "Event: refer\r\nSubscription-State: terminated;reason=noresource\r\n\
+        Content-Type: message/sipfrag\r\n";
+    let told = phone.in_dialog_with(&invite, gateway.sip, "NOTIFY", said, "SIP/2.0 200 OK");
+    assert_eq!(told, 200);
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    page.assert_ended("transferred", "The call was transferred.", SOON);
+    let record = gateway.only_record();
+    record.assert_ended("transferred", "browser");
+    assert_eq!(record.text("/transfers/0/done_by"), "phone");
+}
+
+#[test]
+fn the_browser_asks_first_and_then_connects_the_two() {
+    let scene = Scene::begin();
+    let (phone, first, second) = (
+        SipPhone::start(),
+        RtpPhone::start(FIRST_HZ),
+        RtpPhone::start(SECOND_HZ),
+    );
+    let gateway = gateway(&scene, &phone);
+    let (page, _) = talking(&gateway, &phone, &first);
+    page.eval("switchhook.ask('4989')");
+    // The first is put on hold; the second is called.
+    let (hold, from) = phone.expect(&Method::Invite, A_SECOND);
+    assert!(String::from_utf8_lossy(&hold.body).contains("a=sendonly"));
+    phone.answer(&hold, from, 200, Some(&first));
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    let call_id = invite.headers.call_id().unwrap_or_default().to_owned();
+    phone.answer(&invite, from, 200, Some(&second));
+    page.wait_for("in_call", SOON);
+    assert_hears(&page, SECOND_HZ);
+    page.eval("switchhook.connect()");
+    let (refer, from) = phone.expect(&Method::Refer, A_SECOND);
+    let to = refer.headers.get("Refer-To").unwrap_or_default().to_owned();
+    assert!(to.contains("Replaces=") && to.contains(&call_id), "{to}");
+    phone.answer(&refer, from, 202, None);
+    phone.hang_up_dialog(&hold, gateway.sip);
+    phone.hang_up_dialog(&invite, gateway.sip);
+    let records = gateway.wait_for_records(2);
+    let given = records
+        .iter()
+        .find(|record| record.0["transfers"] != serde_json::json!([]));
+    let given = given.expect("the record of the call that was given away");
+    given.assert_ended("transferred", "phone");
+    assert_eq!(given.0["transfers"][0]["attended"], true);
+}
+
+#[test]
+fn nobody_takes_the_call_and_the_browser_takes_it_back() {
+    let scene = Scene::begin();
+    let (phone, rtp) = (SipPhone::start(), RtpPhone::start(FIRST_HZ));
+    let gateway = gateway(&scene, &phone);
+    let (page, _) = talking(&gateway, &phone, &rtp);
+    page.eval("switchhook.ask('4989')");
+    let (hold, from) = phone.expect(&Method::Invite, A_SECOND);
+    phone.answer(&hold, from, 200, Some(&rtp));
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    phone.answer(&invite, from, 486, None);
+    let (resume, from) = phone.expect(&Method::Invite, SOON);
+    assert!(!String::from_utf8_lossy(&resume.body).contains("a=sendonly"));
+    phone.answer(&resume, from, 200, Some(&rtp));
+    page.wait_for("in_call", SOON);
+    assert_eq!(page.eval("switchhook.waiting === null"), true);
+    assert_hears(&page, FIRST_HZ);
+}
+
+#[test]
+fn where_the_telephone_will_not_the_gateway_joins_the_two() {
+    let scene = Scene::begin();
+    let (phone, first, second) = (
+        SipPhone::start(),
+        RtpPhone::start(FIRST_HZ),
+        RtpPhone::start(SECOND_HZ),
+    );
+    let gateway = gateway(&scene, &phone);
+    let (page, first_invite) = talking(&gateway, &phone, &first);
+    page.eval("switchhook.transfer('4989')");
+    let (refer, from) = phone.expect(&Method::Refer, A_SECOND);
+    phone.answer(&refer, from, 603, None);
+    let (invite, from) = phone.expect(&Method::Invite, A_SECOND);
+    let port = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+    assert!(port(&invite.body).contains(&format!("m=audio {} ", first.port())));
+    phone.answer(&invite, from, 200, Some(&second));
+    let (change, from) = phone.expect(&Method::Invite, A_SECOND);
+    assert_eq!(change.headers.call_id(), first_invite.headers.call_id());
+    assert!(port(&change.body).contains(&format!("m=audio {} ", second.port())));
+    phone.answer(&change, from, 200, Some(&first));
+    page.assert_ended("transferred", "The call was transferred.", SOON);
+    // The two talk on; one hangs up, and the other is told.
+    phone.hang_up_dialog(&invite, gateway.sip);
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    assert_eq!(bye.headers.call_id(), first_invite.headers.call_id());
+    phone.answer(&bye, from, 200, None);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "phone");
+    assert_eq!(record.text("/transfers/0/done_by"), "gateway");
+}
+
+#[test]
+fn a_call_that_replaces_the_telephones_is_put_through_to_the_browser() {
+    let scene = Scene::begin();
+    let (phone, other, first, second) = (
+        SipPhone::start(),
+        SipPhone::start(),
+        RtpPhone::start(FIRST_HZ),
+        RtpPhone::start(SECOND_HZ),
+    );
+    let gateway = gateway(&scene, &phone);
+    let (page, invite) = talking(&gateway, &phone, &first);
+    let from = invite.headers.from().expect("a From");
+    let replaces = format!(
+        "{};to-tag={};from-tag=the-phone",
+        invite.headers.call_id().unwrap_or_default(),
+        from.tag().unwrap_or_default()
+    );
+    let headers = [("Replaces", replaces.as_str())];
+    let call = other.call(gateway.sip, "alice", &headers, Some(&second));
+    let answer = call.expect(200, SOON);
+    call.acknowledge(&answer);
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    drop(first);
+    assert_hears(&page, SECOND_HZ);
+    let wrong = [("Replaces", "nobody;to-tag=1;from-tag=2")];
+    let stray = other.call(gateway.sip, "alice", &wrong, Some(&second));
+    stray.expect(481, SOON);
+    page.hang_up();
+    let (bye, from) = other.expect(&Method::Bye, A_SECOND);
+    other.answer(&bye, from, 200, None);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "browser");
+}
+
+#[test]
+fn users_see_who_is_there() {
+    let scene = Scene::begin();
+    let phone = SipPhone::start();
+    let gateway = gateway(&scene, &phone);
+    let alice = Page::open(&gateway);
+    alice.sign_in("alice", "al1ce");
+    let seen = |presence: &str| {
+        let script = "document.querySelector('#people [data-number=bob]')?.dataset.presence ?? ''";
+        wait_until(presence, SOON, || {
+            (alice.eval(script) == presence).then_some(())
+        });
+    };
+    seen("offline");
+    let bob = alice.another(&gateway);
+    bob.sign_in("bob", "b0b");
+    seen("online");
+    bob.dial("echo");
+    bob.wait_for("in_call", SOON);
+    seen("in_call");
+    bob.hang_up();
+    seen("online");
+}
