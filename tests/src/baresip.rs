@@ -1,6 +1,8 @@
 //! baresip, a softphone of other people's making: answers by itself, plays a tone, records.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -21,6 +23,8 @@ pub struct Baresip {
     port: u16,
     folder: PathBuf,
     rate: u32,
+    /// The port where it takes commands.
+    control: Option<u16>,
 }
 
 impl Baresip {
@@ -36,6 +40,37 @@ impl Baresip {
         let modules: Vec<_> = modules.iter().copied().chain(["menu.so"]).collect();
         let dial = format!("/dial {uri}");
         Self::run(scene, hz, 8000, account, &modules, &["-e", &dial], "")
+    }
+
+    /// One that calls there by itself, and then does as it is told ([`Baresip::tell`]).
+    #[track_caller]
+    pub fn commanded(scene: &Scene, hz: f64, uri: &str) -> Self {
+        let control = free_port();
+        let settings = format!("ctrl_tcp_listen 127.0.0.1:{control}\n");
+        let dial = format!("/dial {uri}");
+        let modules = ["menu.so", "ctrl_tcp.so"];
+        let mut phone = Self::run(scene, hz, 8000, "", &modules, &["-e", &dial], &settings);
+        phone.control = Some(control);
+        phone
+    }
+
+    /// A command of its menu, like `transfer`.
+    ///
+    /// # Panics
+    /// It does not take commands.
+    #[track_caller]
+    pub fn tell(&self, command: &str, params: &str) {
+        let port = self.control.expect("a baresip that takes commands");
+        let mut control =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("its control port");
+        let text = format!("{{\"command\":{command:?},\"params\":{params:?}}}");
+        // A netstring.
+        write!(control, "{}:{text},", text.len()).expect("the command can be sent");
+        control
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .expect("a time-out can be set");
+        let mut answer = [0; 1024];
+        let _ = control.read(&mut answer);
     }
 
     /// One that is called, or calls there, by TLS.
@@ -115,6 +150,7 @@ impl Baresip {
             port,
             folder,
             rate,
+            control: None,
         };
         wait_until("baresip at its port", Duration::from_secs(10), || {
             is_bound("udp", port).then_some(())

@@ -6,6 +6,9 @@
 //! a telephone calls:  Ringing ──accept──▶ Opening ──Opened────────▲                     ▲
 //!                        └──────────┴─────── refused, failed, cancelled ────────────────┘
 //! ```
+//!
+//! While it talks, another telephone may take the place of the telephone, or of the browser: then two telephones are
+//! `Joined` until one hangs up.
 
 mod browser;
 mod dialing;

@@ -335,7 +335,7 @@ impl Registry {
             let call = calls.legs.get(&replaced);
             call.and_then(|id| calls.inputs.get(id)).cloned()
         };
-        let told = Box::new(Told::Replaced(Box::new(replacement), incoming));
+        let told = Box::new(Told::Replaced(Box::new(replacement), Box::new(incoming)));
         let refused = match input {
             Some(input) => input.try_send(told).map_err(|error| *error.into_inner()),
             None => Err(*told),

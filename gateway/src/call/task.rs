@@ -91,7 +91,7 @@ pub(super) enum Told {
     /// For its machine.
     Input(Input),
     /// A telephone's call that is to take the place of its telephone (RFC 3891).
-    Replaced(Box<Replacement>, IncomingCall),
+    Replaced(Box<Replacement>, Box<IncomingCall>),
 }
 
 pub(super) struct CallTask {
@@ -271,6 +271,7 @@ impl CallTask {
             told = self.inputs.recv() => Some(match told.map(|told| *told) {
                 Some(Told::Input(input)) => input,
                 Some(Told::Replaced(replacement, incoming)) => {
+                    let incoming = *incoming;
                     self.registry.own_leg(incoming.leg, self.machine.id());
                     self.other.begin(incoming.leg, incoming.events);
                     Input::Replaced(replacement)

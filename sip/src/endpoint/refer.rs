@@ -38,7 +38,7 @@ pub(super) struct Referrals {
     /// Theirs, that waits for our answer.
     asked: Option<Box<Asked>>,
     /// Theirs, that we are at.
-    taken: Option<Taken>,
+    taken: Option<Box<Taken>>,
     /// Ours is under way.
     ours: bool,
 }
@@ -136,13 +136,13 @@ impl Endpoint {
             .is_some_and(|value| value.trim().to_ascii_lowercase().starts_with("false"));
         let dialog = up.dialog.clone();
         if status.is_success() && !quiet {
-            up.referrals.taken = Some(Taken {
+            up.referrals.taken = Some(Box::new(Taken {
                 id: request.headers.cseq().map_or(0, |cseq| cseq.number),
                 waiting: VecDeque::new(),
                 on_its_way: false,
                 done: false,
                 then_bye: None,
-            });
+            }));
         }
         let mut response = self.build_response(request, status, None);
         if status.is_success() {

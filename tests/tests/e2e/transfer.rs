@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sip::{Method, Request};
+use switchhook_tests::baresip::Baresip;
 use switchhook_tests::browser::Page;
 use switchhook_tests::gateway::Gateway;
 use switchhook_tests::rtp::RtpPhone;
@@ -98,6 +99,35 @@ fn a_telephone_gives_the_browser_to_another() {
     record.assert_ended("normal", "browser");
     assert_eq!(record.text("/transfers/0/by"), "phone");
     assert_eq!(record.text("/transfers/0/done_by"), "gateway");
+}
+
+#[test]
+fn baresip_calls_the_browser_and_gives_it_to_another() {
+    let scene = Scene::begin();
+    let (phone, second) = (SipPhone::start(), RtpPhone::start(SECOND_HZ));
+    let gateway = gateway(&scene, &phone);
+    let page = Page::open(&gateway);
+    page.sign_in("alice", "al1ce");
+    let baresip = Baresip::commanded(&scene, FIRST_HZ, &format!("sip:alice@{}", gateway.sip));
+    page.wait_for("incoming", SOON);
+    page.answer();
+    page.wait_for("in_call", SOON);
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[FIRST_HZ])
+        .assert_tone(FIRST_HZ, -15.0, 3.0);
+    baresip.tell("transfer", "sip:4989@127.0.0.1");
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    assert_eq!(invite.uri.user.as_deref(), Some("4989"));
+    phone.answer(&invite, from, 200, Some(&second));
+    let peer = || (page.eval("switchhook.call.peer") == "sip:4989@127.0.0.1").then_some(());
+    wait_until("the other", SOON, peer);
+    assert_hears(&page, SECOND_HZ);
+    page.hang_up();
+    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    phone.answer(&bye, from, 200, None);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "browser");
+    assert_eq!(record.text("/transfers/0/by"), "phone");
 }
 
 #[test]
