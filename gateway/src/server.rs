@@ -25,6 +25,7 @@ use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
+use crate::sip_driver::dns::Dns;
 use crate::sip_driver::registration::{Registering, Registration};
 use crate::trunks::{Trunks, probe};
 use crate::worker::{WorkerSettings, Workers};
@@ -93,6 +94,8 @@ impl Server {
         )
         .await
         .context("[sip] listen")?;
+        let dns = Dns::new(&settings.sip.dns_servers).map_err(anyhow::Error::msg);
+        let sip = sip.with_dns(dns.context("[sip] dns_servers")?);
         let lab = match settings.lab.listen {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,

@@ -7,6 +7,7 @@ pub mod capture;
 pub mod certificates;
 pub mod gateway;
 pub mod kamailio;
+pub mod name_server;
 pub mod net;
 pub use load::offer;
 pub mod record;

@@ -26,6 +26,11 @@ impl SipPhone {
         Self { socket, port }
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The trunk setting, as TOML, that leads to it.
     pub fn trunk(&self) -> String {
         format!("\"sip:127.0.0.1:{}\"", self.port)

@@ -17,8 +17,7 @@ use super::registry::{Arriving, Registry};
 use super::route::{INTERNAL, Internal};
 use crate::directory::Directory;
 use crate::settings::Trunk;
-use crate::sip_driver::IncomingCall;
-use crate::sip_driver::resolve::resolve_all;
+use crate::sip_driver::{IncomingCall, SipHandle};
 use crate::trunks::{TrunkId, Trunks};
 
 /// How often the trunk's names are resolved again: RFC 3263 leaves it to the records' time to live, which the system's
@@ -48,7 +47,8 @@ impl Inbound {
         let mut sources = Vec::new();
         for (id, trunk, _) in self.trunks.iter() {
             let of_trunk = Sources::default();
-            resolving.spawn(of_trunk.clone().keep(Arc::clone(trunk)));
+            let sip = self.registry.sip.clone();
+            resolving.spawn(of_trunk.clone().keep(sip, Arc::clone(trunk)));
             sources.push((id, Arc::clone(trunk), of_trunk));
         }
         let internal = Arc::new(self.internal.trunk());
@@ -200,17 +200,15 @@ impl Sources {
     }
 
     /// Resolves the names again and again; while they cannot be, the last addresses stay.
-    async fn keep(self, trunk: Arc<Trunk>) {
+    async fn keep(self, sip: SipHandle, trunk: Arc<Trunk>) {
         loop {
             let mut found = Vec::new();
             let mut failed = false;
             for uri in [&trunk.uri, trunk.next_hop()] {
-                match resolve_all(uri).await {
-                    Ok(addresses) => found.extend(
-                        addresses
-                            .into_iter()
-                            .map(|address| address.ip().to_canonical()),
-                    ),
+                match sip.addresses(uri).await {
+                    Ok(addresses) => {
+                        found.extend(addresses.iter().map(IpAddr::to_canonical));
+                    }
                     Err(error) => {
                         failed = true;
                         tracing::warn!(trunk = trunk.name, %error, "calls from the trunk cannot be told from others'");

@@ -116,6 +116,7 @@ fn read_sip(reader: &mut Reader, default: Sip, trunk: Option<&Trunk>, routes: &d
         external_address,
         user_agent: reader.read("sip", "user_agent", default.user_agent, value::header_text),
         caller: reader.read("sip", "caller", default.caller, value::sip_user),
+        dns_servers: reader.read_list("sip", "dns_servers", default.dns_servers, value::dns_server),
         tls: read_sip_tls(reader),
     }
 }

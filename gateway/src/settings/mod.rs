@@ -84,6 +84,8 @@ pub struct Sip {
     pub user_agent: String,
     /// The user part of the From URI.
     pub caller: String,
+    /// Who is asked about the names of trunks; with none, whom the machine asks.
+    pub dns_servers: Vec<SocketAddr>,
     /// TLS.
     pub tls: SipTls,
 }
@@ -405,6 +407,7 @@ impl Settings {
                 external_address: None,
                 user_agent: "Switchhook/0.1".to_owned(),
                 caller: "switchhook".to_owned(),
+                dns_servers: Vec::new(),
                 tls: SipTls::default(),
             },
             trunks: Vec::new(),

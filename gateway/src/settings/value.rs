@@ -167,6 +167,19 @@ pub(super) fn socket_address_or_auto(raw: &Raw) -> Result<Option<SocketAddr>, Wr
 }
 
 /// An address telephones or browsers can be told.
+/// An address with a port, or with that of DNS.
+pub(super) fn dns_server(raw: &Raw) -> Result<SocketAddr, Wrong> {
+    let text = text(raw)?;
+    let address = text.parse::<SocketAddr>().ok();
+    let address = address.or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
+    address.ok_or_else(|| {
+        Wrong::new(
+            format!("{text:?} is no address"),
+            "write one like \"192.0.2.53\" or \"192.0.2.53:53\"",
+        )
+    })
+}
+
 pub(super) fn ip_address(raw: &Raw) -> Result<IpAddr, Wrong> {
     let text = text(raw)?;
     let address = IpAddr::from_str(text).map_err(|_| {

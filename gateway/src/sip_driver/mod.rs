@@ -2,9 +2,9 @@
 //! socket and its TCP and TLS connections, and carries events to whoever owns the call.
 
 mod connection;
+pub mod dns;
 mod driver;
 pub mod registration;
-pub(crate) mod resolve;
 mod tls;
 mod undelivered;
 
@@ -20,6 +20,7 @@ use sip::{DtmfInfo, Host, ReasonHeader, Request, StatusCode, Uri};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 
+use dns::Dns;
 use registration::NotRegistered;
 use tls::{Names, Tls};
 
@@ -106,6 +107,7 @@ pub struct SipHandle {
     local: SocketAddr,
     local_tls: Option<SocketAddr>,
     names: Names,
+    dns: Arc<Dns>,
 }
 
 /// Binds `listen` for UDP and TCP and starts the endpoint. `external` goes into Via and Contact
@@ -166,6 +168,7 @@ pub async fn spawn(
             local,
             local_tls,
             names,
+            dns: Arc::default(),
         },
         calls,
     ))
@@ -216,12 +219,27 @@ impl SipHandle {
         self.local_tls
     }
 
+    /// The same, which asks these about names; without, names have addresses alone, as the system knows them.
+    pub fn with_dns(self, dns: Dns) -> Self {
+        let dns = Arc::new(dns);
+        Self { dns, ..self }
+    }
+
+    /// Every address that a URI leads to.
+    ///
+    /// # Errors
+    /// Why that is not known, in words.
+    pub async fn addresses(&self, uri: &Uri) -> Result<Vec<IpAddr>, String> {
+        let flows = self.dns.resolve(uri).await?;
+        Ok(flows.into_iter().map(|flow| flow.remote.ip()).collect())
+    }
+
     /// Where a next hop is: at least one place, the best first.
     ///
     /// # Errors
     /// Why that is not known, in words.
     pub async fn resolve(&self, next_hop: &Uri) -> Result<Vec<Flow>, String> {
-        let mut flows = resolve::resolve(next_hop).await?;
+        let mut flows = self.dns.resolve(next_hop).await?;
         // What our socket cannot reach need not be tried, unless there is nothing else.
         let reachable = |flow: &Flow| flow.remote.is_ipv4() == self.local.is_ipv4();
         if flows.iter().any(reachable) {

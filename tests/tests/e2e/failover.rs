@@ -3,6 +3,7 @@
 use sip::Method;
 use switchhook_tests::browser::Page;
 use switchhook_tests::gateway::Gateway;
+use switchhook_tests::name_server::NameServer;
 use switchhook_tests::rtp::RtpPhone;
 use switchhook_tests::scene::{Scene, wait_until};
 use switchhook_tests::sip_phone::SipPhone;
@@ -119,6 +120,31 @@ fn a_trunk_that_is_asked_and_does_not_answer_costs_no_call_any_time() {
     }
     page.dial("4930");
     gone.expect(&Method::Invite, A_SECOND);
+}
+
+#[test]
+fn the_second_of_two_srv_records_is_tried_when_the_first_does_not_answer() {
+    let scene = Scene::begin();
+    let (silent, phone) = (SipPhone::start(), SipPhone::start());
+    let names = NameServer::start(&[(1, silent.port()), (2, phone.port())]);
+    let gateway = Gateway::start(
+        &scene,
+        &[
+            ("trunk.uri", "\"sip:carrier.example\""),
+            ("sip.dns_servers", &format!("[{:?}]", names.address())),
+        ],
+    );
+    let page = Page::open(&gateway);
+    page.dial("4930");
+    silent.expect(&Method::Invite, SOON);
+    let rtp = RtpPhone::start(PHONE_HZ);
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    assert_eq!(invite.uri.to_string(), "sip:4930@carrier.example");
+    phone.answer(&invite, from, 200, Some(&rtp));
+    page.wait_for("in_call", SOON);
+    // Whoever SRV leads to is the trunk, and may call.
+    let call = phone.call(gateway.sip, "nobody", &[], Some(&rtp));
+    call.expect(404, SOON);
 }
 
 #[test]
