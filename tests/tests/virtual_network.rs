@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchhook_tests::net::call::{Outcome, Sabotage, play};
+use switchhook_tests::net::changing;
 use switchhook_tests::net::media::{self, Heard};
 use switchhook_tests::net::plan::Course;
 
@@ -63,6 +64,80 @@ fn a_thousand_calls_with_30_percent_loss_each_way_end_alike_on_both_legs_with_on
         "{talked} of {meant} calls that were meant to talk did"
     );
     assert_eq!(agreed, 1000, "legs that agreed after 64*T1");
+}
+
+/// Calls that change on the way, of these seeds, on every core.
+fn change_all(
+    seeds: u64,
+    loss: f64,
+    sabotage: Option<changing::Sabotage>,
+) -> Vec<Result<changing::Outcome, String>> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let seeds = std::iter::from_fn(|| {
+            Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds)
+        });
+        let play = |seed| changing::play(seed, loss, sabotage);
+        seeds.map(play).collect::<Vec<_>>()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results
+            .flat_map(|result| result.expect("a call panicked"))
+            .collect()
+    })
+}
+
+#[test]
+fn ten_thousand_calls_that_are_held_moved_and_transferred_end_alike_on_all_legs_with_one_record() {
+    let mut outcomes = Vec::new();
+    for loss in [0.0, 0.1, 0.3] {
+        outcomes.extend(change_all(3334, loss, None));
+    }
+    let wrong = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    let wrong: Vec<&String> = wrong.collect();
+    if let Some(first) = wrong.first() {
+        for one in &wrong {
+            println!("{}", one.lines().next().unwrap_or_default());
+        }
+        panic!(
+            "{} of {} calls went wrong; {first}",
+            wrong.len(),
+            outcomes.len()
+        );
+    }
+    let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
+    let count = |what: fn(&changing::Outcome) -> bool| outcomes.iter().filter(|o| what(o)).count();
+    let (inbound, answered) = (count(|o| o.inbound), count(|o| o.answered));
+    let (changed, joined) = (count(|o| o.changes > 0), count(|o| o.joined));
+    let (transferred, done) = (count(|o| o.transfers.0 > 0), count(|o| o.transfers.1 > 0));
+    println!(
+        "of {} calls {inbound} were inbound, {answered} answered, {changed} changed; in {transferred} somebody was transferred, in {done} it came to that, in {joined} two telephones were joined",
+        outcomes.len()
+    );
+    for (what, least) in [
+        (inbound, 4000),
+        (answered, 7000),
+        (changed, 4000),
+        (done, 800),
+        (joined, 100),
+    ] {
+        assert!(what >= least, "{what} are too few to say anything");
+    }
+}
+
+#[test]
+fn the_check_notices_legs_that_are_left_up() {
+    for sabotage in [
+        changing::Sabotage::ByeOnce,
+        changing::Sabotage::LeavesTheFirst,
+    ] {
+        let outcomes = change_all(400, 0.3, Some(sabotage));
+        let wrong = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        assert!(wrong > 5, "{sabotage:?}: {wrong} of 400 were noticed");
+    }
 }
 
 #[test]

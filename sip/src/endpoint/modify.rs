@@ -404,6 +404,7 @@ impl Endpoint {
     /// The call ends: an offer of theirs that waits is answered 487 (§15.1.2); the answer to one of ours is still
     /// acknowledged, if it comes.
     pub(super) fn drop_change(&mut self, now: Instant, session: Session) {
+        self.drop_referral(now, session);
         let Some(Call::Up(up)) = self.calls.get_mut(session) else {
             return;
         };

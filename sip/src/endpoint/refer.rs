@@ -160,6 +160,18 @@ impl Endpoint {
         }
     }
 
+    /// The call ends: a REFER of theirs that waits is answered (RFC 3261 §15.1.2).
+    pub(super) fn drop_referral(&mut self, now: Instant, session: Session) {
+        let Some(Call::Up(up)) = self.calls.get_mut(session) else {
+            return;
+        };
+        if let Some(asked) = up.referrals.asked.take() {
+            let status = StatusCode::REQUEST_TERMINATED;
+            let response = self.build_response(&asked.request, status, None);
+            self.layer.respond(now, asked.transaction, &response);
+        }
+    }
+
     /// One NOTIFY after the other, so that they come in order.
     pub(super) fn queue_notice(&mut self, now: Instant, session: Session, status: StatusCode) {
         let Some(Call::Up(up)) = self.calls.get_mut(session) else {

@@ -460,7 +460,7 @@ fn happening(fault: Fault) -> Happening {
     }
 }
 
-fn environment() -> Environment {
+pub(super) fn environment() -> Environment {
     let telephone = address(TELEPHONE);
     let trunk = Trunk::at(Uri::sip(
         None,
@@ -483,7 +483,8 @@ fn environment() -> Environment {
     }
 }
 
-fn setup(seed: u64) -> Setup {
+/// What a browser offers.
+pub(super) fn browsers_offer() -> String {
     let fingerprint = peer::Fingerprint([9; 32]).to_string();
     let offer = Offerer {
         ufrag: "brow",
@@ -491,13 +492,17 @@ fn setup(seed: u64) -> Setup {
         fingerprint: &fingerprint,
         ssrc: 0xb0b0,
     };
+    offer.offer()
+}
+
+pub(super) fn setup(seed: u64) -> Setup {
     Setup {
         id: CallId(seed),
         name: name(),
         session: "session".into(),
         identity: None,
         to: "+493012345".into(),
-        offer: offer.offer(),
+        offer: browsers_offer(),
         candidates: vec![SocketAddr::from(([192, 0, 2, 1], 7000))],
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         seed: Dice::new(seed, 2).bytes(),

@@ -1,9 +1,11 @@
 //! The seeded virtual network: the gateway's cores and a simulated telephone in virtual time, over wires that lose,
 //! repeat, delay and reorder. The same seed plays the same call; there are no threads and no sockets.
 //!
-//! The wires are [`sip::testing`]'s. [`call`] plays a whole call's signalling, [`media`] a call's media.
+//! The wires are [`sip::testing`]'s. [`call`] plays a whole call's signalling, [`changing`] one that
+//! changes on the way, [`media`] a call's media.
 
 pub mod call;
+pub mod changing;
 pub mod media;
 pub mod plan;
 mod telephone;

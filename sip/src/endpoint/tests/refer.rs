@@ -99,6 +99,21 @@ fn a_hang_up_waits_until_they_know_how_it_went() {
 }
 
 #[test]
+fn one_that_waits_for_its_answer_when_the_call_ends_is_answered() {
+    for ends in [CALLER, CALLEE] {
+        let mut net = good();
+        let (caller, callee) = up(&mut net, Transport::Udp);
+        refer(&mut net, CALLER, caller, &elsewhere());
+        net.run_to_event(CALLEE, seconds(1));
+        let (now, session) = (net.now, [caller, callee][ends]);
+        net.endpoints[ends].bye(now, session, None);
+        net.run(seconds(1));
+        assert_eq!(net.count_sent(CALLEE, "SIP/2.0 487"), 1);
+        assert_empty(&mut net);
+    }
+}
+
+#[test]
 fn one_that_is_refused_leaves_the_call_and_another_may_follow() {
     let mut net = good();
     let (caller, callee) = up(&mut net, Transport::Udp);
