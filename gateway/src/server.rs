@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use peer::Identity;
+use sip::Host;
 use sip::endpoint::{Account, AccountConfig, Transport};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use crate::call::registry::Registry;
 use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
 use crate::lab;
-use crate::settings::{OpusFec, RecordDestination, Settings, SipTls, Trunk, TrunkSrtp};
+use crate::settings::{OpusFec, RecordDestination, Settings, Sip, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::serve;
 use crate::signaling::message::LabNumber;
@@ -83,12 +84,14 @@ impl Server {
             .await
             .with_context(|| format!("[http] listen: {}", settings.http.listen))?;
         let user_agent = settings.sip.user_agent.clone();
+        let name = settings.sip.external_name.clone();
         let (sip, incoming) = sip_driver::spawn(
             settings.sip.listen,
             settings.sip.external_address,
             &settings.sip.tls,
             |config| sip::endpoint::EndpointConfig {
                 user_agent,
+                name,
                 ..config
             },
         )
@@ -140,10 +143,7 @@ impl Server {
             trunks: Arc::clone(&trunks),
             plan: settings.dial_plan.clone(),
             users: directory.has_users().then(|| internal.clone()),
-            own: [Some(bound.sip.ip()), settings.sip.external_address]
-                .into_iter()
-                .flatten()
-                .collect(),
+            own: own_hosts(&settings.sip, bound.sip.ip()),
         };
         let environment = Environment {
             routes,
@@ -331,6 +331,14 @@ impl Bound {
             format!("http://{}/", self.http)
         }
     }
+}
+
+/// How others name the gateway.
+fn own_hosts(sip: &Sip, local: IpAddr) -> Vec<Host> {
+    let name = sip.external_name.clone().map(Host::Name);
+    let addresses = [Some(local), sip.external_address];
+    let addresses = addresses.into_iter().flatten().map(Host::Ip);
+    addresses.chain(name).collect()
 }
 
 /// What an operator should know of a trunk before it is used.

@@ -30,7 +30,7 @@ pub struct Routes {
     /// The users, who call each other by name and number.
     pub users: Option<Internal>,
     /// Where the gateway itself is.
-    pub own: Vec<IpAddr>,
+    pub own: Vec<Host>,
 }
 
 /// The way from a user to another: a SIP call of the gateway to itself, so that it is what every call is.
@@ -343,7 +343,7 @@ impl Routes {
             return self.find(now, &user, rng);
         }
         let host = &to.uri.host;
-        let ours = matches!(host, Host::Ip(ip) if self.own.contains(ip));
+        let ours = self.own.contains(host);
         let listed = |ip: &IpAddr| trunk.addresses.iter().any(|network| network.contains(ip));
         let theirs = *host == trunk.uri.host
             || *host == trunk.next_hop().host

@@ -114,6 +114,7 @@ fn read_sip(reader: &mut Reader, default: Sip, trunk: Option<&Trunk>, routes: &d
     Sip {
         listen: listen.unwrap_or_else(|| SocketAddr::new(address_towards(trunk, routes), SIP_PORT)),
         external_address,
+        external_name: reader.read("sip", "external_name", None, value::host_name),
         user_agent: reader.read("sip", "user_agent", default.user_agent, value::header_text),
         caller: reader.read("sip", "caller", default.caller, value::sip_user),
         dns_servers: reader.read_list("sip", "dns_servers", default.dns_servers, value::dns_server),

@@ -211,9 +211,30 @@ fn read_text(path: &Path) -> Result<String, String> {
 }
 
 /// A settings file's text, to tell places in it.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
+        Self { path, text }
+    }
+
+    /// The entries that stand at its top.
+    pub(super) fn entries(&self) -> Vec<(String, Found)> {
+        let (table, _) = DeTable::parse_recoverable(self.text);
+        let entries = table.get_ref().iter();
+        let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+            let key: &std::borrow::Cow<'_, str> = key.get_ref();
+            let found = Found {
+                value: self.raw(value),
+                place: self.place(value.span()),
+            };
+            (key.to_string(), found)
+        };
+        entries.map(entry).collect()
+    }
 }
 
 impl Source<'_> {

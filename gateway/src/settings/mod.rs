@@ -18,6 +18,7 @@ use crate::worker::Impairments;
 mod assemble;
 mod layers;
 mod mistakes;
+mod presets;
 mod profile;
 mod read;
 mod routes;
@@ -80,6 +81,8 @@ pub struct Sip {
     pub listen: SocketAddr,
     /// Put in Via, Contact and SDP instead of the local address (1:1 NAT).
     pub external_address: Option<IpAddr>,
+    /// The name that stands for it in Contact and From.
+    pub external_name: Option<String>,
     /// The User-Agent header field.
     pub user_agent: String,
     /// The user part of the From URI.
@@ -405,6 +408,7 @@ impl Settings {
             sip: Sip {
                 listen: SocketAddr::new(loopback, 5060),
                 external_address: None,
+                external_name: None,
                 user_agent: "Switchhook/0.1".to_owned(),
                 caller: "switchhook".to_owned(),
                 dns_servers: Vec::new(),

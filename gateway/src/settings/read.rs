@@ -92,6 +92,14 @@ impl Reader {
         if list.len() == count { list } else { default }
     }
 
+    /// What a section has where nobody has set it.
+    pub(super) fn fill_in(&mut self, section: &'static str, entries: Vec<(String, Found)>) {
+        for (key, found) in entries {
+            let name = (section.to_owned(), key);
+            self.layers.values.entry(name).or_insert(found);
+        }
+    }
+
     /// The raw value, for settings of more than one shape.
     pub(super) fn take(&mut self, section: &'static str, key: &'static str) -> Option<Found> {
         self.known.entry(section).or_default().push(key);

@@ -8,7 +8,7 @@ use super::assemble::{count, seconds};
 use super::mistakes::Wrong;
 use super::read::Reader;
 use super::users::pattern;
-use super::{Choice, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, profile, value};
+use super::{Choice, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, presets, profile, value};
 use crate::call::dial_plan::{DialPlan, NumberFormat};
 use crate::call::route::is_number;
 
@@ -130,6 +130,13 @@ pub(super) fn read_dial_plan(reader: &mut Reader) -> DialPlan {
 
 /// One trunk, in the section `trunk`.
 fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
+    let preset = reader.read("trunk", "preset", Vec::new(), |raw| {
+        match value::text(raw)? {
+            "" => Ok(Vec::new()),
+            name => presets::find(name),
+        }
+    });
+    reader.fill_in("trunk", preset);
     let uri = reader.read("trunk", "uri", None, value::trunk_uri);
     let profile = profile::read(reader);
     let behind_nat = reader.read("trunk", "behind_nat", false, value::boolean);

@@ -167,6 +167,22 @@ pub(super) fn socket_address_or_auto(raw: &Raw) -> Result<Option<SocketAddr>, Wr
 }
 
 /// An address telephones or browsers can be told.
+/// A host name, or none.
+pub(super) fn host_name(raw: &Raw) -> Result<Option<String>, Wrong> {
+    let text = text(raw)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let uri = format!("sip:{text}").parse::<sip::Uri>().ok();
+    match uri.map(|uri| (uri.user, uri.host, uri.port)) {
+        Some((None, sip::Host::Name(name), None)) if name == text => Ok(Some(name)),
+        _ => Err(Wrong::new(
+            format!("{text:?} is no host name"),
+            "write one like \"sbc.example.com\"",
+        )),
+    }
+}
+
 /// An address with a port, or with that of DNS.
 pub(super) fn dns_server(raw: &Raw) -> Result<SocketAddr, Wrong> {
     let text = text(raw)?;

@@ -155,6 +155,8 @@ pub struct EndpointConfig {
     pub local: SocketAddr,
     /// The same for TLS, if we listen by it.
     pub local_tls: Option<SocketAddr>,
+    /// The name that stands for these addresses in Contact and From, where peers want one.
+    pub name: Option<String>,
     /// The User-Agent and Server headers.
     pub user_agent: String,
     /// All randomness (tags, branches, Call-IDs) comes from this. It must be unpredictable and never used twice.
@@ -175,6 +177,7 @@ impl EndpointConfig {
         Self {
             local,
             local_tls: None,
+            name: None,
             user_agent: concat!("Switchhook/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed,
             timers: Timers::default(),

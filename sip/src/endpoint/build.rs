@@ -86,10 +86,17 @@ impl Endpoint {
         }
     }
 
+    fn host(&self, local: std::net::SocketAddr) -> Host {
+        match &self.config.name {
+            Some(name) => Host::Name(name.clone()),
+            None => Host::Ip(local.ip()),
+        }
+    }
+
     /// Where in-dialog requests find us.
     pub(super) fn contact(&self, user: Option<&str>, transport: Transport) -> String {
         let local = self.local(transport);
-        let mut uri = Uri::sip(user, local.ip(), Some(local.port()));
+        let mut uri = Uri::sip(user, self.host(local), Some(local.port()));
         if let Some(name) = transport.param() {
             uri.params.set("transport", Some(name));
         }
@@ -98,7 +105,7 @@ impl Endpoint {
 
     pub(super) fn own_uri(&self, user: Option<&str>) -> Uri {
         let local = self.config.local;
-        Uri::sip(user, local.ip(), Some(local.port()))
+        Uri::sip(user, self.host(local), Some(local.port()))
     }
 
     /// The INVITE of a new call, without Via and Contact, which depend on the transport.

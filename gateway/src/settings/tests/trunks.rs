@@ -59,6 +59,47 @@ profile = { codecs = ["pcma"] }
 }
 
 #[test]
+fn a_preset_says_what_is_not_said_otherwise() {
+    let file =
+        "[trunk]\nuri = \"sip:sip.example\"\npreset = \"freeswitch\"\nprobe_interval = \"10s\"\n";
+    let settings = load_file(file).expect("no mistakes");
+    let trunk = &settings.trunks[0];
+    assert_eq!(trunk.profile.codecs[0], sdp::Codec::Opus);
+    assert_eq!(trunk.choice.probe_interval, Some(Duration::from_secs(10)));
+    assert_eq!(trunk.dtmf, TrunkDtmf::Rfc4733);
+    let unknown =
+        load_file("[trunk]\nuri = \"sip:sip.example\"\npreset = \"frees\"\n").unwrap_err();
+    assert!(unknown.0[0].problem.contains("frees") && unknown.0[0].advice.contains("freeswitch"));
+}
+
+#[test]
+fn every_preset_is_right_changes_something_and_has_its_recipe() {
+    let file = |preset: &str| format!("[trunks.one]\nuri = \"sip:sip.example\"\n{preset}");
+    let plain = load_file(&file("")).expect("no mistakes").trunks.remove(0);
+    for name in presets::names() {
+        let preset = load_file(&file(&format!("preset = \"{name}\"\n")));
+        let trunk = preset.expect(name).trunks.remove(0);
+        assert_ne!(format!("{trunk:?}"), format!("{plain:?}"), "{name}");
+        let recipe = format!("{}/../docs/trunks/{name}.md", env!("CARGO_MANIFEST_DIR"));
+        let recipe = std::fs::read_to_string(&recipe).expect(&recipe);
+        assert!(recipe.contains(&format!("preset = \"{name}\"")), "{name}");
+        assert!(
+            recipe.contains("real thing"),
+            "{name} does not say whether it was tried"
+        );
+        // The settings in it are right.
+        let (_, rest) = recipe.split_once("```toml\n").expect("settings");
+        let (settings, _) = rest.split_once("```").expect("their end");
+        // Certificates are the reader's own.
+        let mistakes = load_file(settings).err().map_or_else(Vec::new, |all| all.0);
+        let wrong = mistakes
+            .iter()
+            .find(|one| !one.setting.starts_with("sip.tls_"));
+        assert!(wrong.is_none(), "{name}: {wrong:?}");
+    }
+}
+
+#[test]
 fn a_trunks_password_may_come_from_the_environment() {
     let file = "[trunks.carrier]\nuri = \"sip:carrier.example\"\nusername = \"4930\"\n";
     let password = [("SWITCHHOOK__TRUNKS__CARRIER__PASSWORD", "secret")];

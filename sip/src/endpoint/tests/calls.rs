@@ -152,6 +152,31 @@ fn a_cancelled_call_ends_on_both_sides_at_once() {
 }
 
 #[test]
+fn a_peer_that_wants_a_name_sees_one_where_it_answers_to() {
+    let mut config = crate::testing::config(1, CALLER);
+    config.name = Some("sbc.example.com".to_owned());
+    let configs = vec![config, crate::testing::config(1, CALLEE)];
+    let mut net = crate::testing::Net::new(1, crate::testing::Conditions::GOOD, configs);
+    let now = net.now;
+    net.endpoints[CALLER]
+        .invite(now, invite(Transport::Udp))
+        .unwrap();
+    let event = net.run_to_event(CALLEE, seconds(1));
+    let Some(Event::Incoming { request, .. }) = event else {
+        panic!("{event:?}");
+    };
+    let contact = request.headers.contacts().unwrap().remove(0).uri;
+    assert_eq!(contact.to_string(), "sip:alice@sbc.example.com:5060");
+    let from = request.headers.from().unwrap().uri;
+    assert_eq!(from.host.to_string(), "sbc.example.com");
+    let via = request.headers.get("Via").unwrap();
+    assert!(
+        via.contains("192.0.2.1"),
+        "answers come back to where we are: {via}"
+    );
+}
+
+#[test]
 fn an_options_is_answered_or_known_not_to_be() {
     let mut net = good();
     let (now, to) = (net.now, invite(Transport::Udp).target);
