@@ -102,6 +102,7 @@ impl Directory {
             if user.numbers.is_empty() {
                 user.numbers.clone_from(&known.numbers);
             }
+            (user.forward, user.ring_time) = (known.forward.clone(), known.ring_time);
             if user.display_name == user.name {
                 user.display_name.clone_from(&known.display_name);
             }
@@ -236,7 +237,9 @@ fn key(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::machine::Forward;
     use crate::permit::Permit;
+    use crate::settings::RING_TIME;
     use tokio::sync::mpsc;
 
     #[test]
@@ -262,6 +265,8 @@ mod tests {
                 max_calls: Some(2),
                 ..Permit::default()
             },
+            forward: Forward::default(),
+            ring_time: RING_TIME,
         };
         Arc::new(Directory::new(
             vec![user("alice", &["+4930123", "100"]), user("bob", &[])],

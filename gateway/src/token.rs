@@ -7,9 +7,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
 use sip::digest::Password;
 
+use crate::call::machine::Forward;
 use crate::call::route::{is_number, plain_number};
 use crate::permit::{Pattern, Permit};
-use crate::settings::User;
+use crate::settings::{RING_TIME, User};
 
 /// The clocks of whoever signs and ours may differ by so much, in seconds.
 const LEEWAY: u64 = 5;
@@ -142,6 +143,8 @@ impl Claims {
                 max_call_duration: self.max_call_seconds.map(Duration::from_secs),
                 until: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.exp)),
             },
+            forward: Forward::default(),
+            ring_time: RING_TIME,
         })
     }
 }

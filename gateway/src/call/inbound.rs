@@ -106,7 +106,8 @@ impl Inbound {
             return self.registry.refuse(incoming, parties, cause).await;
         };
         let lines = self.directory.lines(&user);
-        if lines.is_empty() {
+        let forward = &user.forward;
+        if lines.is_empty() && forward.always.is_none() && forward.unavailable.is_none() {
             let cause = CauseCode::Unavailable.because(format!("{} is not signed in", user.name));
             let parties = parties(Some(user.name.clone()), to);
             return self.registry.refuse(incoming, parties, cause).await;
@@ -119,6 +120,7 @@ impl Inbound {
         };
         let arriving = Arriving {
             identity: Identity::of(&user),
+            forward: (user.forward.clone(), user.ring_time),
             on_call,
             incoming,
             trunk: Arc::clone(trunk),

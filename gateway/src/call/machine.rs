@@ -7,11 +7,12 @@
 //!                        └──────────┴─────── refused, failed, cancelled ────────────────┘
 //! ```
 //!
-//! While it talks, another telephone may take the place of the telephone, or of the browser: then two telephones are
+//! A call that nobody takes may go on to another telephone (`Forwarding`). While it talks, another telephone may take the place of the telephone, or of the browser: then two telephones are
 //! `Joined` until one hangs up.
 
 mod browser;
 mod dialing;
+mod forwarding;
 mod hold;
 mod joined;
 mod keys;
@@ -37,6 +38,8 @@ use sip::endpoint::{Account, Event as SipEvent};
 use sip::{DtmfInfo, ReasonHeader, Replaces, StatusCode, Uri};
 
 use self::dialing::Attempt;
+pub use self::forwarding::Forward;
+use self::forwarding::Why;
 use self::hold::{Hold, PhoneLeg};
 use self::legs::{BrowserLeg, TrunkOffer};
 pub use self::ringing::{Arrival, Caller};
@@ -199,6 +202,8 @@ pub struct Dial {
     pub ring_timeout: Duration,
     /// The call of theirs that it takes the place of (RFC 3891).
     pub replaces: Option<Replaces>,
+    /// By whom it was sent on (Diversion, RFC 5806), the last first.
+    pub diversions: Vec<String>,
 }
 
 /// What is to be done.
@@ -312,6 +317,10 @@ pub struct Machine {
     their_sdp: Vec<u8>,
     /// It has hung up, and another is called in its place.
     phone_gone: bool,
+    /// Where the call goes on to, if the user does not take it.
+    forward: Forward,
+    /// By whom it was sent on before (RFC 5806), the last first.
+    diversions: Vec<String>,
     /// A transfer that is under way.
     transfer: Option<Box<Transfer>>,
     /// The other telephone is called, or up.
@@ -331,6 +340,8 @@ enum State {
     Calling(Calling),
     /// Both sides can talk (RFC 3261 §13.2.2.4).
     Talking { deadline: Instant },
+    /// The call goes on to another telephone, and neither is answered.
+    Forwarding { deadline: Instant },
     /// Two telephones talk, and the browser is no longer in it.
     Joined {
         deadline: Instant,
@@ -454,6 +465,8 @@ impl Machine {
             rtp: None,
             their_sdp: Vec::new(),
             phone_gone: false,
+            forward: Forward::default(),
+            diversions: Vec::new(),
             transfer: None,
             other_up: false,
             other_seat: None,
@@ -469,7 +482,9 @@ impl Machine {
     /// When [`Machine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match &self.state {
-            State::Opening { deadline, .. } | State::Joined { deadline, .. } => *deadline,
+            State::Opening { deadline, .. }
+            | State::Forwarding { deadline }
+            | State::Joined { deadline, .. } => *deadline,
             State::Talking { deadline } => match &self.transfer {
                 Some(transfer) => transfer.deadline().min(*deadline),
                 None => *deadline,
@@ -513,7 +528,14 @@ impl Machine {
                 };
                 self.end(now, code.cause(), EndedBy::Gateway);
             }
-            State::Ringing(_) => self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway),
+            State::Ringing(_) => {
+                if !self.forward(now, Why::NoAnswer) {
+                    self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
+                }
+            }
+            State::Forwarding { .. } => {
+                self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
+            }
             State::Talking { deadline } if now < *deadline => self.transfer_times_out(now),
             State::Talking { .. } | State::Joined { .. } => {
                 self.end(now, CauseCode::TooLong.cause(), EndedBy::Gateway);
@@ -526,7 +548,7 @@ impl Machine {
         match input {
             // The browser has nothing more to do with it.
             Input::Browser(..) | Input::BrowserGone(_)
-                if matches!(self.state, State::Joined { .. }) => {}
+                if matches!(self.state, State::Joined { .. } | State::Forwarding { .. }) => {}
             Input::Browser(device, message) => match &self.state {
                 State::Ringing(_) => self.handle_ringing(now, device, message),
                 _ if device == self.device => self.handle_browser(now, message),
@@ -554,6 +576,9 @@ impl Machine {
             Input::DialFailed(why) => self.not_sent(now, why),
             Input::TransferTo(leg, call) => self.transfer_to(now, leg, call),
             Input::Replaced(replacement) => self.replaced(now, *replacement),
+            Input::Other(input) if matches!(self.state, State::Forwarding { .. }) => {
+                self.forwarded(now, *input);
+            }
             Input::Other(input) => self.other(now, *input),
             Input::Shutdown => self.end(now, CauseCode::ShuttingDown.cause(), EndedBy::Gateway),
         }
@@ -591,6 +616,7 @@ impl Machine {
         );
         let sip_pending = match &self.state {
             State::Ringing(_)
+            | State::Forwarding { .. }
             | State::Opening {
                 other: Other::Caller(_),
                 ..
@@ -629,7 +655,7 @@ impl Machine {
             State::Ringing(ringing) => ringing.devices(),
             _ => vec![self.device],
         };
-        if !matches!(self.state, State::Joined { .. }) {
+        if !matches!(self.state, State::Joined { .. } | State::Forwarding { .. }) {
             self.hang_up(devices, &cause);
         }
         self.story.ended = Some((now, cause, by));

@@ -10,7 +10,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::CallId;
 use super::cause::{Cause, CauseCode};
-use super::machine::{Arrival, Caller, Device, Environment, Identity, Input, Replacement, Setup};
+use super::machine::{
+    Arrival, Caller, Device, Environment, Forward, Identity, Input, Replacement, Setup,
+};
 use super::record::{CallRecord, Direction, Parties, Recorder};
 use super::task::{Begin, CallTask, CurrentLeg, Told};
 use crate::directory::{Line, OnCall};
@@ -23,6 +25,9 @@ use crate::worker::{WorkerHandle, Workers};
 
 /// How many of a browser's messages may wait for one call; with more, the browser is told to wait.
 const INPUT_QUEUE: usize = 64;
+
+/// The most of them that are looked at.
+const MAX_DIVERSIONS: usize = 8;
 
 /// What calls need.
 #[derive(Debug)]
@@ -107,6 +112,12 @@ impl CallHandle {
     }
 }
 
+/// By whom a call was sent on (RFC 5806), the last first; of a long list, the beginning.
+fn diversions(request: &sip::Request) -> Vec<String> {
+    let values = request.headers.get_all("Diversion");
+    values.take(MAX_DIVERSIONS).map(str::to_owned).collect()
+}
+
 /// A telephone's call to a user who is signed in.
 #[derive(Debug)]
 pub struct Arriving {
@@ -122,6 +133,8 @@ pub struct Arriving {
     pub to: String,
     /// Whom it is for.
     pub identity: Identity,
+    /// Where it goes on to, if he does not take it, and after how long.
+    pub forward: (Forward, Duration),
     /// His share of the calls at once.
     pub on_call: OnCall,
     /// His devices.
@@ -246,6 +259,7 @@ impl Registry {
             caller,
             to,
             identity,
+            forward,
             on_call,
             lines,
         } = arriving;
@@ -259,6 +273,9 @@ impl Registry {
             caller,
             to,
             identity,
+            forward: forward.0,
+            ring_time: forward.1,
+            diversions: diversions(&incoming.request),
             offer: incoming.request.body,
             trunk,
             seat,

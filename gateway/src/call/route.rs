@@ -430,6 +430,8 @@ mod tests {
             display_name: "Bob".into(),
             numbers: vec!["+4977".into()],
             permit: crate::permit::Permit::default(),
+            forward: Default::default(),
+            ring_time: crate::settings::RING_TIME,
         };
         let directory = Arc::new(Directory::new(vec![user], None));
         let (internal, _) = Internal::new(directory, "192.0.2.5:5060".parse().unwrap());

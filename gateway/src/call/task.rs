@@ -504,6 +504,11 @@ async fn invite(
         true => vec![(INTERNAL.to_owned(), secret)],
         false => Vec::new(),
     };
+    let diversions = dial.diversions.into_iter();
+    let headers = headers
+        .into_iter()
+        .chain(diversions.map(|value| ("Diversion".to_owned(), value)))
+        .collect();
     let invite = Invite {
         to: dial.target,
         target,

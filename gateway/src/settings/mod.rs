@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::call::dial_plan::{DialPlan, NumberFormat};
+use crate::call::machine::Forward;
 use crate::permit::{Pattern, Permit};
 use crate::token::Verifier;
 use crate::worker::Impairments;
@@ -31,6 +32,7 @@ mod value;
 
 pub use layers::{Overrides, Sources};
 pub use mistakes::{Mistake, Mistakes, Place};
+pub(crate) use users::RING_TIME;
 
 /// Everything an operator can choose, after defaults, file, environment and options.
 #[derive(Debug, Clone)]
@@ -218,6 +220,10 @@ pub struct User {
     pub numbers: Vec<String>,
     /// What he may do.
     pub permit: Permit,
+    /// Where his calls go on to, if he does not take them.
+    pub forward: Forward,
+    /// How long his devices ring before that.
+    pub ring_time: Duration,
 }
 
 /// `[trunk] srtp`

@@ -9,12 +9,13 @@ use super::layers::{Found, Raw};
 use super::mistakes::{Place, Wrong, nearest};
 use super::read::{NamedTable, Reader, describe};
 use super::{User, value};
+use crate::call::machine::Forward;
 use crate::call::route::{is_number, plain_number};
 use crate::permit::{Pattern, Permit};
 use crate::token::Verifier;
 
 const SECTION: &str = "users";
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 12] = [
     "password",
     "password_file",
     "display_name",
@@ -22,7 +23,15 @@ const KEYS: [&str; 7] = [
     "dial",
     "max_calls",
     "max_call_duration",
+    "forward_always",
+    "forward_busy",
+    "forward_no_answer",
+    "forward_unavailable",
+    "ring_time",
 ];
+
+/// How long it rings before a call goes on, where nothing else is said.
+pub(crate) const RING_TIME: Duration = Duration::from_secs(20);
 
 /// Everyone, sorted by name; somebody of whom something is wrong is left out, and the mistakes are noted.
 pub(super) fn read(reader: &mut Reader) -> Vec<User> {
@@ -57,6 +66,18 @@ pub(super) fn read(reader: &mut Reader) -> Vec<User> {
             ),
             until: None,
         };
+        let mut forward = |key| one.take(&mut table, key, number);
+        let forward = Forward {
+            always: forward("forward_always"),
+            busy: forward("forward_busy"),
+            no_answer: forward("forward_no_answer"),
+            unavailable: forward("forward_unavailable"),
+        };
+        let ring_time = one.take(
+            &mut table,
+            "ring_time",
+            value::duration(Duration::from_secs(1)..=Duration::from_secs(180)),
+        );
         one.refuse_others(&table);
         if let Some(password) = password {
             users.push(User {
@@ -65,6 +86,8 @@ pub(super) fn read(reader: &mut Reader) -> Vec<User> {
                 password,
                 numbers,
                 permit,
+                forward,
+                ring_time: ring_time.unwrap_or(RING_TIME),
             });
         }
     }

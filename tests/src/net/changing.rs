@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use gateway::call::CallId;
 use gateway::call::machine::{
-    Action, Arrival, Caller, Device, Dial, Identity, Input, LegName, Machine, PhoneAction,
+    Action, Arrival, Caller, Device, Dial, Forward, Identity, Input, LegName, Machine, PhoneAction,
 };
 use gateway::call::record::CallRecord;
 use gateway::permit::Permit;
@@ -460,6 +460,9 @@ impl World {
                 display_name: "Alice".into(),
                 permit: Permit::default(),
             },
+            forward: Forward::default(),
+            ring_time: Duration::from_secs(20),
+            diversions: Vec::new(),
             offer,
             trunk: Arc::new(Trunk::at(Uri::sip(
                 None,

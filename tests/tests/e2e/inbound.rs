@@ -162,6 +162,44 @@ fn all_devices_ring_and_the_ones_that_did_not_answer_are_told() {
 }
 
 #[test]
+fn a_call_that_finds_nobody_goes_on_to_another_number() {
+    let scene = Scene::begin();
+    let (carrier, phone) = (SipPhone::start(), SipPhone::start());
+    let (caller_rtp, other_rtp) = (RtpPhone::start(PHONE_HZ), RtpPhone::start(PHONE_HZ));
+    let gateway = Gateway::start(
+        &scene,
+        &[
+            ("trunk.uri", &carrier.trunk()),
+            (
+                "users.alice",
+                "{ password = \"al1ce\", numbers = [\"+4930123\"], forward_unavailable = \"+4977\" }",
+            ),
+        ],
+    );
+    let call = phone.call(gateway.sip, "+4930123", &[], Some(&caller_rtp));
+    let (invite, from) = carrier.expect(&Method::Invite, SOON);
+    assert_eq!(invite.uri.user.as_deref(), Some("+4977"));
+    let diversion = invite.headers.get("Diversion").unwrap_or_default();
+    assert_eq!(diversion, "<sip:+4930123@127.0.0.1>;reason=unavailable");
+    carrier.answer(&invite, from, 180, None);
+    call.expect(180, SOON);
+    carrier.answer(&invite, from, 200, Some(&other_rtp));
+    let answer = call.expect(200, SOON);
+    call.acknowledge(&answer);
+    // The two are told of each other.
+    let port = |rtp: &RtpPhone| format!("m=audio {} ", rtp.port());
+    assert!(String::from_utf8_lossy(&answer.body).contains(&port(&other_rtp)));
+    assert!(String::from_utf8_lossy(&invite.body).contains(&port(&caller_rtp)));
+    call.hang_up(&answer);
+    let (bye, from) = carrier.expect(&Method::Bye, A_SECOND);
+    carrier.answer(&bye, from, 200, None);
+    let record = gateway.only_record();
+    record.assert_ended("normal", "phone");
+    assert_eq!(record.text("/transfers/0/by"), "gateway");
+    assert_eq!(record.text("/transfers/0/to"), "+4977");
+}
+
+#[test]
 fn a_user_declines_and_a_caller_gives_up() {
     let scene = Scene::begin();
     let gateway = gateway(&scene);

@@ -289,6 +289,7 @@ impl Machine {
             body: offer.into_bytes(),
             ring_timeout: self.environment.ring_timeout,
             replaces: None,
+            diversions: Vec::new(),
         });
         self.phone_does(PhoneAction::Dial(dial));
         self.state = State::Calling(Calling {

@@ -95,7 +95,7 @@ impl Machine {
                     LegName::Phone => "the telephone",
                     LegName::Other => "the other telephone",
                 };
-                let text = format!("{which} hung up");
+                let text = format!("the dialog ended: {which} hung up");
                 self.timeline.note(now, Topic::Sip, text);
                 match from {
                     LegName::Phone => self.phone_gone = true,

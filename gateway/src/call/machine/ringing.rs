@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::legs::keying;
 use super::{
-    Action, CallId, CallName, Device, Direction, EndedBy, Environment, Identity, Machine, Other,
-    Parties, PhoneAction, State,
+    Action, CallId, CallName, Device, Direction, EndedBy, Environment, Forward, Identity, Machine,
+    Other, Parties, PhoneAction, State, Why,
 };
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::trunk_media;
@@ -38,6 +38,12 @@ pub struct Arrival {
     pub to: String,
     /// Whom it is for.
     pub identity: Identity,
+    /// Where it goes on to, if he does not take it.
+    pub forward: Forward,
+    /// How long his devices ring before it does.
+    pub ring_time: Duration,
+    /// By whom it was sent on to him (Diversion, RFC 5806), the last first.
+    pub diversions: Vec<String>,
     /// The INVITE's SDP; empty where it has none.
     pub offer: Vec<u8>,
     /// Where it comes from.
@@ -91,6 +97,9 @@ impl Machine {
             caller,
             to,
             identity,
+            forward,
+            ring_time,
+            diversions,
             offer,
             trunk,
             seat,
@@ -126,13 +135,26 @@ impl Machine {
             called: Box::new(Called { trunk, offer }),
             devices: Vec::new(),
             busy: false,
-            deadline: now + machine.environment.ring_timeout,
+            deadline: now + machine.ring_time(&forward, ring_time),
         }));
-        match refused {
-            Some(cause) => machine.end(now, cause, EndedBy::Gateway),
-            None => machine.ring(now, &caller, sessions),
+        (machine.forward, machine.diversions) = (forward, diversions);
+        match (refused, sessions.is_empty()) {
+            (Some(cause), _) => machine.end(now, cause, EndedBy::Gateway),
+            (None, _) if machine.forward(now, Why::Always) => {}
+            (None, true) if machine.forward(now, Why::Unavailable) => {}
+            (None, true) => machine.end(now, CauseCode::Unavailable.cause(), EndedBy::Gateway),
+            (None, false) => machine.ring(now, &caller, sessions),
         }
         machine
+    }
+
+    /// How long it rings: where it goes on to somebody, not for all the time that a telephone has.
+    fn ring_time(&self, forward: &Forward, ring_time: Duration) -> Duration {
+        let longest = self.environment.ring_timeout;
+        match forward.no_answer {
+            Some(_) => ring_time.min(longest),
+            None => longest,
+        }
     }
 
     /// Reads the caller's offer before anything rings: a call that cannot be answered does not ring.
@@ -238,7 +260,8 @@ impl Machine {
         if why == CauseCode::Busy {
             self.hang_up(vec![device], &why.cause());
         }
-        if last {
+        let kind = if busy { Why::Busy } else { Why::Unavailable };
+        if last && !self.forward(now, kind) {
             let code = if busy { CauseCode::Busy } else { why };
             self.end(now, code.cause(), EndedBy::Browser);
         }

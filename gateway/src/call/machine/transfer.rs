@@ -4,6 +4,7 @@
 //! what stands before it, calls with Replaces (RFC 3891). The browser may ask for it: then the telephone is asked to do
 //! it, and where it will not, the gateway calls the other and joins the two telephones ([`joined`](super::joined)).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -210,7 +211,7 @@ impl Machine {
         self.route.clone()
     }
 
-    fn begin_transfer(&mut self, now: Instant, by: EndedBy, to: String, attended: bool) {
+    pub(super) fn begin_transfer(&mut self, now: Instant, by: EndedBy, to: String, attended: bool) {
         let since = now.saturating_duration_since(self.timeline.start());
         if self.story.transfers.len() < MAX_RECORDED {
             self.story.transfers.push(TransferRecord {
@@ -242,16 +243,16 @@ impl Machine {
     }
 
     /// Calls the other telephone, to take the place of the first, or of the browser (`joins`).
-    fn call_other(
+    pub(super) fn call_other(
         &mut self,
         now: Instant,
         mut ways: Ways,
         replaces: Option<Replaces>,
         joins: bool,
     ) -> Result<(), Cause> {
-        let (rtp, rtcp) = self
-            .rtp
-            .ok_or_else(|| CauseCode::Internal.because("the media is not open"))?;
+        // Two telephones that are joined need none of ours.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (rtp, rtcp) = self.rtp.unwrap_or((nowhere, nowhere));
         let mut cause = CauseCode::NotFound.cause();
         let trunks = Arc::clone(&self.environment.routes.trunks);
         let (route, seat) = loop {
@@ -287,6 +288,7 @@ impl Machine {
             body,
             ring_timeout: self.environment.ring_timeout,
             replaces,
+            diversions: self.diversions.clone(),
         };
         self.other_does(PhoneAction::Dial(Box::new(dial)));
         self.other_up = true;
@@ -582,9 +584,9 @@ impl Machine {
                 let status = status.unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
                 self.phone_does(PhoneAction::Notify(status));
             }
-            EndedBy::Browser | EndedBy::Gateway => {
-                self.tell_transfer(TransferState::Failed, &cause.text);
-            }
+            EndedBy::Browser => self.tell_transfer(TransferState::Failed, &cause.text),
+            // Nobody asked for it.
+            EndedBy::Gateway => {}
         }
     }
 
@@ -611,6 +613,18 @@ impl Machine {
             self.other_does(PhoneAction::Abandon(CauseCode::NoAnswer.reason()));
         }
         self.transfer_failed(now, cause);
+    }
+
+    /// The place on its trunk of the telephone that is called.
+    pub(super) fn take_called_seat(&mut self) -> Option<Seat> {
+        match self
+            .transfer
+            .as_deref_mut()
+            .map(|transfer| &mut transfer.stage)
+        {
+            Some(Stage::Replacing(called) | Stage::Joining(called)) => called.seat.take(),
+            _ => None,
+        }
     }
 
     fn tell_transfer(&mut self, state: TransferState, text: &str) {

@@ -103,6 +103,21 @@ fn every_mistake_about_users_is_told_where_it_is() {
 }
 
 #[test]
+fn a_users_calls_may_go_on_to_another_number() {
+    let file = "[users.alice]\npassword = \"x\"\nforward_busy = \"+49 77\"\nforward_no_answer = \"100\"\n\
+        ring_time = \"12s\"\n[users.bob]\npassword = \"x\"\nforward_always = \"a b\"\nring_time = \"0s\"\n";
+    let mistakes = load_file(file).unwrap_err().0;
+    let told: Vec<_> = mistakes.iter().map(|one| one.setting.as_str()).collect();
+    assert_eq!(told, ["users.bob.forward_always", "users.bob.ring_time"]);
+    let (right, _) = file.split_once("[users.bob]").unwrap();
+    let alice = load_file(right).expect("no mistakes").users.remove(0);
+    assert_eq!(alice.forward.busy.as_deref(), Some("+4977"));
+    assert_eq!(alice.forward.no_answer.as_deref(), Some("100"));
+    assert_eq!(alice.ring_time, Duration::from_secs(12));
+    assert_eq!(alice.forward.always, None);
+}
+
+#[test]
 fn a_trunks_calls_may_come_from_networks() {
     let file =
         "[trunk]\nuri = \"sip:192.0.2.1\"\naddresses = [\"198.51.100.0/24\", \"2001:db8::7\"]\n";

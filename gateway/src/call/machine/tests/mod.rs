@@ -1,6 +1,7 @@
 //! The machine in virtual time: each test is a story of what happens and what the two sides see.
 
 mod dialing;
+mod forwarding;
 mod hold;
 mod keys;
 mod media;

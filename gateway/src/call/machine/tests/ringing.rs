@@ -9,7 +9,7 @@ const CALLER_SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192
 
 impl Story {
     /// A call to a user with so many devices.
-    fn called(devices: usize, offer: &str, trunk: Trunk) -> Self {
+    pub(super) fn called(devices: usize, offer: &str, trunk: Trunk) -> Self {
         let start = Instant::now();
         let arrival = Arrival {
             id: CallId(1),
@@ -20,6 +20,9 @@ impl Story {
             },
             to: "100".into(),
             identity: identity(Permit::default()),
+            forward: Forward::default(),
+            ring_time: Duration::from_secs(20),
+            diversions: Vec::new(),
             offer: offer.as_bytes().to_vec(),
             trunk: Arc::new(trunk),
             seat: None,

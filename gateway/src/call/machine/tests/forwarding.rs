@@ -1,0 +1,181 @@
+//! Calls that the user does not take, and that go on to another number.
+
+use super::dialing::trunks;
+use super::*;
+use crate::permit::Pattern;
+
+const CALLER_SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+    m=audio 4000 RTP/AVP 8 0\r\n";
+const OTHER_SDP: &str = "v=0\r\no=- 7 7 IN IP4 192.0.2.77\r\ns=-\r\nc=IN IP4 192.0.2.77\r\nt=0 0\r\n\
+    m=audio 7000 RTP/AVP 8\r\n";
+
+/// A call to a user with so many devices, whose calls go on like that.
+fn called(devices: usize, forward: Forward, permit: Permit, diversions: usize) -> Story {
+    let start = Instant::now();
+    let environment = environment_of(trunks(&["pbx.example"]), DialPlan::default());
+    let arrival = Arrival {
+        id: CallId(1),
+        name: CallName::incoming(CallId(1)),
+        caller: Caller::default(),
+        to: "100".into(),
+        identity: identity(permit),
+        forward,
+        ring_time: Duration::from_secs(15),
+        diversions: vec!["<sip:1@a>".into(); diversions],
+        offer: CALLER_SDP.into(),
+        trunk: Arc::new(crate::settings::Trunk::at(
+            "sip:pbx.example".parse().unwrap(),
+        )),
+        seat: None,
+        sessions: (0..devices).map(|device| format!("s{device}")).collect(),
+        candidates: vec!["127.0.0.1:7000".parse().unwrap()],
+        wall: SystemTime::UNIX_EPOCH,
+        seed: [1; 32],
+    };
+    Story::of(Machine::called(start, environment, arrival), start)
+}
+
+fn to(number: &str) -> Option<String> {
+    Some(number.to_owned())
+}
+
+fn other(story: &mut Story, event: SipEvent) {
+    let input = Input::Sip(Box::new(event));
+    story.input(Input::Other(Box::new(input)));
+}
+
+fn other_fails(story: &mut Story, status: u16) {
+    let failure = Failure::Status {
+        status: StatusCode::new(status).unwrap(),
+        reason: String::new(),
+        reason_header: None,
+        retry_after: None,
+        contacts: Vec::new(),
+    };
+    let session = session();
+    other(story, SipEvent::Failed { session, failure });
+}
+
+fn assert_goes_on(story: &Story, reason: &str) {
+    assert_eq!(story.other, ["INVITE"]);
+    let dial = story.dialed.last().unwrap();
+    assert_eq!(dial.target.to_string(), "sip:+4977@pbx.example");
+    assert_eq!(dial.body, CALLER_SDP.as_bytes());
+    assert_eq!(
+        dial.diversions[0],
+        format!("<sip:100@pbx.example>;reason={reason}")
+    );
+}
+
+#[test]
+fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
+    let forward = Forward {
+        no_answer: to("+4977"),
+        ..Forward::default()
+    };
+    let mut story = called(2, forward, Permit::default(), 0);
+    assert_eq!(story.told(), ["incoming", "incoming"]);
+    assert_eq!(story.time_passes(), Duration::from_secs(15));
+    assert_eq!(story.told()[2..], ["hangup", "hangup"]);
+    assert_goes_on(&story, "no-answer");
+    let session = session();
+    let body = Some(OTHER_SDP.into());
+    other(&mut story, SipEvent::Answered { session, body });
+    assert_eq!(story.sip, ["180", "200"]);
+    assert_eq!(story.bodies, [OTHER_SDP]);
+    story.now += Duration::from_secs(30);
+    story.phone_ends(SipEndedBy::Remote);
+    assert_eq!(story.other, ["INVITE", "BYE"]);
+    let (session, reason, by) = (self::session(), None, SipEndedBy::Local);
+    other(
+        &mut story,
+        SipEvent::Ended {
+            session,
+            reason,
+            by,
+        },
+    );
+    let record = story.record();
+    assert_eq!(record.cause.code, CauseCode::Normal);
+    assert_eq!(
+        (record.transfers[0].by, record.talk_ms),
+        (EndedBy::Gateway, 30_000)
+    );
+}
+
+#[test]
+fn a_call_goes_on_at_once_from_who_is_busy_not_there_or_wants_none() {
+    let all = || Forward {
+        busy: to("+4977"),
+        unavailable: to("+4977"),
+        ..Forward::default()
+    };
+    let mut busy = called(1, all(), Permit::default(), 0);
+    busy.input(Input::Browser(
+        Device(0),
+        ClientMessage::busy(busy.machine.name.clone()),
+    ));
+    assert_goes_on(&busy, "user-busy");
+    let nowhere = called(0, all(), Permit::default(), 0);
+    assert_goes_on(&nowhere, "unavailable");
+    let always = Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    let none = called(3, always, Permit::default(), 0);
+    assert_goes_on(&none, "unconditional");
+    assert!(none.told().is_empty(), "no device rings");
+}
+
+#[test]
+fn who_declines_is_not_forwarded_and_what_fails_is_told_the_caller() {
+    let forward = || Forward {
+        busy: to("+4977"),
+        no_answer: to("+4977"),
+        ..Forward::default()
+    };
+    let mut declined = called(1, forward(), Permit::default(), 0);
+    declined.hangs_up();
+    assert_eq!(declined.sip, ["180", "603"]);
+    let mut story = called(1, forward(), Permit::default(), 0);
+    story.time_passes();
+    other_fails(&mut story, 486);
+    assert_eq!(story.sip, ["180", "486"]);
+    let record = story.record();
+    assert_eq!(record.cause.code, CauseCode::Busy);
+    assert!(record.transfers[0].failure.is_some());
+}
+
+#[test]
+fn a_call_goes_nowhere_that_the_user_may_not_call_and_not_in_circles() {
+    let forward = || Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    let permit = Permit {
+        dial: Some(vec![Pattern::parse("+1*").unwrap()]),
+        ..Permit::default()
+    };
+    let refused = called(1, forward(), permit, 0);
+    assert!(refused.other.is_empty());
+    assert_eq!(refused.told(), ["incoming"], "his devices ring instead");
+    let circling = called(0, forward(), Permit::default(), 5);
+    assert_eq!(
+        (circling.other.len(), circling.sip.as_slice()),
+        (0, &["480"][..])
+    );
+}
+
+#[test]
+fn a_caller_who_gives_up_meanwhile_cancels_the_other() {
+    let forward = Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    let mut story = called(1, forward, Permit::default(), 0);
+    let (session, reason) = (session(), None);
+    story.sip(SipEvent::Cancelled { session, reason });
+    assert_eq!(story.other, ["INVITE", "BYE"]);
+    other_fails(&mut story, 487);
+    assert_eq!(story.record().cause.code, CauseCode::Cancelled);
+}
