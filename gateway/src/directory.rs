@@ -103,6 +103,7 @@ impl Directory {
                 user.numbers.clone_from(&known.numbers);
             }
             (user.forward, user.ring_time) = (known.forward.clone(), known.ring_time);
+            user.withheld = known.withheld;
             if user.display_name == user.name {
                 user.display_name.clone_from(&known.display_name);
             }
@@ -261,6 +262,7 @@ mod tests {
             password: Password::new(format!("{name}'s")),
             display_name: name.to_owned(),
             numbers: numbers.iter().map(|number| (*number).to_owned()).collect(),
+            withheld: false,
             permit: Permit {
                 max_calls: Some(2),
                 ..Permit::default()

@@ -137,6 +137,7 @@ impl Claims {
             // Nobody signs in with it: it is in no list.
             password: Password::new(""),
             numbers,
+            withheld: false,
             permit: Permit {
                 dial,
                 max_calls: self.max_calls,

@@ -29,6 +29,7 @@ import { quality, snapshot } from "./quality.js";
  * @typedef {object} CallOptions
  * @property {MediaTrackConstraints} [audio] for the microphone
  * @property {RTCIceServer[]} [iceServers]
+ * @property {Record<string, string>} [headers] for the telephone, where the trunk takes them
  */
 
 /**
@@ -100,6 +101,8 @@ export class Call extends EventTarget {
     this.to = to;
     /** Who calls, where a telephone does: a number, and a name, as far as they are told. */
     this.caller = incoming && { number: incoming.from, name: incoming.name };
+    /** Headers of a telephone's call that the gateway lets through. */
+    this.headers = incoming?.headers ?? {};
     if (incoming) this.#state = { name: "incoming" };
     /** @type {Marks} */
     this.marks = { started: surroundings.now() };
@@ -337,7 +340,7 @@ export class Call extends EventTarget {
     const sdp = offer.sdp ?? "";
     const sent = this.caller
       ? this.#send({ type: "accept", call: this.id, sdp })
-      : this.#send({ type: "call", call: this.id, to: this.to, sdp });
+      : this.#send({ type: "call", call: this.id, to: this.to, sdp, ...this.#headers() });
     if (!sent) {
       return this.#finish(localCause("not_connected"));
     }
@@ -345,6 +348,11 @@ export class Call extends EventTarget {
     this.#offered = true;
     this.#waiting.splice(0).forEach((message) => this.#send(message));
     this.#move({ name: "connecting" });
+  }
+
+  #headers() {
+    const { headers } = this.#options;
+    return headers && Object.keys(headers).length > 0 ? { headers } : {};
   }
 
   /** @param {RTCIceCandidate | null} candidate */

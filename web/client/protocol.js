@@ -16,7 +16,7 @@ export const SUBPROTOCOL = "switchhook.v1";
  * @typedef {(
  *   | { type: "authenticate", user: string, password: string }
  *   | { type: "authenticate", token: string }
- *   | { type: "call", call: string, to: string, sdp: string }
+ *   | { type: "call", call: string, to: string, sdp: string, headers?: Record<string, string> }
  *   | { type: "candidate", call: string, candidate: string, mid?: string }
  *   | { type: "end_of_candidates", call: string }
  *   | { type: "offer", call: string, sdp: string }
@@ -36,7 +36,7 @@ export const SUBPROTOCOL = "switchhook.v1";
 /** @typedef {{ user: string, display_name: string, presence: Presence }} Person */
 /** @typedef {{ type: "presence", people: Person[] }} PresenceMessage */
 /** @typedef {"trying" | "ringing" | "done" | "failed"} TransferState */
-/** @typedef {{ type: "incoming", call: string, from: string | null, name: string | null, to: string }} Incoming */
+/** @typedef {{ type: "incoming", call: string, from: string | null, name: string | null, to: string, headers: Record<string, string> }} Incoming */
 /** @typedef {{ type: "error", call: string | null, code: string, field: string | null, text: string }} ErrorMessage */
 
 /**
@@ -105,6 +105,7 @@ export function readMessage(text) {
         from: fields.optionalString("from"),
         name: fields.optionalString("name"),
         to: fields.string("to"),
+        headers: readHeaders(fields.value("headers")),
       };
     case "answer":
       return {
@@ -233,6 +234,18 @@ function readIceServers(list) {
     const credential = fields.optionalString("credential");
     return { urls, ...(username === null ? {} : { username }), ...(credential === null ? {} : { credential }) };
   });
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Record<string, string>}
+ */
+function readHeaders(value) {
+  if (value == null) return {};
+  /** @type {Record<string, string>} */
+  const headers = {};
+  for (const [name, text] of Object.entries(asObject(value, "headers"))) if (typeof text === "string") headers[name] = text;
+  return headers;
 }
 
 /** @type {readonly TransferState[]} */

@@ -39,6 +39,16 @@ test("the provisional answer is applied while the phone still rings, and only on
   assert.equal(w.peer().remote.length, 1);
 });
 
+test("a call brings headers where there are any", async () => {
+  const w = world();
+  await w.connected();
+  const call = w.client.call("100", { headers: { "X-Customer": "7" } });
+  await settle();
+  assert.deepEqual(w.socket().sent.find((message) => message.type === "call" && message.call === call.id).headers, { "X-Customer": "7" });
+  const plain = await w.called("100");
+  assert.ok(!("headers" in w.socket().sent.find((message) => message.type === "call" && message.call === plain.id)));
+});
+
 test("a call is given to a number or to another call, and may be given by the other side", async () => {
   const w = world();
   await w.connected();

@@ -15,8 +15,9 @@ async function called(options) {
   const calls = [];
   w.client.addEventListener("incoming", (event) => calls.push(/** @type {CustomEvent<Call>} */ (event).detail));
   await w.connected();
-  w.socket().say({ type: "incoming", call: "in-1", from: "+4930", name: "Bob", to: "100" });
+  w.socket().say({ type: "incoming", call: "in-1", from: "+4930", name: "Bob", to: "100", headers: { "X-Queue": "sales" } });
   const [call] = calls;
+  assert.deepEqual(call?.headers, { "X-Queue": "sales" });
   assert.ok(call && calls.length === 1);
   const sent = () => w.socket().sent.map((m) => (m.reason ? [m.type, m.call, m.reason] : [m.type, m.call]));
   return { ...w, call, sent };

@@ -25,7 +25,7 @@ mod story;
 mod tests;
 mod transfer;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -112,6 +112,8 @@ pub struct Identity {
     pub number: Option<String>,
     /// The name that the called sees.
     pub display_name: String,
+    /// He sees neither (RFC 3323).
+    pub withheld: bool,
     /// What the user may do.
     pub permit: Permit,
 }
@@ -123,6 +125,7 @@ impl Identity {
             user: user.name.clone(),
             number: user.numbers.first().cloned(),
             display_name: user.display_name.clone(),
+            withheld: user.withheld,
             permit: user.permit.clone(),
         }
     }
@@ -143,6 +146,8 @@ pub struct Setup {
     pub to: String,
     /// The browser's offer.
     pub offer: String,
+    /// Headers that the browser wants the telephone to see.
+    pub headers: BTreeMap<String, String>,
     /// Where browsers reach the worker that will carry the call.
     pub candidates: Vec<SocketAddr>,
     /// The wall clock, for the record.
@@ -202,8 +207,8 @@ pub struct Dial {
     pub ring_timeout: Duration,
     /// The call of theirs that it takes the place of (RFC 3891).
     pub replaces: Option<Replaces>,
-    /// By whom it was sent on (Diversion, RFC 5806), the last first.
-    pub diversions: Vec<String>,
+    /// More headers.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What is to be done.
@@ -317,6 +322,8 @@ pub struct Machine {
     their_sdp: Vec<u8>,
     /// It has hung up, and another is called in its place.
     phone_gone: bool,
+    /// Headers that the browser wants the telephone to see.
+    headers: BTreeMap<String, String>,
     /// Where the call goes on to, if the user does not take it.
     forward: Forward,
     /// By whom it was sent on before (RFC 5806), the last first.
@@ -390,6 +397,7 @@ impl Machine {
             identity,
             to,
             offer,
+            headers,
             candidates,
             wall,
             seed,
@@ -420,6 +428,7 @@ impl Machine {
             )
         };
         machine.candidates = candidates;
+        machine.headers = headers;
         machine.dial(now, &offer);
         machine
     }
@@ -465,6 +474,7 @@ impl Machine {
             rtp: None,
             their_sdp: Vec::new(),
             phone_gone: false,
+            headers: BTreeMap::new(),
             forward: Forward::default(),
             diversions: Vec::new(),
             transfer: None,

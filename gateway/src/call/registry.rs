@@ -1,6 +1,6 @@
 //! Every call of the gateway: where new ones begin, and where the end of the gateway ends them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -112,6 +112,20 @@ impl CallHandle {
     }
 }
 
+/// The longest header that is passed on to browsers, in characters.
+const MAX_HEADER: usize = 1024;
+
+/// The headers of a call that browsers are to see.
+fn passed_on(request: &sip::Request, trunk: &Trunk) -> BTreeMap<String, String> {
+    let names = trunk.headers_to_browser.iter();
+    let value = |name: &String| {
+        let value = request.headers.get(name)?;
+        let value = value.chars().filter(|c| !c.is_control()).take(MAX_HEADER);
+        Some((name.clone(), value.collect()))
+    };
+    names.filter_map(value).collect()
+}
+
 /// By whom a call was sent on (RFC 5806), the last first; of a long list, the beginning.
 fn diversions(request: &sip::Request) -> Vec<String> {
     let values = request.headers.get_all("Diversion");
@@ -187,7 +201,12 @@ impl Registry {
         outbox: Outbox,
     ) -> Option<CallHandle> {
         let id = CallId(rand::random());
-        let PlaceCall { call, to, sdp } = place;
+        let PlaceCall {
+            call,
+            to,
+            sdp,
+            headers,
+        } = place;
         let (identity, on_call) = caller.unzip();
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let worker = match self.admit(id, input.clone()) {
@@ -218,6 +237,7 @@ impl Registry {
             identity,
             to,
             offer: sdp,
+            headers,
             candidates: worker.candidates().to_vec(),
             wall: SystemTime::now(),
             seed: rand::random(),
@@ -275,6 +295,7 @@ impl Registry {
             identity,
             forward: forward.0,
             ring_time: forward.1,
+            headers: passed_on(&incoming.request, &trunk),
             diversions: diversions(&incoming.request),
             offer: incoming.request.body,
             trunk,

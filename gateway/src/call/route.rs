@@ -429,6 +429,7 @@ mod tests {
             password: Password::new("x"),
             display_name: "Bob".into(),
             numbers: vec!["+4977".into()],
+            withheld: false,
             permit: crate::permit::Permit::default(),
             forward: Default::default(),
             ring_time: crate::settings::RING_TIME,

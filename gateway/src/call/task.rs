@@ -497,6 +497,10 @@ async fn invite(
             Some(identity.number.unwrap_or(identity.user)),
             Some(identity.display_name),
         ),
+        // RFC 3323 §4.1.1.3.
+        Some(identity) if identity.withheld => {
+            (Some("anonymous".to_owned()), Some("Anonymous".to_owned()))
+        }
         Some(identity) => (identity.number, Some(identity.display_name)),
         None => (None, None),
     };
@@ -504,11 +508,7 @@ async fn invite(
         true => vec![(INTERNAL.to_owned(), secret)],
         false => Vec::new(),
     };
-    let diversions = dial.diversions.into_iter();
-    let headers = headers
-        .into_iter()
-        .chain(diversions.map(|value| ("Diversion".to_owned(), value)))
-        .collect();
+    let headers = headers.into_iter().chain(dial.headers).collect();
     let invite = Invite {
         to: dial.target,
         target,

@@ -129,6 +129,12 @@ pub struct Trunk {
     pub outbound_proxy: Option<sip::Uri>,
     /// Where its calls come from, besides from where ours go.
     pub addresses: Vec<IpNet>,
+    /// Where it is told who calls.
+    pub identity: CallerIdentity,
+    /// Headers that browsers may send to it, and that they see of its calls.
+    pub headers_from_browser: Vec<String>,
+    /// See there.
+    pub headers_to_browser: Vec<String>,
     /// Its telephones may transfer their calls (REFER).
     pub transfers: bool,
     /// When calls go by it.
@@ -150,6 +156,9 @@ impl Trunk {
             account: None,
             outbound_proxy: None,
             addresses: Vec::new(),
+            identity: CallerIdentity::default(),
+            headers_from_browser: Vec::new(),
+            headers_to_browser: Vec::new(),
             transfers: true,
             choice: Choice::default(),
             internal: None,
@@ -218,6 +227,8 @@ pub struct User {
     pub display_name: String,
     /// His numbers; the first is what the called see.
     pub numbers: Vec<String>,
+    /// The called do not see who he is (RFC 3323).
+    pub withheld: bool,
     /// What he may do.
     pub permit: Permit,
     /// Where his calls go on to, if he does not take them.
@@ -238,6 +249,18 @@ pub enum TrunkSrtp {
     Sdes,
     /// With keys of a DTLS handshake (RFC 5763), or no call.
     Dtls,
+}
+
+/// `[trunk] identity`: where a trunk is told the user's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallerIdentity {
+    /// In From alone.
+    #[default]
+    From,
+    /// In P-Asserted-Identity too (RFC 3325 §9.1): it trusts us.
+    Asserted,
+    /// In P-Preferred-Identity too (RFC 3325 §9.2): it has its own mind.
+    Preferred,
 }
 
 /// `[trunk] dtmf`

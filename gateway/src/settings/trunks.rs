@@ -8,7 +8,9 @@ use super::assemble::{count, seconds};
 use super::mistakes::Wrong;
 use super::read::Reader;
 use super::users::pattern;
-use super::{Choice, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, presets, profile, value};
+use super::{
+    CallerIdentity, Choice, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, presets, profile, value,
+};
 use crate::call::dial_plan::{DialPlan, NumberFormat};
 use crate::call::route::is_number;
 
@@ -156,6 +158,16 @@ fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
     let srtp = reader.read("trunk", "srtp", TrunkSrtp::Off, value::one_of(protections));
     let outbound_proxy = reader.read("trunk", "outbound_proxy", None, value::trunk_uri);
     let addresses = reader.read_list("trunk", "addresses", Vec::new(), value::network);
+    let identities = [
+        ("from", CallerIdentity::From),
+        ("asserted", CallerIdentity::Asserted),
+        ("preferred", CallerIdentity::Preferred),
+    ];
+    let identity = value::one_of(identities);
+    let identity = reader.read("trunk", "identity", CallerIdentity::From, identity);
+    let mut names = |key| reader.read_list("trunk", key, Vec::new(), value::free_header);
+    let headers_from_browser = names("headers_from_browser");
+    let headers_to_browser = names("headers_to_browser");
     let transfers = reader.read("trunk", "transfers", true, value::boolean);
     let account = read_account(reader);
     let choice = read_choice(reader);
@@ -177,6 +189,9 @@ fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
         account,
         outbound_proxy,
         addresses,
+        identity,
+        headers_from_browser,
+        headers_to_browser,
         transfers,
         choice,
         internal: None,

@@ -15,11 +15,12 @@ use crate::permit::{Pattern, Permit};
 use crate::token::Verifier;
 
 const SECTION: &str = "users";
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "password",
     "password_file",
     "display_name",
     "numbers",
+    "withhold_number",
     "dial",
     "max_calls",
     "max_call_duration",
@@ -66,6 +67,7 @@ pub(super) fn read(reader: &mut Reader) -> Vec<User> {
             ),
             until: None,
         };
+        let withheld = one.take(&mut table, "withhold_number", value::boolean);
         let mut forward = |key| one.take(&mut table, key, number);
         let forward = Forward {
             always: forward("forward_always"),
@@ -85,6 +87,7 @@ pub(super) fn read(reader: &mut Reader) -> Vec<User> {
                 name,
                 password,
                 numbers,
+                withheld: withheld.unwrap_or(false),
                 permit,
                 forward,
                 ring_time: ring_time.unwrap_or(RING_TIME),

@@ -167,6 +167,30 @@ pub(super) fn socket_address_or_auto(raw: &Raw) -> Result<Option<SocketAddr>, Wr
 }
 
 /// An address telephones or browsers can be told.
+/// A header that has no meaning of its own to us: one that only the two ends know, or a few that are made to be passed on.
+pub(super) fn free_header(raw: &Raw) -> Result<String, Wrong> {
+    const PASSED_ON: [&str; 4] = ["User-to-User", "Subject", "Call-Info", "Alert-Info"];
+    let name = text(raw)?;
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let ours = name.eq_ignore_ascii_case(crate::call::route::INTERNAL);
+    let own = name.len() <= 64
+        && name
+            .get(..2)
+            .is_some_and(|start| start.eq_ignore_ascii_case("X-"))
+        && name.bytes().all(token);
+    let known = PASSED_ON.iter().any(|one| one.eq_ignore_ascii_case(name));
+    match (own || known) && !ours {
+        true => Ok(name.to_owned()),
+        false => Err(Wrong::new(
+            format!("{name:?} is no header that can be passed on"),
+            format!(
+                "write one that begins with \"X-\", or one of {}",
+                PASSED_ON.join(", ")
+            ),
+        )),
+    }
+}
+
 /// A host name, or none.
 pub(super) fn host_name(raw: &Raw) -> Result<Option<String>, Wrong> {
     let text = text(raw)?;

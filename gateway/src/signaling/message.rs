@@ -1,6 +1,8 @@
 //! The messages of signalling protocol `switchhook.v1`: one JSON object a WebSocket text message,
 //! told apart by `type`. `schema()` is the JSON Schema that the tree carries.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +16,9 @@ pub const SUBPROTOCOL: &str = "switchhook.v1";
 
 /// The longest SDP a message may carry, in bytes.
 pub const MAX_SDP: usize = 64 * 1024;
+
+/// The most headers that a call may bring.
+const MAX_HEADERS: usize = 16;
 
 /// How the names of calls that come in begin; a browser's own do not.
 const INCOMING: &str = "in-";
@@ -158,6 +163,9 @@ pub struct PlaceCall {
     pub to: String,
     /// The offer (RFC 8829).
     pub sdp: String,
+    /// Headers that the telephone is to see; the trunk's `headers_from_browser` says which it takes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// See [`ClientMessage::Candidate`].
@@ -313,6 +321,9 @@ pub enum ServerMessage {
         name: Option<String>,
         /// The number that was called.
         to: String,
+        /// What the trunk's `headers_to_browser` lets through of the INVITE's headers.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
     },
     /// The answer to an offer.
     Answer {
@@ -600,6 +611,17 @@ impl ClientMessage {
                 if to.chars().any(char::is_control) =>
             {
                 refuse("to", "a number has no control characters")
+            }
+            Self::Call(PlaceCall { headers, .. })
+                if headers.len() > MAX_HEADERS
+                    || headers.iter().any(|(name, value)| {
+                        name.len() > 64 || value.len() > 256 || value.chars().any(char::is_control)
+                    }) =>
+            {
+                refuse(
+                    "headers",
+                    "at most 16 headers of 256 characters, without control characters",
+                )
             }
             Self::Authenticate(Authenticate::Password { user, .. })
                 if !(1..=64).contains(&user.len()) =>

@@ -503,6 +503,7 @@ pub(super) fn setup(seed: u64) -> Setup {
         identity: None,
         to: "+493012345".into(),
         offer: browsers_offer(),
+        headers: BTreeMap::new(),
         candidates: vec![SocketAddr::from(([192, 0, 2, 1], 7000))],
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         seed: Dice::new(seed, 2).bytes(),

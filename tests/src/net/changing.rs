@@ -458,10 +458,12 @@ impl World {
                 user: "alice".into(),
                 number: None,
                 display_name: "Alice".into(),
+                withheld: false,
                 permit: Permit::default(),
             },
             forward: Forward::default(),
             ring_time: Duration::from_secs(20),
+            headers: BTreeMap::new(),
             diversions: Vec::new(),
             offer,
             trunk: Arc::new(Trunk::at(Uri::sip(

@@ -15,7 +15,7 @@ use crate::call::negotiation::codec_name;
 use crate::call::record::EndedBy;
 use crate::call::route::{Route, Ways};
 use crate::call::timeline::Topic;
-use crate::settings::{Trunk, TrunkDtmf, TrunkSrtp};
+use crate::settings::{CallerIdentity, Trunk, TrunkDtmf, TrunkSrtp};
 use crate::signaling::message::ServerMessage;
 use crate::trunks::Outcome;
 use crate::worker::OpenCall;
@@ -72,6 +72,9 @@ impl Machine {
         if let Err(cause) = self.permits(&ways) {
             return self.end(now, cause, EndedBy::Gateway);
         }
+        if let Err(cause) = self.takes_headers(&ways) {
+            return self.end(now, cause, EndedBy::Gateway);
+        }
         let Some(first) = ways.routes.front().cloned() else {
             return;
         };
@@ -99,6 +102,48 @@ impl Machine {
             );
         }
         self.open_media(now, open, Other::Dial(Box::new(ways)));
+    }
+
+    /// Whether every header that the browser sends is one that some trunk on the way takes.
+    fn takes_headers(&self, ways: &Ways) -> Result<(), Cause> {
+        let taken = |name: &String| ways.routes.iter().any(|route| takes_header(route, name));
+        match self.headers.keys().find(|name| !taken(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let why = format!("the header {name} is not among headers_from_browser of [trunk]");
+                Err(CauseCode::BadRequest.because(why))
+            }
+        }
+    }
+
+    /// What a trunk is told beside the INVITE's own headers.
+    pub(super) fn headers_for(&self, route: &Route) -> Vec<(String, String)> {
+        let mut headers: Vec<(String, String)> = Vec::new();
+        let mut put = |name: &str, value: String| headers.push((name.to_owned(), value));
+        let trunk = route.trunk.as_deref();
+        if let Some(identity) = &self.identity {
+            let number = identity.number.as_deref();
+            let header = match trunk.map(|trunk| trunk.identity) {
+                Some(CallerIdentity::Asserted) => Some("P-Asserted-Identity"),
+                Some(CallerIdentity::Preferred) => Some("P-Preferred-Identity"),
+                Some(CallerIdentity::From) | None => None,
+            };
+            if let (Some(header), Some(number)) = (header, number) {
+                put(header, format!("<sip:{number}@{}>", route.target.host));
+            }
+            if identity.withheld && trunk.is_some_and(|trunk| trunk.internal.is_none()) {
+                put("Privacy", "id".to_owned());
+            }
+        }
+        for diversion in &self.diversions {
+            put("Diversion", diversion.clone());
+        }
+        for (name, value) in &self.headers {
+            if takes_header(route, name) {
+                put(name, value.clone());
+            }
+        }
+        headers
     }
 
     /// Whether the caller may go there. Users call each other, and everybody may call for help.
@@ -289,7 +334,7 @@ impl Machine {
             body: offer.into_bytes(),
             ring_timeout: self.environment.ring_timeout,
             replaces: None,
-            diversions: Vec::new(),
+            headers: self.headers_for(route),
         });
         self.phone_does(PhoneAction::Dial(dial));
         self.state = State::Calling(Calling {
@@ -444,6 +489,15 @@ impl Machine {
             _ => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
         }
     }
+}
+
+fn takes_header(route: &Route, name: &str) -> bool {
+    let trunk = route.trunk.as_ref();
+    let known = |trunk: &std::sync::Arc<Trunk>| {
+        let mut names = trunk.headers_from_browser.iter();
+        names.any(|one| one.eq_ignore_ascii_case(name))
+    };
+    trunk.is_some_and(known)
 }
 
 /// What a failure says of the trunk, where another way may do better (RFC 3261 §21.5.4, RFC 3263 §4.3).

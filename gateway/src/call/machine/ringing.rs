@@ -1,5 +1,6 @@
 //! A telephone's call to a user: all his devices ring, the first that accepts has the call.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,6 +43,8 @@ pub struct Arrival {
     pub forward: Forward,
     /// How long his devices ring before it does.
     pub ring_time: Duration,
+    /// What the browser is to see of the INVITE's headers.
+    pub headers: BTreeMap<String, String>,
     /// By whom it was sent on to him (Diversion, RFC 5806), the last first.
     pub diversions: Vec<String>,
     /// The INVITE's SDP; empty where it has none.
@@ -99,6 +102,7 @@ impl Machine {
             identity,
             forward,
             ring_time,
+            headers,
             diversions,
             offer,
             trunk,
@@ -143,7 +147,7 @@ impl Machine {
             (None, _) if machine.forward(now, Why::Always) => {}
             (None, true) if machine.forward(now, Why::Unavailable) => {}
             (None, true) => machine.end(now, CauseCode::Unavailable.cause(), EndedBy::Gateway),
-            (None, false) => machine.ring(now, &caller, sessions),
+            (None, false) => machine.ring(now, &caller, sessions, &headers),
         }
         machine
     }
@@ -189,7 +193,13 @@ impl Machine {
         Ok(Some(offer))
     }
 
-    fn ring(&mut self, now: Instant, caller: &Caller, sessions: Vec<String>) {
+    fn ring(
+        &mut self,
+        now: Instant,
+        caller: &Caller,
+        sessions: Vec<String>,
+        headers: &BTreeMap<String, String>,
+    ) {
         let devices: Vec<_> = (0..=u8::MAX).map(Device).zip(sessions).collect();
         self.timeline
             .note(now, Topic::Call, format!("{} devices ring", devices.len()));
@@ -199,6 +209,7 @@ impl Machine {
                 from: caller.number.clone(),
                 name: caller.display_name.clone(),
                 to: self.story.parties.to.clone(),
+                headers: headers.clone(),
             };
             self.actions.push_back(Action::Browser(*device, incoming));
         }

@@ -22,7 +22,7 @@ use crate::call::negotiation::trunk_media;
 use crate::call::record::{EndedBy, TransferRecord, millis};
 use crate::call::route::{Route, Ways};
 use crate::call::timeline::Topic;
-use crate::settings::Trunk;
+use crate::settings::{Trunk, TrunkSrtp};
 use crate::signaling::message::{ErrorCode, ServerMessage, TransferCall, TransferState};
 use crate::sip_driver::{Leg, ReferTarget};
 use crate::trunks::{Outcome, Seat};
@@ -255,10 +255,22 @@ impl Machine {
         let (rtp, rtcp) = self.rtp.unwrap_or((nowhere, nowhere));
         let mut cause = CauseCode::NotFound.cause();
         let trunks = Arc::clone(&self.environment.routes.trunks);
+        let ours = self.route.as_ref().and_then(|route| route.trunk.as_ref());
+        let ours = ours.map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
         let (route, seat) = loop {
             let Some(route) = ways.routes.pop_front() else {
                 return Err(cause);
             };
+            let theirs = route
+                .trunk
+                .as_ref()
+                .map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
+            if joins && theirs != ours {
+                // Keys that one of them keeps secret are not told the other.
+                let why = "the two trunks protect audio in different ways";
+                cause = CauseCode::NotAcceptable.because(why);
+                continue;
+            }
             match route.id.map(|id| trunks.begin(now, id, ways.help)) {
                 None => break (route, None),
                 Some(Ok(seat)) => break (route, Some(seat)),
@@ -288,7 +300,7 @@ impl Machine {
             body,
             ring_timeout: self.environment.ring_timeout,
             replaces,
-            diversions: self.diversions.clone(),
+            headers: self.headers_for(&route),
         };
         self.other_does(PhoneAction::Dial(Box::new(dial)));
         self.other_up = true;

@@ -113,6 +113,7 @@ fn every_mistake_of_every_trunk_is_told_under_its_name() {
 [trunks.one]
 uri = "sip:one.example"
 prority = 3
+headers_from_browser = ["X-Fine", "Via", "x-switchhook-internal"]
 weight = 0
 probe_interval = "1s"
 [trunks.two]
@@ -129,6 +130,7 @@ blocked = [""]
     let told: Vec<_> = mistakes.0.iter().map(|one| one.setting.as_str()).collect();
     for expected in [
         "trunks.one.prority",
+        "trunks.one.headers_from_browser",
         "trunks.one.weight",
         "trunks.one.probe_interval",
         "trunks.two.numbers",
@@ -141,7 +143,7 @@ blocked = [""]
     ] {
         assert!(told.contains(&expected), "{expected}: {told:?}");
     }
-    assert_eq!(told.len(), 10, "{told:?}");
+    assert_eq!(told.len(), 12, "{told:?}");
     let advice = mistakes
         .0
         .iter()

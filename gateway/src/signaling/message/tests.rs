@@ -14,7 +14,8 @@ fn a_call_is_read() {
         ClientMessage::Call(PlaceCall {
             call: CallName("c1".into()),
             to: "echo".into(),
-            sdp: "v=0".into()
+            sdp: "v=0".into(),
+            headers: BTreeMap::new(),
         })
     );
 }
@@ -23,6 +24,15 @@ fn a_call_is_read() {
 fn an_error_names_the_field_that_is_wrong() {
     let cases = [
         (r#"{"type":"call","call":"c1","sdp":"v=0"}"#, "to"),
+        (
+            r#"{"type":"call","call":"c1","to":"1","sdp":"v=0","headers":{"X-A":"a\r\nX-B: b"}}"#,
+            "headers",
+        ),
+        (r#"{"type":"transfer","call":"c1"}"#, "to"),
+        (
+            r#"{"type":"transfer","call":"c1","to":"1","with":"c2"}"#,
+            "to",
+        ),
         (r#"{"type":"call","call":"c1","to":5,"sdp":"v=0"}"#, "to"),
         (
             r#"{"type":"call","call":"c1","to":"echo","sdp":"v=0","extra":1}"#,
@@ -189,6 +199,7 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             from: None,
             name: Some("Bob".into()),
             to: "100".into(),
+            headers: BTreeMap::from([("X-Queue".to_owned(), "sales".to_owned())]),
         },
         ServerMessage::Answer {
             call: call.clone(),

@@ -286,6 +286,73 @@ fn a_redirection_is_followed_where_the_caller_may_go() {
 }
 
 #[test]
+fn a_trunk_is_told_who_calls_where_it_wants_that_and_whether_the_called_may_see_it() {
+    use crate::settings::CallerIdentity;
+    let told = |identity, withheld| {
+        let mut one = trunks(&["one.example"]);
+        one[0].identity = identity;
+        let environment = environment_of(one, DialPlan::default());
+        let setup = Setup {
+            identity: Some(Identity {
+                number: Some("+4930".into()),
+                withheld,
+                ..super::identity(Permit::default())
+            }),
+            ..setup("+4989", OFFER)
+        };
+        let start = Instant::now();
+        let mut story = Story::of(Machine::new(start, environment, setup), start);
+        story.media(MediaEvent::Opened {
+            rtp: RTP.parse().unwrap(),
+            rtcp: RTCP.parse().unwrap(),
+        });
+        let headers = story.dialed[0].headers.iter();
+        headers
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect::<Vec<_>>()
+    };
+    assert!(told(CallerIdentity::From, false).is_empty());
+    let asserted = told(CallerIdentity::Asserted, true);
+    assert_eq!(
+        asserted,
+        [
+            "P-Asserted-Identity: <sip:+4930@one.example>",
+            "Privacy: id"
+        ]
+    );
+    let preferred = told(CallerIdentity::Preferred, false);
+    assert_eq!(preferred, ["P-Preferred-Identity: <sip:+4930@one.example>"]);
+}
+
+#[test]
+fn a_browsers_headers_go_where_they_are_taken_and_nowhere_else() {
+    let mut both = trunks(&["one.example", "two.example"]);
+    both[1].headers_from_browser = vec!["X-Customer".into()];
+    let environment = environment_of(both, DialPlan::default());
+    let call = |name: &str| {
+        let setup = Setup {
+            headers: [(name.to_owned(), "7".to_owned())].into(),
+            ..setup("+4989", OFFER)
+        };
+        let start = Instant::now();
+        Story::of(Machine::new(start, Arc::clone(&environment), setup), start)
+    };
+    let mut story = call("x-customer");
+    story.media(MediaEvent::Opened {
+        rtp: RTP.parse().unwrap(),
+        rtcp: RTCP.parse().unwrap(),
+    });
+    story.fails(503);
+    let sent: Vec<_> = story.dialed.iter().map(|dial| dial.headers.len()).collect();
+    assert_eq!(sent, [0, 1]);
+    for name in ["X-Other", "P-Asserted-Identity", "Via"] {
+        let refused = call(name);
+        assert_eq!(refused.cause(), CauseCode::BadRequest, "{name}");
+        assert!(refused.opened.is_none());
+    }
+}
+
+#[test]
 fn a_redirection_that_leads_in_circles_ends() {
     let environment = environment_of(trunks(&["one.example"]), DialPlan::default());
     let mut story = calling("+4930", &environment, Permit::default());

@@ -21,6 +21,7 @@ fn called(devices: usize, forward: Forward, permit: Permit, diversions: usize) -
         identity: identity(permit),
         forward,
         ring_time: Duration::from_secs(15),
+        headers: BTreeMap::new(),
         diversions: vec!["<sip:1@a>".into(); diversions],
         offer: CALLER_SDP.into(),
         trunk: Arc::new(crate::settings::Trunk::at(
@@ -61,10 +62,8 @@ fn assert_goes_on(story: &Story, reason: &str) {
     let dial = story.dialed.last().unwrap();
     assert_eq!(dial.target.to_string(), "sip:+4977@pbx.example");
     assert_eq!(dial.body, CALLER_SDP.as_bytes());
-    assert_eq!(
-        dial.diversions[0],
-        format!("<sip:100@pbx.example>;reason={reason}")
-    );
+    let diversion = format!("<sip:100@pbx.example>;reason={reason}");
+    assert_eq!(dial.headers[0], ("Diversion".to_owned(), diversion));
 }
 
 #[test]

@@ -326,6 +326,7 @@ fn identity(permit: Permit) -> Identity {
         user: "alice".into(),
         number: None,
         display_name: "Alice".into(),
+        withheld: false,
         permit,
     }
 }
@@ -338,6 +339,7 @@ fn setup(to: &str, offer: &str) -> Setup {
         identity: None,
         to: to.into(),
         offer: offer.into(),
+        headers: BTreeMap::new(),
         candidates: vec!["127.0.0.1:7000".parse().unwrap()],
         wall: SystemTime::UNIX_EPOCH,
         seed: [1; 32],

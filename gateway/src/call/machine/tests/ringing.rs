@@ -22,6 +22,7 @@ impl Story {
             identity: identity(Permit::default()),
             forward: Forward::default(),
             ring_time: Duration::from_secs(20),
+            headers: BTreeMap::new(),
             diversions: Vec::new(),
             offer: offer.as_bytes().to_vec(),
             trunk: Arc::new(trunk),

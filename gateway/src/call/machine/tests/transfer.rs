@@ -381,6 +381,20 @@ fn a_number_of_another_trunk_is_joined_and_not_asked_of_the_telephone() {
 }
 
 #[test]
+fn keys_that_one_trunk_keeps_secret_are_not_told_another() {
+    let mut both = trunks(&["pbx.example", "carrier.example"]);
+    both[0].choice.numbers = vec![Pattern::parse("1*").unwrap()];
+    both[1].srtp = TrunkSrtp::Dtls;
+    let environment = environment_of(both, DialPlan::default());
+    let mut story = calling("100", &environment, Permit::default());
+    story.is_out(0);
+    story.answered(Some(PHONE_SDP));
+    story.gives_to("+4989");
+    assert!(story.other.is_empty());
+    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+}
+
+#[test]
 fn a_browser_gives_nobody_where_it_may_not_call_itself() {
     let mut story = talking_permitted(Permit {
         dial: Some(vec![Pattern::parse("+49*").unwrap()]),
