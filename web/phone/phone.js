@@ -153,6 +153,7 @@ class Phone {
     if (this.call?.state.name !== "in_call" || this.waiting) return;
     this.call.hold(true);
     this.waiting = this.call;
+    this.view.number.value = to;
     this.#sent = "";
     this.view.showNotice("");
     this.#follow(this.client.call(to, { audio: constraints(this.choice) }));
@@ -249,6 +250,7 @@ class Phone {
   #takeBack(asked, waiting) {
     this.waiting = null;
     this.call = waiting;
+    this.view.number.value = waiting.caller ? "" : waiting.to;
     this.sound.ring(false);
     waiting.hold(false);
     this.#hear(waiting);
