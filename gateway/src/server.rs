@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ impl Server {
             trunks: Arc::clone(&trunks),
             plan: settings.dial_plan.clone(),
             users: directory.has_users().then(|| internal.clone()),
-            own: own_hosts(&settings.sip, bound.sip.ip()),
+            own: own_places(&settings.sip, &bound),
         };
         let environment = Environment {
             routes,
@@ -333,12 +333,15 @@ impl Bound {
     }
 }
 
-/// How others name the gateway.
-fn own_hosts(sip: &Sip, local: IpAddr) -> Vec<Host> {
+/// Where others find the gateway.
+fn own_places(sip: &Sip, bound: &Bound) -> Vec<(Host, u16)> {
     let name = sip.external_name.clone().map(Host::Name);
-    let addresses = [Some(local), sip.external_address];
-    let addresses = addresses.into_iter().flatten().map(Host::Ip);
-    addresses.chain(name).collect()
+    let addresses = [Some(bound.sip.ip()), sip.external_address];
+    let hosts = addresses.into_iter().flatten().map(Host::Ip).chain(name);
+    let ports = [Some(bound.sip), bound.sip_tls];
+    let ports = ports.into_iter().flatten().map(|address| address.port());
+    let at = |host: Host| ports.clone().map(move |port| (host.clone(), port));
+    hosts.flat_map(at).collect()
 }
 
 /// What an operator should know of a trunk before it is used.

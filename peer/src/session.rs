@@ -213,12 +213,13 @@ mod tests {
             let told = meet(&mut now, &mut sides, lost);
             assert_eq!(profile(&told[0]), profile(&told[1]));
             for from in [0, 1] {
-                let plain = [0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 42];
+                let header = [0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+                let plain = [&header[..], &[42; 16]].concat();
                 let mut packet = [0; 64];
-                packet[..13].copy_from_slice(&plain);
+                packet[..28].copy_from_slice(&plain);
                 let (_, outbound) = sides[from].keys().unwrap();
-                let len = outbound.protect_rtp(&mut packet, 13).unwrap();
-                assert_ne!(packet[12], 42);
+                let len = outbound.protect_rtp(&mut packet, 28).unwrap();
+                assert_ne!(packet[12..28], plain[12..]);
                 let (inbound, _) = sides[1 - from].keys().unwrap();
                 let len = inbound.unprotect_rtp(&mut packet[..len]).unwrap();
                 assert_eq!(packet[..len], plain);

@@ -1,6 +1,7 @@
 //! SIPp as the telephone behind the trunk: its built-in scenarios, and ours in `tests/sipp/`.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -43,6 +44,26 @@ impl Sipp {
             "udp",
             &["-sf", &file, "-key", "rtp_port", &rtp.port().to_string()],
         )
+    }
+
+    /// A scenario of `tests/sipp/` that calls a user of the gateway there; its SDP names the RTP port of `rtp`.
+    #[track_caller]
+    pub fn calls(
+        scene: &Scene,
+        name: &str,
+        user: &str,
+        gateway: SocketAddr,
+        rtp: &RtpPhone,
+    ) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("sipp")
+            .join(format!("{name}.xml"));
+        let (file, port) = (file.to_string_lossy(), rtp.port().to_string());
+        let gateway = gateway.to_string();
+        let options = [
+            "-sf", &file, "-key", "rtp_port", &port, "-s", user, &gateway,
+        ];
+        Self::start(scene, "udp", &options)
     }
 
     /// Its `uas` scenario by TCP alone.

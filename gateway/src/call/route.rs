@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rand::Rng;
 use sip::digest::Password;
-use sip::endpoint::Account;
+use sip::endpoint::{Account, Transport};
 use sip::{Host, ReferTo, Scheme, Uri};
 
 use super::cause::CauseCode;
@@ -29,8 +29,8 @@ pub struct Routes {
     pub plan: DialPlan,
     /// The users, who call each other by name and number.
     pub users: Option<Internal>,
-    /// Where the gateway itself is.
-    pub own: Vec<Host>,
+    /// Where the gateway itself is: on one machine with a PBX, only the port tells them apart.
+    pub own: Vec<(Host, u16)>,
 }
 
 /// The way from a user to another: a SIP call of the gateway to itself, so that it is what every call is.
@@ -343,7 +343,9 @@ impl Routes {
             return self.find(now, &user, rng);
         }
         let host = &to.uri.host;
-        let ours = self.own.contains(host);
+        let transport = Transport::of_uri(&to.uri).unwrap_or(Transport::Udp);
+        let port = to.uri.port.unwrap_or(transport.default_port());
+        let ours = self.own.contains(&(host.clone(), port));
         let listed = |ip: &IpAddr| trunk.addresses.iter().any(|network| network.contains(ip));
         let theirs = *host == trunk.uri.host
             || *host == trunk.next_hop().host
@@ -498,6 +500,27 @@ mod tests {
             find(&routes(), "http://192.0.2.1/").unwrap_err().code,
             CauseCode::BadRequest
         );
+    }
+
+    #[test]
+    fn a_telephone_on_this_machine_is_told_from_the_gateway_by_its_port() {
+        let directory = Arc::new(Directory::new(Vec::new(), None));
+        let users = Internal::new(directory, "192.0.2.1:5060".parse().unwrap()).0;
+        let routes = Routes {
+            users: Some(users),
+            own: vec![(Host::Ip([192, 0, 2, 1].into()), 5060)],
+            ..routes()
+        };
+        let from = find(&routes, "100").unwrap();
+        let leads_to = |port: &str| {
+            let to = format!("<sip:bob@192.0.2.1{port}?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>");
+            let mut rng = StdRng::from_seed([1; 32]);
+            let ways = routes.referred(Instant::now(), &from, &to.parse().unwrap(), &mut rng);
+            let route = ways.unwrap().routes.pop_front().unwrap();
+            (route.id.is_some(), route.next_hop.to_string())
+        };
+        assert_eq!(leads_to(":5062"), (true, "sip:192.0.2.1:5062".to_owned()));
+        assert_eq!(leads_to(""), (false, "sip:192.0.2.1:5060".to_owned()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use switchhook_tests::record::Record;
 use switchhook_tests::rtp::RtpPhone;
 use switchhook_tests::scene::{Scene, wait_until};
 use switchhook_tests::sip_phone::SipPhone;
+use switchhook_tests::sipp::Sipp;
 use switchhook_tests::sound::{MICROPHONE_DBFS, MICROPHONE_HZ, usual_level_at};
 
 use crate::{A_SECOND, LISTEN, SOON};
@@ -159,6 +160,34 @@ fn all_devices_ring_and_the_ones_that_did_not_answer_are_told() {
     let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
     phone.answer(&bye, from, 200, None);
     gateway.only_record().assert_ended("normal", "browser");
+}
+
+#[test]
+fn sipp_calls_with_reliable_ringing_and_changes_by_update_re_invite_and_without_an_offer() {
+    let scene = Scene::begin();
+    let gateway = gateway(&scene);
+    let page = signed_in(&gateway);
+    let rtp = RtpPhone::start(PHONE_HZ);
+    let mut phone = Sipp::calls(&scene, "calls_and_changes", "alice", gateway.sip, &rtp);
+    page.wait_for("incoming", SOON);
+    page.answer();
+    page.wait_for("in_call", SOON);
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, RTP_PHONE_DBFS, 3.0);
+    let held = |there: bool| {
+        wait_until("the telephone's hold", SOON, || {
+            (page.eval("switchhook.call.held.there") == there).then_some(())
+        });
+    };
+    held(true);
+    held(false);
+    page.listen(Duration::from_millis(400), &[]);
+    page.listen(LISTEN, &[PHONE_HZ])
+        .assert_tone(PHONE_HZ, RTP_PHONE_DBFS, 3.0);
+    page.assert_ended("normal", "The call has ended.", SOON);
+    phone.assert_done(SOON);
+    gateway.only_record().assert_ended("normal", "phone");
 }
 
 #[test]

@@ -102,6 +102,34 @@ fn a_telephone_gives_the_browser_to_another() {
 }
 
 #[test]
+fn a_telephone_gives_the_browser_to_another_it_has_spoken_to() {
+    let scene = Scene::begin();
+    let (phone, first, second) = (
+        SipPhone::start(),
+        RtpPhone::start(FIRST_HZ),
+        RtpPhone::start(SECOND_HZ),
+    );
+    let gateway = gateway(&scene, &phone);
+    let (page, invite) = talking(&gateway, &phone, &first);
+    let port = phone.port();
+    let to = format!(
+        "Refer-To: <sip:4989@127.0.0.1:{port}?Replaces=its-call%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\n"
+    );
+    assert_eq!(phone.in_dialog(&invite, gateway.sip, "REFER", &to), 202);
+    let (replacing, from) = phone.expect(&Method::Invite, A_SECOND);
+    let replaces = replacing.headers.get("Replaces");
+    assert_eq!(replaces, Some("its-call;to-tag=a;from-tag=b"));
+    assert_eq!(replacing.headers.get("Require"), Some("replaces"));
+    phone.answer(&replacing, from, 200, Some(&second));
+    // It hangs up by itself, as soon as it knows.
+    while notified(&phone) != "SIP/2.0 200 OK" {}
+    phone.expect(&Method::Bye, A_SECOND);
+    drop(first);
+    assert_hears(&page, SECOND_HZ);
+    page.hang_up();
+}
+
+#[test]
 fn baresip_calls_the_browser_and_gives_it_to_another() {
     let scene = Scene::begin();
     let (phone, second) = (SipPhone::start(), RtpPhone::start(SECOND_HZ));
