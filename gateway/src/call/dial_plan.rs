@@ -52,6 +52,18 @@ impl DialPlan {
     /// The number as E.164 has it, with `+`; one that is none (an extension, a name, an emergency number) as it is.
     pub fn normalize(&self, number: &str) -> String {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let country = &self.country_code;
+        if let (Some(rest), false) = (number.strip_prefix('+'), country.is_empty()) {
+            // "+49 (0) 30": the prefix has no place there.
+            let prefix = self.national_prefix.as_str();
+            let home = rest.strip_prefix(country.as_str());
+            if let Some(mut home) = home.filter(|home| !prefix.is_empty() && digits(home)) {
+                while let Some(rest) = home.strip_prefix(prefix) {
+                    home = rest;
+                }
+                return format!("+{country}{home}");
+            }
+        }
         if !digits(number) || self.is_emergency(number) {
             return number.to_owned();
         }
@@ -62,7 +74,6 @@ impl DialPlan {
         if let Some(rest) = after(&self.international_prefix) {
             return format!("+{rest}");
         }
-        let country = &self.country_code;
         if country.is_empty() {
             return number.to_owned();
         }
@@ -71,6 +82,32 @@ impl DialPlan {
             None if self.national_length == Some(number.len()) => format!("+{country}{number}"),
             None => number.to_owned(),
         }
+    }
+
+    /// What permits and blocks are asked about: the number that is called in the end, without the service codes that a
+    /// network may take before it (`*31#`, `*21*`) and without what ends it (`#`).
+    pub fn called(&self, dialled: &str) -> String {
+        let mut number = dialled.trim_end_matches(['#', '*']);
+        while number.starts_with(['*', '#']) {
+            let code = number.trim_start_matches(['*', '#']);
+            match code.find(['*', '#']) {
+                Some(end) => number = &code[end + 1..],
+                None => break,
+            }
+        }
+        match number {
+            "" => dialled.to_owned(),
+            number => self.normalize(number),
+        }
+    }
+
+    /// Whether a number that begins with `+` is one (E.164): digits, the first of them no 0, 15 at most.
+    pub fn is_e164(number: &str) -> bool {
+        number.strip_prefix('+').is_none_or(|digits| {
+            (1..=15).contains(&digits.len())
+                && digits.bytes().all(|b| b.is_ascii_digit())
+                && !digits.starts_with('0')
+        })
     }
 
     /// Whether that is a number for help.
@@ -177,6 +214,32 @@ mod tests {
         let plan = america();
         let number = plan.normalize("2125550100");
         assert_eq!(plan.write(&number, "", National), "12125550100");
+    }
+
+    #[test]
+    fn a_number_is_one_number_however_it_is_disguised() {
+        let plan = germany();
+        for (dialled, called) in [
+            ("+490301", "+49301"),
+            ("+490442079460000", "+49442079460000"),
+            ("+49000442079460000", "+49442079460000"),
+            ("0900123#", "+49900123"),
+            ("*31#0900123", "+49900123"),
+            ("*21*0900123#", "+49900123"),
+            ("*#31#*21*0900123#", "+49900123"),
+            ("*21#", "*21"),
+            ("#", "#"),
+        ] {
+            assert_eq!(plan.called(dialled), called, "{dialled}");
+        }
+        // Nothing that is written to a trunk leads abroad by a prefix that was hidden in it.
+        let number = plan.normalize("+490442079460000");
+        let written = plan.write(&number, "+490442079460000", NumberFormat::National);
+        assert_eq!(written, "0442079460000");
+        for wrong in ["+", "++49", "+0049", "+49x", "+1234567890123456"] {
+            assert!(!DialPlan::is_e164(wrong), "{wrong}");
+        }
+        assert!(DialPlan::is_e164("+4930") && DialPlan::is_e164("100"));
     }
 
     #[test]

@@ -178,6 +178,8 @@ pub enum Input {
     },
     /// The INVITE could not be sent at all.
     DialFailed(String),
+    /// The telephone's leg is gone, whether its end was told or not.
+    LegLost,
     /// The telephone is to speak with that of another call instead.
     TransferTo(Leg, CallId),
     /// A telephone's call is to take the place of this one's telephone.
@@ -584,6 +586,12 @@ impl Machine {
             Input::Sip(event) => self.handle_sip(now, *event),
             Input::Dialed { to, others } => self.dialed(now, to, others),
             Input::DialFailed(why) => self.not_sent(now, why),
+            // Of one that has hung up, nothing more was expected.
+            Input::LegLost if self.phone_gone => {}
+            Input::LegLost => {
+                let cause = CauseCode::Internal.because("the telephone's leg was lost");
+                self.sip_failed(now, cause, EndedBy::Gateway);
+            }
             Input::TransferTo(leg, call) => self.transfer_to(now, leg, call),
             Input::Replaced(replacement) => self.replaced(now, *replacement),
             Input::Other(input) if matches!(self.state, State::Forwarding { .. }) => {

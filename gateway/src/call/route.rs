@@ -193,6 +193,14 @@ impl Routes {
             return Ok(Ways::one(dialled, route));
         }
         let number = self.plan.normalize(&dialled);
+        let called = self.plan.called(&dialled);
+        if let Some(wrong) = [&number, &called]
+            .into_iter()
+            .find(|one| !DialPlan::is_e164(one))
+        {
+            let text = format!("{wrong:?} is no number: digits follow +, the first of them no 0");
+            return refuse(CauseCode::BadRequest, text);
+        }
         let help = self.plan.is_emergency(&dialled);
         if let Some(users) = &self.users
             && !help
@@ -214,13 +222,13 @@ impl Routes {
             };
             return Ok(Ways::one(number, route));
         }
-        if !help && self.plan.is_blocked([&number, &dialled]) {
-            let text = format!("nobody may call {number} ([dial_plan] blocked)");
+        if !help && self.plan.is_blocked([&called, &dialled]) {
+            let text = format!("nobody may call {called} ([dial_plan] blocked)");
             return refuse(CauseCode::Forbidden, text);
         }
         let routes = self.by_trunks(now, (&number, &dialled), help, host.as_ref(), rng)?;
         Ok(Ways {
-            number,
+            number: called,
             help,
             routes,
         })
@@ -357,8 +365,10 @@ impl Routes {
         if to.replaces.is_none() {
             return self.find(now, &user, rng);
         }
-        let number = self.plan.normalize(&plain_number(&user));
-        if self.plan.is_blocked([&number, &user]) {
+        // What follows is parameters of the user (RFC 3966 §5.1, RFC 4904), which a trunk may leave out.
+        let user = user.split(';').next().unwrap_or_default();
+        let number = self.plan.called(&plain_number(user));
+        if self.plan.is_blocked([&number, user]) {
             let text = format!("nobody may call {number} ([dial_plan] blocked)");
             return refuse(CauseCode::Forbidden, text);
         }

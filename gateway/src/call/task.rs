@@ -133,8 +133,9 @@ impl Side {
         tokio::select! {
             biased;
             event = next_leg_event(&mut self.events) => match event {
-                LegEvent::Sip(event) => SideEvent::Sip(event),
-                LegEvent::NotSent(error) => SideEvent::NotSent(error.to_string()),
+                Some(LegEvent::Sip(event)) => SideEvent::Sip(event),
+                Some(LegEvent::NotSent(error)) => SideEvent::NotSent(error.to_string()),
+                None => SideEvent::Lost,
             },
             resolved = resolved(&mut self.dialing) => {
                 self.dialing = None;
@@ -149,6 +150,8 @@ impl Side {
 
 enum SideEvent {
     Sip(Box<SipEvent>),
+    /// The leg is gone. Its end has been told before, unless there was no room for it.
+    Lost,
     Resolved(Box<Invite>, VecDeque<Flow>),
     NotSent(String),
 }
@@ -268,17 +271,41 @@ impl CallTask {
             event = next_media_event(&mut self.media_events) => Some(Input::Media(event)),
             event = self.phone.next() => Some(self.on_side(LegName::Phone, event).await),
             event = self.other.next() => Some(self.on_side(LegName::Other, event).await),
-            told = self.inputs.recv() => Some(match told.map(|told| *told) {
-                Some(Told::Input(input)) => input,
+            told = self.inputs.recv() => match told.map(|told| *told) {
+                Some(Told::Input(input)) => Some(input),
                 Some(Told::Replaced(replacement, incoming)) => {
-                    let incoming = *incoming;
-                    self.registry.own_leg(incoming.leg, self.machine.id());
-                    self.other.begin(incoming.leg, incoming.events);
-                    Input::Replaced(replacement)
+                    self.replaced(replacement, *incoming).await
                 }
-                None => Input::BrowserGone(Device::CALLER),
-            }),
+                None => Some(Input::BrowserGone(Device::CALLER)),
+            },
             () = timer => None,
+        }
+    }
+
+    /// A call that is to take the place of the telephone has the other's side, where that is free; else it is refused, and
+    /// nothing has happened.
+    async fn replaced(
+        &mut self,
+        replacement: Box<Replacement>,
+        incoming: IncomingCall,
+    ) -> Option<Input> {
+        if !self.machine.may_be_replaced() {
+            let status = StatusCode::REQUEST_PENDING;
+            self.registry.sip.reject(incoming.leg, status, None).await;
+            return None;
+        }
+        self.leave_dead_leg(LegName::Other);
+        self.registry.own_leg(incoming.leg, self.machine.id());
+        self.other.begin(incoming.leg, incoming.events);
+        Some(Input::Replaced(replacement))
+    }
+
+    /// Forgets the leg of an INVITE that came to nothing.
+    fn leave_dead_leg(&mut self, name: LegName) {
+        let side = self.side(name);
+        side.events = None;
+        if let Some(leg) = side.leg.take() {
+            self.registry.disown_leg(leg);
         }
     }
 
@@ -286,6 +313,7 @@ impl CallTask {
         let input = match event {
             SideEvent::Sip(event) => Input::Sip(event),
             SideEvent::NotSent(why) => Input::DialFailed(why),
+            SideEvent::Lost => Input::LegLost,
             SideEvent::Resolved(invite, others) => self.send_invite(name, *invite, others).await,
         };
         match name {
@@ -351,9 +379,14 @@ impl CallTask {
             Action::TakeOther(reason) => {
                 self.abandon(LegName::Phone, reason).await;
                 let leg = self.other.leg.take();
+                // Both keep their place with the supervisor.
+                let next = Side {
+                    leg: self.other.leg.clone(),
+                    ..Side::default()
+                };
                 self.phone = Side {
                     leg: self.phone.leg.clone(),
-                    ..std::mem::take(&mut self.other)
+                    ..std::mem::replace(&mut self.other, next)
                 };
                 self.phone.leg.set(leg);
                 Ok(())
@@ -374,6 +407,7 @@ impl CallTask {
                     (self.registry.caller.clone(), self.registry.secret.clone()),
                     self.registry.sip.clone(),
                 );
+                self.leave_dead_leg(name);
                 self.side(name).dialing = Some(Box::pin(dialing));
                 return;
             }
@@ -393,9 +427,11 @@ impl CallTask {
             PhoneAction::Abandon(reason) => return self.abandon(name, reason).await,
             _ => {}
         }
+        if let PhoneAction::Cancel(_) | PhoneAction::Bye(_) = action {
+            self.side(name).dialing = None;
+        }
         let Some(leg) = self.side(name).leg.get() else {
             if let PhoneAction::Cancel(_) | PhoneAction::Bye(_) = action {
-                self.side(name).dialing = None;
                 let failed = Input::DialFailed("given up before it was sent".into());
                 let failed = match name {
                     LegName::Phone => failed,
@@ -464,14 +500,16 @@ async fn next_media_event(events: &mut Option<mpsc::Receiver<Box<MediaEvent>>>) 
     }
 }
 
-async fn next_leg_event(events: &mut Option<mpsc::Receiver<LegEvent>>) -> LegEvent {
-    if let Some(receiver) = events {
-        if let Some(event) = receiver.recv().await {
-            return event;
-        }
+/// The next, and none once, when there are no more.
+async fn next_leg_event(events: &mut Option<mpsc::Receiver<LegEvent>>) -> Option<LegEvent> {
+    let Some(receiver) = events else {
+        return std::future::pending().await;
+    };
+    let event = receiver.recv().await;
+    if event.is_none() {
         *events = None;
     }
-    std::future::pending().await
+    event
 }
 
 async fn resolved(dialing: &mut Option<Dialing>) -> Result<(Invite, VecDeque<Flow>), String> {

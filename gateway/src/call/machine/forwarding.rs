@@ -113,6 +113,10 @@ impl Machine {
                 self.other_up = false;
                 self.forward_failed(now, CauseCode::Unreachable.because(why));
             }
+            Input::LegLost if self.other_up => {
+                self.other_up = false;
+                self.forward_failed(now, CauseCode::Unavailable.cause());
+            }
             Input::Sip(event) => match *event {
                 SipEvent::Progress { status, .. } => {
                     let text = format!("the other telephone: {}", status.code());

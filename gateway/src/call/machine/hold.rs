@@ -70,7 +70,7 @@ impl Machine {
         self.tell_hold();
     }
 
-    fn offer_again(&mut self, now: Instant) {
+    pub(super) fn offer_again(&mut self, now: Instant) {
         let Some(trunk) = self.next_description() else {
             return;
         };

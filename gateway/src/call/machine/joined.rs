@@ -90,7 +90,8 @@ impl Machine {
             SipEvent::Referred { .. } => {
                 self.does(from, PhoneAction::AnswerRefer(StatusCode::FORBIDDEN));
             }
-            SipEvent::Ended { reason, .. } => {
+            // A CANCEL may cross our 200: its caller is gone all the same.
+            SipEvent::Ended { reason, .. } | SipEvent::Cancelled { reason, .. } => {
                 let which = match from {
                     LegName::Phone => "the telephone",
                     LegName::Other => "the other telephone",

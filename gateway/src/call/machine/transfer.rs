@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sip::endpoint::{Event as SipEvent, Failure};
-use sip::{ReferTo, Replaces, StatusCode};
+use sip::{Host, ReferTo, Replaces, StatusCode};
 
 use super::hold::Hold;
 use super::legs::TrunkOffer;
@@ -29,6 +29,9 @@ use crate::trunks::{Outcome, Seat};
 
 /// How long a telephone that was asked to transfer may take to say whether it will: its transaction's own time (timer F).
 const ANSWER: Duration = Duration::from_secs(33);
+
+/// The longest number that a telephone of a PBX has, in digits.
+const EXTENSION: usize = 6;
 
 /// How many transfers of one call its record tells of.
 const MAX_RECORDED: usize = 32;
@@ -135,8 +138,11 @@ impl Machine {
             .routes
             .referred(now, &route, to, &mut self.rng);
         let ways = found.map_err(|no| (StatusCode::FORBIDDEN, no.text))?;
-        // A call that is up already costs nothing anew: its number is asked about where it is one.
-        if to.replaces.is_none() || ways.number.starts_with('+') {
+        // A call that is up already costs nothing anew, if it is one: only what may be an extension is not asked about.
+        let extension =
+            ways.number.len() <= EXTENSION && ways.number.bytes().all(|b| b.is_ascii_digit());
+        let named = ways.number.bytes().any(|b| b.is_ascii_alphabetic());
+        if to.replaces.is_none() || !(extension || named) {
             self.permits(&ways)
                 .map_err(|cause| (StatusCode::FORBIDDEN, cause.text))?;
         }
@@ -265,6 +271,11 @@ impl Machine {
                 .trunk
                 .as_ref()
                 .map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
+            if joins && !self.reaches(&route) {
+                let why = "a call between users of ours has no address that others reach";
+                cause = CauseCode::NotAcceptable.because(why);
+                continue;
+            }
             if joins && theirs != ours {
                 // Keys that one of them keeps secret are not told the other.
                 let why = "the two trunks protect audio in different ways";
@@ -311,6 +322,20 @@ impl Machine {
         };
         self.set_stage(now + self.environment.ring_timeout, stage);
         Ok(())
+    }
+
+    /// Whether what the telephone said of its media means something where that way leads: between users of ours it is our
+    /// own address that is said, and it may be one of this machine alone.
+    fn reaches(&self, route: &Route) -> bool {
+        let ours = self.route.as_ref().and_then(|route| route.trunk.as_ref());
+        let ours = ours.and_then(|trunk| trunk.internal);
+        let here = |host: &Host| host.ip().is_some_and(|ip| ip.is_loopback());
+        ours.is_none_or(|ip| !ip.is_loopback() || here(&route.next_hop.host))
+    }
+
+    /// Whether a call may take the telephone's place now.
+    pub fn may_be_replaced(&self) -> bool {
+        matches!(self.state, State::Talking { .. }) && self.transfer.is_none() && !self.other_up
     }
 
     /// The gateway carries out the browser's wish itself.
@@ -416,6 +441,13 @@ impl Machine {
             Input::DialFailed(why) => {
                 self.other_ended(now, &CauseCode::Unreachable.because(why));
             }
+            Input::LegLost if self.other_up => match self.state {
+                State::Joined { .. } => {
+                    self.other_up = false;
+                    self.end(now, CauseCode::Normal.cause(), EndedBy::Phone);
+                }
+                _ => self.other_ended(now, &CauseCode::Normal.cause()),
+            },
             Input::Sip(event) => match self.state {
                 State::Joined { .. } => self.joined(now, super::LegName::Other, *event),
                 _ => self.other_sip(now, *event),
@@ -488,7 +520,8 @@ impl Machine {
         self.timeline
             .note_sdp(now, "the other telephone answers", &text, &[]);
         let Some(mut transfer) = self.transfer.take() else {
-            return;
+            // Nobody waits for it any more.
+            return self.other_does(PhoneAction::Bye(CauseCode::Cancelled.reason()));
         };
         match transfer.stage {
             Stage::Replacing(called) => {
@@ -585,6 +618,11 @@ impl Machine {
             record.ended_ms = Some(since);
             record.failure = Some(cause.text.clone());
         }
+        if let (Stage::Connecting(_), State::Talking { .. }) = (&transfer.stage, &self.state) {
+            // It may have taken the other's session: ours is offered to it again.
+            self.offer_again(now);
+            self.set_media();
+        }
         match transfer.by {
             EndedBy::Phone if self.phone_gone => {
                 let cause = cause.clone();
@@ -664,7 +702,7 @@ impl Machine {
         };
         self.timeline.note(now, Topic::Sip, text);
         let answered = self.answer_replacement(now, &offer, &trunk);
-        let (trunk_offer, answer, agreed, media) = match answered {
+        let (trunk_offer, answer, agreed) = match answered {
             Ok(answered) => answered,
             Err((status, why)) => {
                 let text = format!("that is refused with {}: {why}", status.code());
@@ -679,7 +717,11 @@ impl Machine {
         self.their_sdp = offer;
         self.route = self.route_of(&trunk, seat.as_ref());
         self.take_other(now, seat);
-        self.agreed(now, trunk_offer, &agreed, media, false);
+        match agreed {
+            Some((agreed, media)) => self.agreed(now, trunk_offer, &agreed, media, false),
+            // Its answer is in the ACK.
+            None => self.offered = Some(Box::new(trunk_offer)),
+        }
         self.changed_hands(now, EndedBy::Phone, number.as_deref(), caller.display_name);
     }
 
@@ -693,16 +735,22 @@ impl Machine {
         (
             TrunkOffer,
             Vec<u8>,
-            sdp::Negotiated,
-            crate::worker::TrunkMedia,
+            Option<(sdp::Negotiated, crate::worker::TrunkMedia)>,
         ),
         (StatusCode, String),
     > {
         let not_now = || (StatusCode::REQUEST_PENDING, "not at this moment".to_owned());
-        if !matches!(self.state, State::Talking { .. }) || self.transfer.is_some() {
+        if !self.may_be_replaced() {
             return Err(not_now());
         }
         let (rtp, rtcp) = self.rtp.ok_or_else(not_now)?;
+        if offer.is_empty() {
+            let options = self.trunk_options(Some(trunk), rtp, rtcp);
+            let text = sdp::trunk::offer_fresh(&options.options);
+            self.timeline
+                .note_sdp(now, "the other telephone is offered", &text, &[]);
+            return Ok((options, text.into_bytes(), None));
+        }
         let text = String::from_utf8_lossy(offer);
         self.timeline
             .note_sdp(now, "the other telephone offers", &text, &[]);
@@ -719,7 +767,7 @@ impl Machine {
             })?;
         self.timeline
             .note_sdp(now, "the other telephone is answered", &answer, &notes);
-        Ok((options, answer.into_bytes(), agreed, media))
+        Ok((options, answer.into_bytes(), Some((agreed, media))))
     }
 }
 

@@ -217,6 +217,9 @@ fn a_permit_asks_what_the_number_is_not_how_it_was_dialled() {
         assert_eq!(call(dialled).targets.len(), 1, "{dialled}");
     }
     for dialled in [
+        "0900123#",
+        "*31#0900123",
+        "*21*0900123#",
         "0044207",
         "+44207",
         "0900123",

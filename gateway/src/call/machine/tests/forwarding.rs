@@ -103,6 +103,20 @@ fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
 }
 
 #[test]
+fn a_caller_who_gives_up_as_the_other_answers_leaves_nobody_up() {
+    let forward = Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    let mut story = called(1, forward, Permit::default(), 0);
+    let (session, body) = (session(), Some(OTHER_SDP.into()));
+    other(&mut story, SipEvent::Answered { session, body });
+    let (session, reason) = (self::session(), None);
+    story.sip(SipEvent::Cancelled { session, reason });
+    assert_eq!(story.other, ["INVITE", "BYE"]);
+}
+
+#[test]
 fn a_call_goes_on_at_once_from_who_is_busy_not_there_or_wants_none() {
     let all = || Forward {
         busy: to("+4977"),

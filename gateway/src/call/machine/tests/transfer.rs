@@ -212,6 +212,8 @@ fn nobody_is_given_where_he_may_not_call() {
         "sip:+4930@elsewhere.example",
         "tel:+1900",
         "<sip:+1900@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+        "<sip:0900123;x=1@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+        "<sip:*31%230900123@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
         "sip:pbx.example",
     ] {
         let mut story = talking_permitted(permit());
@@ -392,6 +394,69 @@ fn keys_that_one_trunk_keeps_secret_are_not_told_another() {
     story.gives_to("+4989");
     assert!(story.other.is_empty());
     assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+}
+
+#[test]
+fn a_call_without_an_offer_may_take_the_telephones_place_too() {
+    let mut story = talking();
+    let trunk = crate::settings::Trunk::at("sip:pbx.example".parse().unwrap());
+    story.input(Input::Replaced(Box::new(Replacement {
+        caller: Caller::default(),
+        offer: Vec::new(),
+        trunk: Arc::new(trunk),
+        seat: None,
+    })));
+    assert_eq!(
+        (story.other.as_slice(), story.sip.as_slice()),
+        (&["200"][..], &["other taken"][..])
+    );
+    assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
+    story.sip(SipEvent::Confirmed {
+        session: session(),
+        body: Some(OTHER_SDP.into()),
+    });
+    assert_eq!(story.media_goes_to(), "192.0.2.77:7000");
+    story.ends_cleanly();
+}
+
+#[test]
+fn nobody_takes_the_place_of_a_telephone_that_is_being_replaced_or_joined() {
+    let mut story = talking();
+    assert!(story.machine.may_be_replaced());
+    story.referred("sip:+4989@pbx.example");
+    assert!(!story.machine.may_be_replaced());
+    let mut joined = talking();
+    joined.gives_to("+4989");
+    joined.refer_answered(Some(603));
+    joined.other_answers();
+    joined.sip(SipEvent::OfferAnswered {
+        session: session(),
+        body: Some(PHONE_SDP.into()),
+    });
+    assert!(!joined.machine.may_be_replaced());
+    // Whatever becomes of one of the two, the other is told.
+    joined.input(Input::Other(Box::new(Input::LegLost)));
+    assert_eq!(joined.sip.last(), Some(&"BYE"));
+}
+
+#[test]
+fn a_telephone_that_was_offered_the_others_session_is_offered_ours_when_the_other_is_gone() {
+    let mut story = talking();
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
+    story.other_answers();
+    story.other_ends();
+    assert_eq!(story.sip, ["REFER", "re-INVITE", "re-INVITE"]);
+    assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
+    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+    story.ends_cleanly();
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_hung_up_on() {
+    let mut story = talking();
+    story.other_answers();
+    assert_eq!(story.other, ["BYE"]);
 }
 
 #[test]
