@@ -28,6 +28,8 @@ pub struct Directory {
     /// What is compared with where there is no such user, so that it takes as long.
     nobody: Password,
     online: Mutex<HashMap<String, Vec<Line>>>,
+    /// Held while people are told of each other: what is sent last is what is so.
+    telling: Mutex<()>,
     /// How many calls each user has.
     calls: Mutex<HashMap<String, usize>>,
 }
@@ -73,6 +75,7 @@ impl Directory {
             addresses,
             nobody: Password::new("nobody has this password"),
             online: Mutex::default(),
+            telling: Mutex::default(),
             calls: Mutex::default(),
         }
     }

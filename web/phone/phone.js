@@ -31,6 +31,8 @@ class Phone {
   choice = loadChoice();
   #sent = "";
   #measured = 0;
+  /** The one who waits is being given to the one who was asked. */
+  #connecting = false;
   /** The key was held, and has had its effect: the click at its release is none. */
   #held = false;
 
@@ -153,6 +155,7 @@ class Phone {
     if (this.call?.state.name !== "in_call" || this.waiting) return;
     this.call.hold(true);
     this.waiting = this.call;
+    this.#connecting = false;
     this.view.number.value = to;
     this.#sent = "";
     this.view.showNotice("");
@@ -161,7 +164,9 @@ class Phone {
 
   /** Connects the one who waits with the one who was asked. */
   connect() {
-    if (this.call?.state.name === "in_call") this.waiting?.transfer(this.call);
+    if (this.call?.state.name !== "in_call" || !this.waiting) return;
+    this.#connecting = true;
+    this.waiting.transfer(this.call);
   }
 
   /**
@@ -192,6 +197,7 @@ class Phone {
     call.addEventListener("transfer", (event) => {
       const { state, text } = /** @type {CustomEvent<{ state: string, text: string }>} */ (event).detail;
       this.view.showNotice(state === "done" ? `You speak with ${call.peer} now.` : text);
+      if (state === "failed" && call === this.waiting) this.#notConnected(call);
       this.#render();
     });
     call.addEventListener("audio", (event) => {
@@ -199,7 +205,10 @@ class Phone {
       // Who has muted himself here knows why nobody hears him.
       if (trouble !== "browser_sends_silence" || !call.muted) this.view.showNotice(trouble === null ? "" : text);
     });
-    call.addEventListener("notice", (event) => this.view.showNotice(/** @type {CustomEvent<string>} */ (event).detail));
+    call.addEventListener("notice", (event) => {
+      this.view.showNotice(/** @type {CustomEvent<string>} */ (event).detail);
+      if (call === this.waiting) this.#notConnected(call);
+    });
     call.addEventListener("track", () => {
       if (call === this.call) this.#hear(call);
     });
@@ -224,11 +233,13 @@ class Phone {
   #handleState(call) {
     if (call === this.waiting && call.ended) {
       this.waiting = null;
+      this.#connecting = false;
       if (call.cause?.code !== "transferred") this.view.showNotice(`${call.peer} has hung up.`);
       return this.#render();
     }
     if (call !== this.call) return;
-    if (call.ended && this.waiting) return this.#takeBack(call, this.waiting);
+    // While the two are being connected, the one who was asked may be gone before the other is.
+    if (call.ended && this.waiting && !this.#connecting) return this.#takeBack(call, this.waiting);
     this.sound.ring(call.state.name === "ringing" || call.state.name === "incoming");
     this.sound.meter("out", call.ended ? null : call.microphone);
     if (call.ended) {
@@ -240,6 +251,15 @@ class Phone {
       void this.sound.useSpeaker(this.choice.speaker).catch(() => {});
     }
     this.#render();
+  }
+
+  /**
+   * The two could not be connected: both calls are as they were, if the one who was asked is still there.
+   * @param {Call} waiting
+   */
+  #notConnected(waiting) {
+    this.#connecting = false;
+    if (this.call?.ended) this.#takeBack(this.call, waiting);
   }
 
   /**

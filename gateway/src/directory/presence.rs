@@ -34,6 +34,8 @@ impl Directory {
         let Some(user) = self.of_settings(name) else {
             return;
         };
+        let telling = self.telling.lock();
+        let _telling = telling.unwrap_or_else(PoisonError::into_inner);
         let people = vec![self.person(user)];
         for outbox in self.audience() {
             let message = ServerMessage::Presence {

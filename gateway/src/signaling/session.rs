@@ -200,13 +200,22 @@ impl Session {
                         ClientMessage::Transfer(TransferCall {
                             with: Some(with), ..
                         }),
-                    ) => match self.calls.get(with).filter(|_| *with != name) {
-                        Some(other) => call.transfer_to(other),
-                        None => {
-                            let text = "\"with\" is no other call in this session";
-                            return self.error(Some(name), ErrorCode::UnknownCall, text);
+                    ) => {
+                        let other = self.calls.get(with).filter(|_| *with != name);
+                        match other.map(|other| call.transfer_to(other)) {
+                            Some(Err(NotTaken::Busy)) => Err(NotTaken::Busy),
+                            Some(Ok(())) => Ok(()),
+                            // It is the other that is gone, or has no telephone yet: this one goes on.
+                            Some(Err(NotTaken::Over)) | None => {
+                                return self.tell(ServerMessage::Error {
+                                    call: Some(name),
+                                    code: ErrorCode::BadField,
+                                    field: Some("with".to_owned()),
+                                    text: "that is no other call with a telephone".to_owned(),
+                                });
+                            }
                         }
-                    },
+                    }
                     (Some(call), _) => call.say(message),
                     (None, _) => Err(NotTaken::Over),
                 };

@@ -31,7 +31,7 @@ pub(super) struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(4),
+            connect: Duration::from_secs(2),
             message: Duration::from_secs(10),
             idle: Duration::from_secs(600),
             write: Duration::from_secs(10),

@@ -23,6 +23,8 @@ pub(super) struct Breaker {
     state: State,
     /// How long the last rest was, and when it was over.
     last_rest: Option<(Duration, Instant)>,
+    /// It rests because a probe was not answered: one that is, ends that. What calls have found, calls must find mended.
+    by_probe: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Breaker {
     /// It answered. True where that is news.
     pub(super) fn succeeded(&mut self, now: Instant) -> bool {
         self.failures = 0;
+        self.by_probe = false;
         if self.state == State::Closed {
             return false;
         }
@@ -93,7 +96,14 @@ impl Breaker {
     /// It is known to be gone: as if it had failed often enough.
     pub(super) fn lost(&mut self, now: Instant) -> Option<Duration> {
         self.failures = self.failures.max(FAILURES);
-        self.failed(now, None)
+        let rest = self.failed(now, None);
+        self.by_probe |= rest.is_some();
+        rest
+    }
+
+    /// It is there: as far as a probe can tell. True where that is news.
+    pub(super) fn found(&mut self, now: Instant) -> bool {
+        self.by_probe && self.succeeded(now)
     }
 }
 
@@ -156,6 +166,23 @@ mod tests {
         let mut breaker = Breaker::default();
         let day = Some(secs(86_400));
         assert_eq!(breaker.failed(now, day), Some(LONGEST_REST));
+    }
+
+    #[test]
+    fn a_probe_ends_the_rest_that_probes_began_and_no_other() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        breaker.lost(now);
+        assert!(breaker.found(now) && breaker.allows(now));
+        let asked_for = Some(secs(120));
+        breaker.failed(now, asked_for);
+        assert!(!breaker.found(now) && !breaker.allows(now));
+        let mut silent = Breaker::default();
+        for _ in 0..FAILURES {
+            silent.failed(now, None);
+            silent.found(now);
+        }
+        assert!(!silent.allows(now), "it answers probes, and no calls");
     }
 
     #[test]

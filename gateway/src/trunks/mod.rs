@@ -52,8 +52,10 @@ pub enum Outcome {
     Served,
     /// It did not answer, or cannot serve, for so long at least.
     Failed(Option<Duration>),
-    /// It is known to be gone.
+    /// It is known to be gone: a probe was not answered.
     Lost,
+    /// It answered a probe.
+    Found,
 }
 
 /// Why a trunk takes no call now.
@@ -212,6 +214,12 @@ impl Trunks {
         let rest = match outcome {
             Outcome::Served => {
                 if breaker.succeeded(now) {
+                    tracing::info!(trunk = entry.trunk.name, "the trunk is back");
+                }
+                None
+            }
+            Outcome::Found => {
+                if breaker.found(now) {
                     tracing::info!(trunk = entry.trunk.name, "the trunk is back");
                 }
                 None

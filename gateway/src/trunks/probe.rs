@@ -47,7 +47,7 @@ async fn probe(sip: &SipHandle, trunk: &Trunk) -> Outcome {
             .flatten()
             .is_some_and(|status| !matches!(status.code(), 408 | 503))
         {
-            return Outcome::Served;
+            return Outcome::Found;
         }
     }
     Outcome::Lost

@@ -39,7 +39,9 @@ pub(super) struct Referrals {
     asked: Option<Box<Asked>>,
     /// Theirs, that we are at.
     taken: Option<Box<Taken>>,
-    /// Ours is under way.
+    /// Ours is out, and not answered.
+    out: bool,
+    /// They are at one of ours, as far as we know.
     ours: bool,
 }
 
@@ -69,7 +71,7 @@ impl Referrals {
             return false;
         };
         let last_waits = taken.waiting.iter().any(|status| status.is_final());
-        let held = taken.done || last_waits;
+        let held = taken.on_its_way && (taken.done || last_waits);
         if held {
             taken.then_bye.get_or_insert_with(|| reason.clone());
         }
@@ -198,7 +200,12 @@ impl Endpoint {
         let Some(taken) = &mut up.referrals.taken else {
             return;
         };
-        if taken.on_its_way || full {
+        if full {
+            // Words are worth less than calls, and a BYE must not wait for those that cannot be sent.
+            up.referrals.taken = None;
+            return;
+        }
+        if taken.on_its_way {
             return;
         }
         let Some(status) = taken.waiting.pop_front() else {
@@ -274,7 +281,7 @@ impl Endpoint {
         let Some(Call::Up(up)) = self.calls.get_mut(session) else {
             return Err(Error::NotUp);
         };
-        if up.referrals.ours || full {
+        if up.referrals.out || full {
             return Err(Error::Overloaded { limit: 1 });
         }
         let flow = up.dialog.next_hop();
@@ -299,7 +306,8 @@ impl Endpoint {
         let transaction = begun.ok_or(Error::NotUp)?;
         self.clients.insert(transaction, ClientUse::Refer(session));
         if let Some(Call::Up(up)) = self.calls.get_mut(session) {
-            up.referrals.ours = true;
+            // Of an earlier one that they never spoke of again, nothing is awaited any more.
+            (up.referrals.out, up.referrals.ours) = (true, true);
         }
         Ok(())
     }
@@ -308,6 +316,7 @@ impl Endpoint {
         let Some(Call::Up(up)) = self.calls.get_mut(session) else {
             return;
         };
+        up.referrals.out = false;
         if !status.is_some_and(StatusCode::is_success) {
             up.referrals.ours = false;
         }

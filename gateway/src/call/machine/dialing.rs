@@ -24,6 +24,9 @@ use crate::worker::OpenCall;
 /// §17.1.1.2) are more than a caller waits.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Before that, its names may take so long to be looked up.
+const DIALING: Duration = Duration::from_secs(5);
+
 /// How often a call is redirected (RFC 3261 §8.1.3.4) before it is taken for a loop.
 const MAX_REDIRECTS: u8 = 5;
 
@@ -295,7 +298,7 @@ impl Machine {
                 route,
                 others: ways,
                 addresses: 0,
-                patience: now + PATIENCE,
+                patience: now + DIALING,
                 redirects,
                 media,
             };
@@ -378,7 +381,12 @@ impl Machine {
         if !matches!(self.state, State::Calling(_)) {
             return self.sip_failed(now, cause, by);
         }
+        // One that has rung is not called again by another way: somebody has heard it.
+        let heard = matches!(&self.state, State::Calling(calling) if calling.ringing || calling.early.is_some());
         if let Some(outcome) = moves_on(failure) {
+            if heard {
+                return self.sip_failed(now, cause, by);
+            }
             return self.try_another(now, outcome, cause, by);
         }
         if let Failure::Status { contacts, .. } = failure {
@@ -403,6 +411,10 @@ impl Machine {
         let cause = CauseCode::Unreachable.because(why);
         match &self.state {
             State::Calling(_) => {
+                // It was never asked: that says nothing of it.
+                if let Some(seat) = self.seat.take() {
+                    seat.withdraw(now);
+                }
                 self.try_another(now, Outcome::Failed(None), cause, EndedBy::Gateway);
             }
             _ => self.sip_failed(now, cause, EndedBy::Gateway),
@@ -501,7 +513,7 @@ fn takes_header(route: &Route, name: &str) -> bool {
 }
 
 /// What a failure says of the trunk, where another way may do better (RFC 3261 §21.5.4, RFC 3263 §4.3).
-fn moves_on(failure: &Failure) -> Option<Outcome> {
+pub(super) fn moves_on(failure: &Failure) -> Option<Outcome> {
     match failure {
         Failure::Timeout | Failure::Transport(_) => Some(Outcome::Failed(None)),
         // The account is at fault, not the call.

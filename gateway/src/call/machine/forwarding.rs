@@ -130,6 +130,7 @@ impl Machine {
                 SipEvent::Failed { failure, .. } => {
                     self.other_up = false;
                     let (cause, _) = cause_of_failure(&failure);
+                    self.report_called(now, &failure);
                     self.forward_failed(now, cause);
                 }
                 SipEvent::Ended { .. } => {

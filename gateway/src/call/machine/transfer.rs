@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use sip::endpoint::{Event as SipEvent, Failure};
 use sip::{Host, ReferTo, Replaces, StatusCode};
 
+use super::dialing::moves_on;
 use super::hold::Hold;
 use super::legs::TrunkOffer;
 use super::phone::cause_of_failure;
@@ -478,14 +479,7 @@ impl Machine {
             SipEvent::Answered { body, .. } => self.other_answered(now, body.as_deref()),
             SipEvent::Failed { failure, .. } => {
                 let (cause, _) = cause_of_failure(&failure);
-                let served = matches!(failure, Failure::Status { .. });
-                if let Some(transfer) = self.transfer.as_deref()
-                    && let Stage::Replacing(called) | Stage::Joining(called) = &transfer.stage
-                    && let Some(seat) = called.seat.as_ref().filter(|_| served)
-                {
-                    let trunks = &self.environment.routes.trunks;
-                    trunks.report(now, seat.trunk(), Outcome::Served);
-                }
+                self.report_called(now, &failure);
                 self.other_ended(now, &cause);
             }
             SipEvent::Ended { .. } | SipEvent::Cancelled { .. } => {
@@ -500,6 +494,19 @@ impl Machine {
                 self.other_does(PhoneAction::AnswerRefer(StatusCode::REQUEST_PENDING));
             }
             _ => {}
+        }
+    }
+
+    /// What came of the INVITE says something of the trunk it went by.
+    pub(super) fn report_called(&mut self, now: Instant, failure: &Failure) {
+        let Some(seat) = self.take_called_seat() else {
+            return;
+        };
+        let trunks = &self.environment.routes.trunks;
+        match (moves_on(failure), failure) {
+            (Some(outcome), _) => trunks.report(now, seat.trunk(), outcome),
+            (None, Failure::Status { .. }) => trunks.report(now, seat.trunk(), Outcome::Served),
+            (None, _) => seat.withdraw(now),
         }
     }
 

@@ -161,6 +161,24 @@ fn word_of_it_comes_in_order_over_a_wire_that_loses_every_fifth_datagram() {
 }
 
 #[test]
+fn one_that_they_never_speak_of_again_does_not_stand_in_the_way_of_the_next() {
+    let mut net = good();
+    let (caller, callee) = up(&mut net, Transport::Udp);
+    for _ in 0..3 {
+        refer(&mut net, CALLER, caller, &elsewhere());
+        while !matches!(
+            net.run_to_event(CALLEE, seconds(2)),
+            Some(Event::Referred { .. })
+        ) {}
+        // They take it, and end their side of it without another word.
+        take(&mut net, CALLEE, callee, &[200]);
+        net.run(seconds(2));
+        net.events(CALLER);
+    }
+    assert!(net.endpoints[CALLER].is_up(caller));
+}
+
+#[test]
 fn one_that_nobody_answers_is_known_to_have_failed() {
     let mut net = good();
     let (caller, _) = up(&mut net, Transport::Udp);

@@ -87,6 +87,18 @@ fn what_the_called_says_is_final() {
 }
 
 #[test]
+fn a_telephone_that_has_rung_is_not_called_again_by_another_way() {
+    for early in [None, Some(PHONE_SDP)] {
+        let mut story = by_two();
+        story.is_out(1);
+        story.progress(if early.is_some() { 183 } else { 180 }, early);
+        story.fails(503);
+        assert_eq!(story.sip, ["INVITE"]);
+        assert_eq!(story.told().last(), Some(&"hangup"));
+    }
+}
+
+#[test]
 fn where_nothing_is_heard_the_next_is_tried_within_four_seconds() {
     let mut story = by_two();
     story.is_out(0);
