@@ -200,13 +200,12 @@ impl Endpoint {
         let Some(taken) = &mut up.referrals.taken else {
             return;
         };
-        if full {
-            // Words are worth less than calls, and a BYE must not wait for those that cannot be sent.
-            up.referrals.taken = None;
-            return;
-        }
         if taken.on_its_way {
             return;
+        }
+        if full && !taken.waiting.is_empty() {
+            // Words are worth less than calls.
+            return self.end_referral(now, session);
         }
         let Some(status) = taken.waiting.pop_front() else {
             return;
@@ -231,8 +230,22 @@ impl Endpoint {
         let (code, phrase) = (status.code(), status.reason_phrase());
         notify.body = format!("SIP/2.0 {code} {phrase}\r\n").into_bytes();
         self.stamp_via(&mut notify, flow.transport);
-        if let Some(id) = self.layer.begin_client(now, flow, notify) {
-            self.clients.insert(id, ClientUse::Notify(session));
+        match self.layer.begin_client(now, flow, notify) {
+            Some(id) => {
+                self.clients.insert(id, ClientUse::Notify(session));
+            }
+            None => self.end_referral(now, session),
+        }
+    }
+
+    /// No more is said of it: a BYE that waited for that goes.
+    fn end_referral(&mut self, now: Instant, session: Session) {
+        let Some(Call::Up(up)) = self.calls.get_mut(session) else {
+            return;
+        };
+        let taken = up.referrals.taken.take();
+        if let Some(reason) = taken.and_then(|taken| taken.then_bye) {
+            self.send_bye(now, session, reason, Some(EndedBy::Local));
         }
     }
 
@@ -253,10 +266,7 @@ impl Endpoint {
         if status.is_some_and(StatusCode::is_success) && !taken.done {
             return self.send_next_notice(now, session);
         }
-        let taken = up.referrals.taken.take();
-        if let Some(reason) = taken.and_then(|taken| taken.then_bye) {
-            self.send_bye(now, session, reason, Some(EndedBy::Local));
-        }
+        self.end_referral(now, session);
     }
 
     /// Our REFER.

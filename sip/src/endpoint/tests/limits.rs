@@ -6,7 +6,7 @@ use crate::{
     testing::{Conditions, Net, address, config},
 };
 
-fn small(limits: Limits) -> Net {
+pub(super) fn small(limits: Limits) -> Net {
     let configs = (0..2).map(|index| EndpointConfig {
         limits,
         ..config(1, index)

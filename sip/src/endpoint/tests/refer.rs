@@ -2,9 +2,10 @@
 
 use super::help::{ANSWER, CALLEE, CALLER, assert_empty, good, invite, lose, ring, seconds, up};
 use super::hostile::{InDialog, answer};
+use super::limits::small;
 use crate::{
     ReferTo, Replaces, StatusCode,
-    endpoint::{Error, Event, Referral, Session, Transport},
+    endpoint::{Error, Event, Limits, Referral, Session, Transport},
     testing::{Conditions, Net, address},
 };
 
@@ -94,6 +95,27 @@ fn a_hang_up_waits_until_they_know_how_it_went() {
     let told = |event: &Event| progress(caller, &[200]).contains(event);
     let told = events.iter().position(told);
     assert!(told.is_some() && told < ended, "{events:?}");
+    assert_eq!(net.count_sent(CALLEE, "BYE"), 1);
+    assert_empty(&mut net);
+}
+
+#[test]
+fn where_nothing_more_can_be_said_a_hang_up_that_waits_for_it_goes() {
+    // The NOTIFY that is on its way, or just answered, is all that may be.
+    let mut net = small(Limits {
+        client_transactions: 1,
+        ..Limits::default()
+    });
+    let (caller, callee) = up(&mut net, Transport::Udp);
+    // The INVITE's own is gone by then.
+    net.run(seconds(40));
+    refer(&mut net, CALLER, caller, &elsewhere());
+    net.run_to_event(CALLEE, seconds(1));
+    take(&mut net, CALLEE, callee, &[180, 200]);
+    let now = net.now;
+    net.endpoints[CALLEE].bye(now, callee, None);
+    assert_eq!(net.count_sent(CALLEE, "BYE"), 0);
+    net.run(seconds(1));
     assert_eq!(net.count_sent(CALLEE, "BYE"), 1);
     assert_empty(&mut net);
 }
