@@ -65,6 +65,14 @@ impl SipPhone {
         }
     }
 
+    /// Waits for a BYE, as long as for any other request, and takes it.
+    #[track_caller]
+    pub fn expect_bye(&self, patience: Duration) -> Request {
+        let (bye, from) = self.expect(&Method::Bye, patience);
+        self.answer(&bye, from, 200, None);
+        bye
+    }
+
     /// Answers a request, with an SDP that names the RTP port of `rtp` where one is given.
     ///
     /// # Panics

@@ -32,8 +32,7 @@ fn answer_and_end(page: &Page, gateway: Gateway, phone: &SipPhone) -> String {
     phone.answer(&invite, from, 200, Some(&rtp));
     page.wait_for("in_call", SOON);
     page.hang_up();
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
     record.text("/trunk").to_owned()
@@ -73,12 +72,10 @@ fn an_answer_that_comes_too_late_is_acknowledged_and_its_call_ended() {
     page.wait_for("in_call", SOON);
     slow.answer(&late, late_from, 200, Some(&rtp));
     slow.expect(&Method::Ack, A_SECOND);
-    let (bye, bye_from) = slow.expect(&Method::Bye, A_SECOND);
-    slow.answer(&bye, bye_from, 200, None);
+    slow.expect_bye(A_SECOND);
     assert_eq!(page.wait_for("in_call", A_SECOND)["state"], "in_call");
     page.hang_up();
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     gateway.only_record().assert_ended("normal", "browser");
 }
 

@@ -157,8 +157,7 @@ fn all_devices_ring_and_the_ones_that_did_not_answer_are_told() {
     );
     assert_eq!(bystander.eval("switchhook.call === null"), json!(true));
     second.hang_up();
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     gateway.only_record().assert_ended("normal", "browser");
 }
 
@@ -220,8 +219,7 @@ fn a_call_that_finds_nobody_goes_on_to_another_number() {
     assert!(String::from_utf8_lossy(&answer.body).contains(&port(&other_rtp)));
     assert!(String::from_utf8_lossy(&invite.body).contains(&port(&caller_rtp)));
     call.hang_up(&answer);
-    let (bye, from) = carrier.expect(&Method::Bye, A_SECOND);
-    carrier.answer(&bye, from, 200, None);
+    carrier.expect_bye(A_SECOND);
     let record = gateway.only_record();
     record.assert_ended("normal", "phone");
     assert_eq!(record.text("/transfers/0/by"), "gateway");

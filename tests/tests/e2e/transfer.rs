@@ -17,6 +17,11 @@ const FIRST_HZ: f64 = 600.0;
 const SECOND_HZ: f64 = 1500.0;
 const PHONE_DBFS: f64 = -16.0;
 
+/// What two telephones say.
+fn voices() -> [RtpPhone; 2] {
+    [FIRST_HZ, SECOND_HZ].map(RtpPhone::start)
+}
+
 /// A gateway whose trunk is that telephone.
 #[track_caller]
 fn gateway(scene: &Scene, phone: &SipPhone) -> Gateway {
@@ -65,11 +70,7 @@ fn notified(phone: &SipPhone) -> String {
 #[test]
 fn a_telephone_gives_the_browser_to_another() {
     let scene = Scene::begin();
-    let (phone, first, second) = (
-        SipPhone::start(),
-        RtpPhone::start(FIRST_HZ),
-        RtpPhone::start(SECOND_HZ),
-    );
+    let (phone, [first, second]) = (SipPhone::start(), voices());
     let gateway = gateway(&scene, &phone);
     let (page, invite) = talking(&gateway, &phone, &first);
     assert_hears(&page, FIRST_HZ);
@@ -87,14 +88,12 @@ fn a_telephone_gives_the_browser_to_another() {
     assert_eq!(notified(&phone), "SIP/2.0 180 Ringing");
     phone.answer(&invite, from, 200, Some(&second));
     assert_eq!(notified(&phone), "SIP/2.0 200 OK");
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     drop(first);
     assert_hears(&page, SECOND_HZ);
     assert_eq!(page.eval("switchhook.call.peer"), "sip:4989@127.0.0.1");
     page.hang_up();
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
     assert_eq!(record.text("/transfers/0/by"), "phone");
@@ -104,11 +103,7 @@ fn a_telephone_gives_the_browser_to_another() {
 #[test]
 fn a_telephone_gives_the_browser_to_another_it_has_spoken_to() {
     let scene = Scene::begin();
-    let (phone, first, second) = (
-        SipPhone::start(),
-        RtpPhone::start(FIRST_HZ),
-        RtpPhone::start(SECOND_HZ),
-    );
+    let (phone, [first, second]) = (SipPhone::start(), voices());
     let gateway = gateway(&scene, &phone);
     let (page, invite) = talking(&gateway, &phone, &first);
     let port = phone.port();
@@ -123,7 +118,7 @@ fn a_telephone_gives_the_browser_to_another_it_has_spoken_to() {
     phone.answer(&replacing, from, 200, Some(&second));
     // It hangs up by itself, as soon as it knows.
     while notified(&phone) != "SIP/2.0 200 OK" {}
-    phone.expect(&Method::Bye, A_SECOND);
+    phone.expect_bye(A_SECOND);
     drop(first);
     assert_hears(&page, SECOND_HZ);
     page.hang_up();
@@ -151,8 +146,7 @@ fn baresip_calls_the_browser_and_gives_it_to_another() {
     wait_until("the other", SOON, peer);
     assert_hears(&page, SECOND_HZ);
     page.hang_up();
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
     assert_eq!(record.text("/transfers/0/by"), "phone");
@@ -173,8 +167,7 @@ fn the_browser_gives_its_telephone_away_by_asking_it() {
         Content-Type: message/sipfrag\r\n";
     let told = phone.in_dialog_with(&invite, gateway.sip, "NOTIFY", said, "SIP/2.0 200 OK");
     assert_eq!(told, 200);
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     page.assert_ended("transferred", "The call was transferred.", SOON);
     let record = gateway.only_record();
     record.assert_ended("transferred", "browser");
@@ -184,11 +177,7 @@ fn the_browser_gives_its_telephone_away_by_asking_it() {
 #[test]
 fn the_browser_asks_first_and_then_connects_the_two() {
     let scene = Scene::begin();
-    let (phone, first, second) = (
-        SipPhone::start(),
-        RtpPhone::start(FIRST_HZ),
-        RtpPhone::start(SECOND_HZ),
-    );
+    let (phone, [first, second]) = (SipPhone::start(), voices());
     let gateway = gateway(&scene, &phone);
     let (page, _) = talking(&gateway, &phone, &first);
     page.eval("switchhook.ask('4989')");
@@ -239,11 +228,7 @@ fn nobody_takes_the_call_and_the_browser_takes_it_back() {
 #[test]
 fn where_the_telephone_will_not_the_gateway_joins_the_two() {
     let scene = Scene::begin();
-    let (phone, first, second) = (
-        SipPhone::start(),
-        RtpPhone::start(FIRST_HZ),
-        RtpPhone::start(SECOND_HZ),
-    );
+    let (phone, [first, second]) = (SipPhone::start(), voices());
     let gateway = gateway(&scene, &phone);
     let (page, first_invite) = talking(&gateway, &phone, &first);
     page.eval("switchhook.transfer('4989')");
@@ -260,9 +245,9 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two() {
     page.assert_ended("transferred", "The call was transferred.", SOON);
     // The two talk on; one hangs up, and the other is told.
     phone.hang_up_dialog(&invite, gateway.sip);
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
+    let bye = phone.expect_bye(A_SECOND);
     assert_eq!(bye.headers.call_id(), first_invite.headers.call_id());
-    phone.answer(&bye, from, 200, None);
+
     let record = gateway.only_record();
     record.assert_ended("normal", "phone");
     assert_eq!(record.text("/transfers/0/done_by"), "gateway");
@@ -271,12 +256,7 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two() {
 #[test]
 fn a_call_that_replaces_the_telephones_is_put_through_to_the_browser() {
     let scene = Scene::begin();
-    let (phone, other, first, second) = (
-        SipPhone::start(),
-        SipPhone::start(),
-        RtpPhone::start(FIRST_HZ),
-        RtpPhone::start(SECOND_HZ),
-    );
+    let (phone, other, [first, second]) = (SipPhone::start(), SipPhone::start(), voices());
     let gateway = gateway(&scene, &phone);
     let (page, invite) = talking(&gateway, &phone, &first);
     let from = invite.headers.from().expect("a From");
@@ -289,16 +269,14 @@ fn a_call_that_replaces_the_telephones_is_put_through_to_the_browser() {
     let call = other.call(gateway.sip, "alice", &headers, Some(&second));
     let answer = call.expect(200, SOON);
     call.acknowledge(&answer);
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     drop(first);
     assert_hears(&page, SECOND_HZ);
     let wrong = [("Replaces", "nobody;to-tag=1;from-tag=2")];
     let stray = other.call(gateway.sip, "alice", &wrong, Some(&second));
     stray.expect(481, SOON);
     page.hang_up();
-    let (bye, from) = other.expect(&Method::Bye, A_SECOND);
-    other.answer(&bye, from, 200, None);
+    other.expect_bye(A_SECOND);
     let record = gateway.only_record();
     record.assert_ended("normal", "browser");
 }

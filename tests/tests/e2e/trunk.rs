@@ -203,8 +203,7 @@ fn an_answer_that_comes_twice_is_acknowledged_twice_and_is_one_call() {
     page.wait_for("in_call", SOON);
     assert_hears_the_microphone(&rtp);
     page.hang_up();
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     page.assert_ended("normal", "The call has ended.", SOON);
     gateway.only_record().assert_ended("normal", "browser");
 }
@@ -226,8 +225,7 @@ fn a_cancel_that_crosses_the_answer_leaves_no_call() {
     phone.answer(&invite, from, 200, Some(&rtp));
     phone.answer(&cancel, from, 200, None);
     phone.expect(&Method::Ack, A_SECOND);
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     page.assert_ended(
         "cancelled",
         "The call was cancelled before it was answered.",
@@ -260,8 +258,7 @@ fn with_dtls_on_the_trunk_both_sides_hear_each_other_whoever_begins() {
         page.listen(LISTEN, &[PHONE_HZ])
             .assert_tone(PHONE_HZ, PHONE_DBFS, 2.0);
         page.hang_up();
-        let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-        phone.answer(&bye, from, 200, None);
+        phone.expect_bye(A_SECOND);
     }
     for record in gateway.records() {
         record.assert_ended("normal", "browser");
@@ -431,8 +428,7 @@ fn an_answer_without_audio_is_hung_up_on() {
     let (invite, from) = phone.expect(&Method::Invite, SOON);
     phone.answer(&invite, from, 200, None);
     phone.expect(&Method::Ack, A_SECOND);
-    let (bye, from) = phone.expect(&Method::Bye, A_SECOND);
-    phone.answer(&bye, from, 200, None);
+    phone.expect_bye(A_SECOND);
     page.assert_ended(
         "not_acceptable",
         "The two sides have no audio format in common.",
