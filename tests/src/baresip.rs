@@ -15,6 +15,8 @@ use crate::sound::{read_wav, sine, write_wav};
 
 /// Debian's baresip-core.
 const MODULES: &str = "/usr/lib/baresip/modules";
+/// What its microphone hears, in its folder.
+const MICROPHONE: &str = "microphone.wav";
 
 /// A running baresip that answers calls to `phone`.
 #[derive(Debug)]
@@ -115,15 +117,13 @@ impl Baresip {
         let folder = scene.file("baresip");
         std::fs::create_dir_all(&folder).expect("its folder can be made");
         let (port, rtp) = (free_port(), port_range(20));
-        let microphone = folder.join("microphone.wav");
-        write_wav(&microphone, &sine(hz, 0.25, rate, 60), rate);
+        write_wav(&folder.join(MICROPHONE), &sine(hz, 0.25, rate, 60), rate);
         // No player: what it hears is dumped by the filter, which gets every decoded frame.
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{port}\nnet_interface 127.0.0.1\nrtp_ports {rtp}-{}\n\
              module_path {MODULES}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\n{modules}module_app account.so\n\
-             rtcp_mux yes\nopus_stereo no\nopus_sprop_stereo no\naudio_source aufile,{}\nsnd_path .\n{settings}",
+             rtcp_mux yes\nopus_stereo no\nopus_sprop_stereo no\naudio_source aufile,{MICROPHONE}\nsnd_path .\n{settings}",
             rtp + 19,
-            microphone.display(),
         );
         std::fs::write(folder.join("config"), config).expect("its settings can be written");
         std::fs::write(
@@ -139,7 +139,8 @@ impl Baresip {
             .arg("-f")
             .arg(&folder)
             .args(options)
-            // Its recorder cuts long paths off.
+            // It cuts paths off: its recorder's silently, the name of its microphone after 127 characters, and then it
+            // hangs up on the call it has just made.
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(out)
