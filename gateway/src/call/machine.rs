@@ -10,15 +10,20 @@
 //! A call that nobody takes may go on to another telephone (`Forwarding`). While it talks, another telephone may take the place of the telephone, or of the browser: then two telephones are
 //! `Joined` until one hangs up.
 
+mod attended;
 mod browser;
 mod dialing;
 mod forwarding;
+mod giving_away;
 mod hold;
 mod joined;
 mod keys;
 mod legs;
 mod media_events;
+mod other_phone;
 mod phone;
+mod referred;
+mod replaced;
 mod ringing;
 mod story;
 #[cfg(test)]
@@ -37,15 +42,16 @@ use rand::rngs::StdRng;
 use sip::endpoint::{Account, Event as SipEvent};
 use sip::{DtmfInfo, ReasonHeader, Replaces, StatusCode, Uri};
 
+pub use self::attended::{Consulted, Wish};
 use self::dialing::Attempt;
 pub use self::forwarding::Forward;
 use self::forwarding::Why;
 use self::hold::{Hold, PhoneLeg};
 use self::legs::{BrowserLeg, TrunkOffer};
+pub use self::replaced::Replacement;
 pub use self::ringing::{Arrival, Caller};
 use self::ringing::{Called, Ringing};
 use self::story::Story;
-pub use self::transfer::Replacement;
 use self::transfer::Transfer;
 use super::CallId;
 use super::cause::{Cause, CauseCode};
@@ -184,6 +190,8 @@ pub enum Input {
     TransferTo(Leg, CallId),
     /// A telephone's call is to take the place of this one's telephone.
     Replaced(Box<Replacement>),
+    /// What another call of the browser's says to that; none where it has nothing, or is over.
+    Consulted(Wish, Option<Box<Consulted>>),
     /// The same of the other telephone.
     Other(Box<Input>),
     /// The gateway is going down.
@@ -224,6 +232,8 @@ pub enum Action {
     Media(MediaCommand),
     /// Tell a telephone.
     Phone(LegName, PhoneAction),
+    /// Ask another call: with [`Wish::Telephone`], its telephone is to be this call's other one.
+    Consult(CallId, Wish),
     /// The other telephone takes the place of the first, which is hung up with this reason.
     TakeOther(ReasonHeader),
     /// The call is over: write its record. Nothing follows.
@@ -336,6 +346,8 @@ pub struct Machine {
     other_up: bool,
     /// Its place on a trunk, where it stays beside the first.
     other_seat: Option<Seat>,
+    /// What it was told last, where it was with the browser before.
+    other_told: Option<TrunkOffer>,
     rng: StdRng,
 }
 
@@ -356,6 +368,8 @@ enum State {
         deadline: Instant,
         /// Whose change the other is asked about.
         asked: Option<LegName>,
+        /// What the first was told of the second, until the second has answered what it was told of the first.
+        told: Option<Vec<u8>>,
     },
     /// Both legs have been told that the call is over.
     Ending {
@@ -482,6 +496,7 @@ impl Machine {
             transfer: None,
             other_up: false,
             other_seat: None,
+            other_told: None,
             rng: StdRng::from_seed(seed),
         }
     }
@@ -498,7 +513,7 @@ impl Machine {
             | State::Forwarding { deadline }
             | State::Joined { deadline, .. } => *deadline,
             State::Talking { deadline } => match &self.transfer {
-                Some(transfer) => transfer.deadline().min(*deadline),
+                Some(transfer) => transfer.deadline.min(*deadline),
                 None => *deadline,
             },
             State::Calling(calling) => calling.deadline(),
@@ -593,6 +608,7 @@ impl Machine {
                 self.sip_failed(now, cause, EndedBy::Gateway);
             }
             Input::TransferTo(leg, call) => self.transfer_to(now, leg, call),
+            Input::Consulted(wish, said) => self.consultation(now, wish, said.map(|said| *said)),
             Input::Replaced(replacement) => self.replaced(now, *replacement),
             Input::Other(input) if matches!(self.state, State::Forwarding { .. }) => {
                 self.forwarded(now, *input);

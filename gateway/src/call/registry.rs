@@ -384,6 +384,14 @@ impl Registry {
         }
     }
 
+    /// Asks a call for its telephone. What comes of it is in what is told.
+    pub(super) fn consult(&self, call: CallId, told: Told) {
+        let input = self.lock().inputs.get(&call).cloned();
+        if let Some(input) = input {
+            let _ = input.try_send(Box::new(told));
+        }
+    }
+
     /// Notes whose a leg is.
     pub(super) fn own_leg(&self, leg: Leg, id: CallId) {
         self.lock().legs.insert(leg, id);

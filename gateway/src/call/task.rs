@@ -9,12 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sip::endpoint::{Event as SipEvent, Flow, Invite};
 use sip::{ReasonHeader, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::CallId;
 use super::cause::CauseCode;
 use super::machine::{
-    Action, Arrival, Device, Dial, Input, LegName, Machine, PhoneAction, Replacement, Setup,
+    Action, Arrival, Consulted, Device, Dial, Input, LegName, Machine, PhoneAction, Replacement,
+    Setup, Wish,
 };
 use super::record::{CallRecord, Direction, Parties};
 use super::registry::{CallHandle, Registry};
@@ -92,6 +93,15 @@ pub(super) enum Told {
     Input(Input),
     /// A telephone's call that is to take the place of its telephone (RFC 3891).
     Replaced(Box<Replacement>, Box<IncomingCall>),
+    /// Another call of the same browser asks for its telephone.
+    Consulted(CallId, Wish, oneshot::Sender<Said>),
+}
+
+/// What a call says to that, with its telephone where that was the wish.
+#[derive(Debug)]
+pub(super) struct Said {
+    consulted: Consulted,
+    telephone: Option<(Leg, mpsc::Receiver<LegEvent>)>,
 }
 
 pub(super) struct CallTask {
@@ -110,6 +120,8 @@ pub(super) struct CallTask {
     phone: Side,
     /// The one that is to take its place.
     other: Side,
+    /// What another call was asked.
+    consulting: Option<(Wish, oneshot::Receiver<Said>)>,
 }
 
 /// A telephone's side of a call.
@@ -209,6 +221,7 @@ impl CallTask {
                 media_events: Some(media_events),
                 phone,
                 other,
+                consulting: None,
             };
             task.run().await;
             drop(on_call);
@@ -271,10 +284,15 @@ impl CallTask {
             event = next_media_event(&mut self.media_events) => Some(Input::Media(event)),
             event = self.phone.next() => Some(self.on_side(LegName::Phone, event).await),
             event = self.other.next() => Some(self.on_side(LegName::Other, event).await),
+            (wish, said) = said(&mut self.consulting) => Some(self.consulted(wish, said)),
             told = self.inputs.recv() => match told.map(|told| *told) {
                 Some(Told::Input(input)) => Some(input),
                 Some(Told::Replaced(replacement, incoming)) => {
                     self.replaced(replacement, *incoming).await
+                }
+                Some(Told::Consulted(by, wish, reply)) => {
+                    self.is_consulted(by, wish, reply).await;
+                    None
                 }
                 None => Some(Input::BrowserGone(Device::CALLER)),
             },
@@ -298,6 +316,45 @@ impl CallTask {
         self.registry.own_leg(incoming.leg, self.machine.id());
         self.other.begin(incoming.leg, incoming.events);
         Some(Input::Replaced(replacement))
+    }
+
+    /// Another call asks for the telephone. Where it is gone before it has it, nobody speaks with it any more.
+    async fn is_consulted(&mut self, by: CallId, wish: Wish, reply: oneshot::Sender<Said>) {
+        let Some(consulted) = self.machine.consulted(Instant::now(), by, wish) else {
+            return;
+        };
+        let telephone = match wish {
+            Wish::Description => None,
+            Wish::Telephone => self.phone.leg.take().zip(self.phone.events.take()),
+        };
+        if let Some((leg, _)) = &telephone {
+            self.registry.disown_leg(*leg);
+        }
+        let said = Said {
+            consulted,
+            telephone,
+        };
+        if let Err(Said {
+            telephone: Some((leg, _)),
+            ..
+        }) = reply.send(said)
+        {
+            let reason = CauseCode::Transferred.reason();
+            self.registry.sip.bye(leg, reason).await;
+        }
+    }
+
+    /// What another call says, whose telephone is our other one if it comes with it.
+    fn consulted(&mut self, wish: Wish, said: Option<Said>) -> Input {
+        let consulted = said.map(|said| {
+            if let Some((leg, events)) = said.telephone {
+                self.leave_dead_leg(LegName::Other);
+                self.registry.own_leg(leg, self.machine.id());
+                self.other.begin(leg, events);
+            }
+            Box::new(said.consulted)
+        });
+        Input::Consulted(wish, consulted)
     }
 
     /// Forgets the leg of an INVITE that came to nothing.
@@ -376,6 +433,14 @@ impl CallTask {
                 self.act_on(name, action).await;
                 Ok(())
             }
+            Action::Consult(call, wish) => {
+                let (reply, said) = oneshot::channel();
+                // Where there is no such call, the reply is dropped, and so nothing is said.
+                self.registry
+                    .consult(call, Told::Consulted(self.machine.id(), wish, reply));
+                self.consulting = Some((wish, said));
+                Ok(())
+            }
             Action::TakeOther(reason) => {
                 self.abandon(LegName::Phone, reason).await;
                 let leg = self.other.leg.take();
@@ -408,6 +473,10 @@ impl CallTask {
                     self.registry.sip.clone(),
                 );
                 self.leave_dead_leg(name);
+                if name == LegName::Other {
+                    // Its place is taken.
+                    self.consulting = None;
+                }
                 self.side(name).dialing = Some(Box::pin(dialing));
                 return;
             }
@@ -510,6 +579,16 @@ async fn next_leg_event(events: &mut Option<mpsc::Receiver<LegEvent>>) -> Option
         *events = None;
     }
     event
+}
+
+/// What another call says, or none, where it will not.
+async fn said(consulting: &mut Option<(Wish, oneshot::Receiver<Said>)>) -> (Wish, Option<Said>) {
+    let Some((wish, receiver)) = consulting else {
+        return std::future::pending().await;
+    };
+    let (wish, said) = (*wish, receiver.await.ok());
+    *consulting = None;
+    (wish, said)
 }
 
 async fn resolved(dialing: &mut Option<Dialing>) -> Result<(Invite, VecDeque<Flow>), String> {

@@ -40,6 +40,14 @@ const INCOMING_QUEUE: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leg(u64);
 
+#[cfg(test)]
+impl Leg {
+    /// One that no driver has.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// What happens to a leg.
 #[derive(Clone, Debug)]
 pub enum LegEvent {

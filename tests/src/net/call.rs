@@ -357,7 +357,7 @@ impl World {
             },
             // This telephone takes telephone-events.
             Action::Phone(LegName::Phone, PhoneAction::Info(_)) => {}
-            Action::Phone(..) | Action::TakeOther(_) => {
+            Action::Phone(..) | Action::TakeOther(_) | Action::Consult(..) => {
                 self.wrong = Some(format!("{action:?} in a call that nobody changes"));
             }
             Action::Finished(record) => self.records.push(*record),

@@ -335,7 +335,7 @@ impl World {
                 let closed = Happening::Media(MediaEvent::Closed(Box::default()));
                 self.book_within(20, closed);
             }
-            Action::Media(_) => {}
+            Action::Media(_) | Action::Consult(..) => {}
             Action::Phone(leg, action) => self.act_on(leg, action),
             Action::TakeOther(reason) => {
                 if self.sabotage != Some(Sabotage::LeavesTheFirst) {

@@ -254,6 +254,53 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two() {
 }
 
 #[test]
+fn where_the_telephone_will_not_the_gateway_joins_the_one_that_was_asked() {
+    let scene = Scene::begin();
+    let (phone, [first, second]) = (SipPhone::start(), voices());
+    let gateway = gateway(&scene, &phone);
+    let (page, _) = talking(&gateway, &phone, &first);
+    page.eval("switchhook.ask('4989')");
+    let (hold, from) = phone.expect(&Method::Invite, A_SECOND);
+    phone.answer(&hold, from, 200, Some(&first));
+    let (invite, from) = phone.expect(&Method::Invite, SOON);
+    phone.answer(&invite, from, 200, Some(&second));
+    page.wait_for("in_call", SOON);
+    assert_hears(&page, SECOND_HZ);
+    page.eval("switchhook.connect()");
+    let (refer, from) = phone.expect(&Method::Refer, A_SECOND);
+    phone.answer(&refer, from, 405, None);
+    // Each is told of the other, in the session that it has with us.
+    for (before, one, other) in [(&hold, &first, &second), (&invite, &second, &first)] {
+        let (change, from) = phone.expect(&Method::Invite, A_SECOND);
+        assert_eq!(change.headers.call_id(), before.headers.call_id());
+        let [offer, before] = [&change, before].map(|one| String::from_utf8_lossy(&one.body));
+        assert!(
+            offer.contains(&format!("m=audio {} ", other.port())),
+            "{offer}"
+        );
+        let session = |sdp: &str| {
+            let origin = sdp.lines().find(|line| line.starts_with("o="));
+            origin
+                .and_then(|line| line.split(' ').nth(1))
+                .map(str::to_owned)
+        };
+        assert_eq!(session(&offer), session(&before));
+        phone.answer(&change, from, 200, Some(one));
+    }
+    page.assert_ended("transferred", "The call was transferred.", SOON);
+    assert_eq!(page.eval("switchhook.waiting === null"), true);
+    // The two talk on; one hangs up, and the other is told.
+    phone.hang_up_dialog(&invite, gateway.sip);
+    let bye = phone.expect_bye(A_SECOND);
+    assert_eq!(bye.headers.call_id(), hold.headers.call_id());
+    let records = gateway.wait_for_records(2);
+    for record in &records {
+        assert_eq!(record.text("/transfers/0/done_by"), "gateway");
+        assert_eq!(record.0["transfers"][0]["attended"], true);
+    }
+}
+
+#[test]
 fn a_call_that_replaces_the_telephones_is_put_through_to_the_browser() {
     let scene = Scene::begin();
     let (phone, other, [first, second]) = (SipPhone::start(), SipPhone::start(), voices());

@@ -163,6 +163,7 @@ impl Machine {
         self.state = State::Joined {
             deadline: now + self.max_duration,
             asked: None,
+            told: None,
         };
     }
 }

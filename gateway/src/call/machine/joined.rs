@@ -11,11 +11,15 @@ use super::{Action, LegName, Machine, PhoneAction, State};
 use crate::call::cause::{self, CauseCode};
 use crate::call::record::EndedBy;
 use crate::call::timeline::Topic;
+use crate::trunks::Seat;
 use crate::worker::MediaCommand;
 
 impl Machine {
     /// The telephone has said what it makes of the other's session: false where that is not what was asked.
     pub(super) fn connected(&mut self, now: Instant, body: Option<&[u8]>) -> bool {
+        if self.agrees_to_consulted(now, body) {
+            return true;
+        }
         let Some(Transfer {
             stage: Stage::Connecting(seat),
             ..
@@ -32,9 +36,22 @@ impl Machine {
             .note_sdp(now, "the telephone answers anew", &text, &[]);
         // The other has been offered what the telephone said before.
         if body.is_some_and(|body| !is_same(body, &self.their_sdp)) {
-            let body = body.unwrap_or_default().to_vec();
+            let body = self.told(LegName::Other, body.unwrap_or_default());
             self.other_does(PhoneAction::Offer(body));
         }
+        self.leave_to_telephones(now, deadline, seat, None);
+        true
+    }
+
+    /// The two telephones talk, and the browser is out of it. `told` is what the first was told of a second that has not
+    /// answered yet.
+    pub(super) fn leave_to_telephones(
+        &mut self,
+        now: Instant,
+        deadline: Instant,
+        seat: Option<Seat>,
+        told: Option<Vec<u8>>,
+    ) {
         self.other_seat = seat;
         self.transfer_done(now, EndedBy::Gateway);
         let cause = CauseCode::Transferred.cause();
@@ -47,14 +64,14 @@ impl Machine {
         self.state = State::Joined {
             deadline,
             asked: None,
+            told,
         };
-        true
     }
 
     /// What happens to one of two telephones that are joined concerns the other.
     pub(super) fn joined(&mut self, now: Instant, from: LegName, event: SipEvent) {
         let to = from.opposite();
-        let State::Joined { asked, .. } = &mut self.state else {
+        let State::Joined { asked, told, .. } = &mut self.state else {
             return;
         };
         match event {
@@ -68,6 +85,7 @@ impl Machine {
                 match (refused, body) {
                     (None, Some(body)) => {
                         *asked = Some(from);
+                        let body = self.told(to, &body);
                         self.does(to, PhoneAction::Offer(body));
                     }
                     (status, _) => {
@@ -78,8 +96,23 @@ impl Machine {
             }
             SipEvent::OfferAnswered { body, .. } if *asked == Some(to) => {
                 *asked = None;
-                let answer = body.ok_or(StatusCode::NOT_ACCEPTABLE_HERE);
+                let answer = body.map(|body| self.told(to, &body));
+                let answer = answer.ok_or(StatusCode::NOT_ACCEPTABLE_HERE);
                 self.does(to, PhoneAction::AnswerOffer(answer));
+            }
+            // The second has been offered what the first says; the first was told what the second had said before.
+            SipEvent::OfferAnswered { body, .. } if from == LegName::Other => {
+                let told = told.take();
+                let changed = |body: &Vec<u8>| told.is_some_and(|told| !is_same(body, &told));
+                if let Some(body) = body.filter(changed) {
+                    let body = self.told(to, &body);
+                    self.does(to, PhoneAction::Offer(body));
+                }
+            }
+            SipEvent::OfferRefused { .. } if from == LegName::Other && told.is_some() => {
+                let why = "the other telephone does not take the first one's session";
+                let cause = CauseCode::NotAcceptable.because(why);
+                self.end(now, cause, EndedBy::Gateway);
             }
             SipEvent::OfferRefused { status, .. } if *asked == Some(to) => {
                 *asked = None;

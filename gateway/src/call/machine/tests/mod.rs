@@ -1,5 +1,6 @@
 //! The machine in virtual time: each test is a story of what happens and what the two sides see.
 
+mod attended;
 mod dialing;
 mod forwarding;
 mod hold;
@@ -43,6 +44,8 @@ struct Story {
     targets: Vec<String>,
     /// The SDP of each answer to the telephone.
     bodies: Vec<String>,
+    /// What other calls are asked.
+    consults: Vec<(CallId, Wish)>,
     records: Vec<CallRecord>,
 }
 
@@ -85,6 +88,7 @@ impl Story {
             targets: vec![],
             bodies: vec![],
             records: vec![],
+            consults: vec![],
         };
         story.take_actions();
         story
@@ -131,6 +135,7 @@ impl Story {
                     self.other.push(what);
                 }
                 Action::TakeOther(_) => self.sip.push("other taken"),
+                Action::Consult(call, wish) => self.consults.push((call, wish)),
                 Action::Finished(record) => self.records.push(*record),
             }
         }

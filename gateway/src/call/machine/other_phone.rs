@@ -1,0 +1,280 @@
+//! The other telephone of a transfer: called, answered, in the place of the first, or gone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sip::endpoint::{Event as SipEvent, Failure};
+use sip::{Replaces, StatusCode};
+
+use super::dialing::moves_on;
+use super::hold::Hold;
+use super::phone::cause_of_failure;
+use super::transfer::{ANSWER, Called, Stage};
+use super::{Action, Dial, Input, LegName, Machine, PhoneAction, State};
+use crate::call::cause::{Cause, CauseCode};
+use crate::call::record::EndedBy;
+use crate::call::route::Ways;
+use crate::call::timeline::Topic;
+use crate::settings::{Trunk, TrunkSrtp};
+use crate::signaling::message::TransferState;
+use crate::trunks::{Outcome, Seat};
+
+impl Machine {
+    /// Calls the other telephone, to take the place of the first, or of the browser (`joins`).
+    pub(super) fn call_other(
+        &mut self,
+        now: Instant,
+        mut ways: Ways,
+        replaces: Option<Replaces>,
+        joins: bool,
+    ) -> Result<(), Cause> {
+        // Two telephones that are joined need none of ours.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let (rtp, rtcp) = self.rtp.unwrap_or((nowhere, nowhere));
+        let mut cause = CauseCode::NotFound.cause();
+        let trunks = Arc::clone(&self.environment.routes.trunks);
+        let ours = self.route.as_ref().and_then(|route| route.trunk.as_ref());
+        let ours = ours.map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
+        let (route, seat) = loop {
+            let Some(route) = ways.routes.pop_front() else {
+                return Err(cause);
+            };
+            let theirs = route
+                .trunk
+                .as_ref()
+                .map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
+            if joins && !self.route.as_ref().is_none_or(|ours| ours.reaches(&route)) {
+                let why = "a call between users of ours has no address that others reach";
+                cause = CauseCode::NotAcceptable.because(why);
+                continue;
+            }
+            if joins && theirs != ours {
+                // Keys that one of them keeps secret are not told the other.
+                let why = "the two trunks protect audio in different ways";
+                cause = CauseCode::NotAcceptable.because(why);
+                continue;
+            }
+            match route.id.map(|id| trunks.begin(now, id, ways.help)) {
+                None => break (route, None),
+                Some(Ok(seat)) => break (route, Some(seat)),
+                Some(Err(full)) => cause = CauseCode::Overloaded.because(full),
+            }
+        };
+        let trunk = self.trunk_options(route.trunk.as_deref(), rtp, rtcp);
+        let body = match joins {
+            // What the first said of its media: the two send to each other.
+            true => both_ways(&self.their_sdp),
+            false => {
+                let text = sdp::trunk::offer_fresh(&trunk.options);
+                self.timeline
+                    .note_sdp(now, "the other telephone is offered", &text, &[]);
+                text.into_bytes()
+            }
+        };
+        let text = format!("INVITE {} by way of {}", route.target, route.next_hop);
+        self.timeline.note(now, Topic::Sip, text);
+        let internal = |trunk: &Arc<Trunk>| trunk.internal.is_some();
+        let dial = Dial {
+            target: route.target.clone(),
+            next_hop: route.next_hop.clone(),
+            account: route.account,
+            identity: self.identity.clone(),
+            internal: route.trunk.as_ref().is_some_and(internal),
+            body,
+            ring_timeout: self.environment.ring_timeout,
+            replaces,
+            headers: self.headers_for(&route),
+        };
+        self.other_does(PhoneAction::Dial(Box::new(dial)));
+        self.other_up = true;
+        let called = Box::new(Called { route, seat, trunk });
+        let stage = match joins {
+            true => Stage::Joining(called),
+            false => Stage::Replacing(called),
+        };
+        self.set_stage(now + self.environment.ring_timeout, stage);
+        Ok(())
+    }
+
+    /// What happens to the other telephone.
+    pub(super) fn other(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Dialed { to, .. } => {
+                let text = format!("the INVITE is out, to {to}");
+                self.timeline.note(now, Topic::Sip, text);
+            }
+            Input::DialFailed(why) => {
+                self.other_ended(now, &CauseCode::Unreachable.because(why));
+            }
+            Input::LegLost if self.other_up => match self.state {
+                State::Joined { .. } => {
+                    self.other_up = false;
+                    self.end(now, CauseCode::Normal.cause(), EndedBy::Phone);
+                }
+                _ => self.other_ended(now, &CauseCode::Normal.cause()),
+            },
+            Input::Sip(event) => match self.state {
+                State::Joined { .. } => self.joined(now, LegName::Other, *event),
+                _ => self.other_sip(now, *event),
+            },
+            _ => {}
+        }
+        self.finish_if_both_ended(now);
+    }
+
+    pub(super) fn other_sip(&mut self, now: Instant, event: SipEvent) {
+        match event {
+            SipEvent::Progress { status, .. } => {
+                let text = format!("the other telephone: {}", status.code());
+                self.timeline.note(now, Topic::Sip, text);
+                match self.transfer.as_deref().map(|transfer| &transfer.stage) {
+                    Some(Stage::Replacing(_)) if status != StatusCode::TRYING => {
+                        self.phone_does(PhoneAction::Notify(status));
+                        if self.phone_gone && status == StatusCode::RINGING {
+                            self.tell_transfer(TransferState::Ringing, "It rings.");
+                        }
+                    }
+                    Some(Stage::Joining(_)) if status == StatusCode::RINGING => {
+                        self.tell_transfer(TransferState::Ringing, "It rings.");
+                    }
+                    _ => {}
+                }
+            }
+            SipEvent::Answered { body, .. } => self.other_answered(now, body.as_deref()),
+            SipEvent::Failed { failure, .. } => {
+                let (cause, _) = cause_of_failure(&failure);
+                self.report_called(now, &failure);
+                self.other_ended(now, &cause);
+            }
+            SipEvent::Ended { .. } | SipEvent::Cancelled { .. } => {
+                self.other_ended(now, &CauseCode::Normal.cause());
+            }
+            // It is not ours to change anything before it is in its place.
+            SipEvent::Offer { .. } => {
+                let refused = Err(StatusCode::REQUEST_PENDING);
+                self.other_does(PhoneAction::AnswerOffer(refused));
+            }
+            SipEvent::Referred { .. } => {
+                self.other_does(PhoneAction::AnswerRefer(StatusCode::REQUEST_PENDING));
+            }
+            _ => {}
+        }
+    }
+
+    /// What came of the INVITE says something of the trunk it went by.
+    pub(super) fn report_called(&mut self, now: Instant, failure: &Failure) {
+        let Some(seat) = self.take_called_seat() else {
+            return;
+        };
+        let trunks = &self.environment.routes.trunks;
+        match (moves_on(failure), failure) {
+            (Some(outcome), _) => trunks.report(now, seat.trunk(), outcome),
+            (None, Failure::Status { .. }) => trunks.report(now, seat.trunk(), Outcome::Served),
+            (None, _) => seat.withdraw(now),
+        }
+    }
+
+    /// The other telephone is no longer there.
+    pub(super) fn other_ended(&mut self, now: Instant, cause: &Cause) {
+        self.other_up = false;
+        if let State::Ending { other_pending, .. } = &mut self.state {
+            *other_pending = false;
+            return;
+        }
+        if self.transfer.is_some() {
+            self.transfer_failed(now, cause);
+        }
+    }
+
+    pub(super) fn other_answered(&mut self, now: Instant, body: Option<&[u8]>) {
+        let text = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
+        self.timeline
+            .note_sdp(now, "the other telephone answers", &text, &[]);
+        let Some(mut transfer) = self.transfer.take() else {
+            // Nobody waits for it any more.
+            return self.other_does(PhoneAction::Bye(CauseCode::Cancelled.reason()));
+        };
+        match transfer.stage {
+            Stage::Replacing(called) => {
+                let called = *called;
+                let read = body.ok_or_else(|| "the answer had no SDP".to_owned());
+                match read.and_then(|body| called.trunk.read_answer(body)) {
+                    Ok((agreed, media)) => {
+                        self.phone_does(PhoneAction::Notify(StatusCode::OK));
+                        self.their_sdp = text.into_bytes();
+                        self.route = Some(called.route);
+                        self.take_other(now, called.seat);
+                        self.agreed(now, called.trunk, &agreed, media, false);
+                        self.changed_hands(now, EndedBy::Gateway, Some(&transfer.to), None);
+                    }
+                    Err(why) => {
+                        transfer.stage = Stage::NOTHING;
+                        self.transfer = Some(transfer);
+                        self.other_does(PhoneAction::Bye(CauseCode::NotAcceptable.reason()));
+                        self.transfer_failed(now, &CauseCode::NotAcceptable.because(why));
+                    }
+                }
+            }
+            Stage::Joining(called) => {
+                transfer.stage = Stage::Connecting(called.seat);
+                transfer.deadline = now + ANSWER;
+                self.transfer = Some(transfer);
+                let offer = self.told(LegName::Phone, &both_ways(text.as_bytes()));
+                self.phone_does(PhoneAction::Offer(offer));
+            }
+            stage => {
+                transfer.stage = stage;
+                self.transfer = Some(transfer);
+            }
+        }
+    }
+
+    /// The other telephone takes the place of the first.
+    pub(super) fn take_other(&mut self, now: Instant, seat: Option<Seat>) {
+        self.actions
+            .push_back(Action::TakeOther(CauseCode::Transferred.reason()));
+        self.seat = seat;
+        self.trunk_served(now);
+        self.story.trunk = self.route.as_ref().and_then(|route| {
+            let name = route.trunk.as_ref().map(|trunk| trunk.name.clone());
+            route.id.and(name)
+        });
+        self.other_up = false;
+        self.phone_gone = false;
+        self.hold = Hold::default();
+        self.offered = None;
+    }
+
+    /// The other telephone, if there is one, is let go.
+    pub(super) fn give_other_up(&mut self, now: Instant, cause: &Cause) {
+        if self.other_up {
+            self.other_up = false;
+            self.other_does(PhoneAction::Abandon(CauseCode::NoAnswer.reason()));
+        }
+        self.transfer_failed(now, cause);
+    }
+
+    /// The place on its trunk of the telephone that is called.
+    pub(super) fn take_called_seat(&mut self) -> Option<Seat> {
+        match self
+            .transfer
+            .as_deref_mut()
+            .map(|transfer| &mut transfer.stage)
+        {
+            Some(Stage::Replacing(called) | Stage::Joining(called)) => called.seat.take(),
+            _ => None,
+        }
+    }
+}
+
+/// A description whose media goes both ways: what was on hold is not, for somebody else (RFC 3264 §5.1).
+pub(super) fn both_ways(sdp: &[u8]) -> Vec<u8> {
+    let directions: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
+    let lines = sdp.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .filter(|line| !directions.contains(&line.trim_ascii()))
+        .flatten()
+        .copied()
+        .collect()
+}
