@@ -385,6 +385,7 @@ fn registering(account: Account, trunk: &Trunk) -> Option<Registering> {
         },
         next_hop: trunk.next_hop().clone(),
         expires: trunk.account.as_ref()?.register?,
+        keep_alive: trunk.account.as_ref()?.keep_alive,
     })
 }
 

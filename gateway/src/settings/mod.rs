@@ -214,6 +214,8 @@ pub struct TrunkAccount {
     pub credentials: sip::digest::Credentials,
     /// For how long each REGISTER asks. `None`: we do not register.
     pub register: Option<Duration>,
+    /// How often something goes to the registrar between REGISTERs, so that the way to us stays open (RFC 5626 §4.4).
+    pub keep_alive: Option<Duration>,
 }
 
 /// `[users.NAME]`

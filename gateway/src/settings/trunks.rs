@@ -218,6 +218,12 @@ fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
         seconds(300),
         value::duration(seconds(60)..=seconds(86_400)),
     );
+    let interval = value::duration(Duration::ZERO..=seconds(600));
+    let keep_alive = reader.read("trunk", "keep_alive", seconds(25), interval);
+    if !keep_alive.is_zero() && keep_alive < seconds(5) {
+        let wrong = Wrong::new("is too often", "write \"5s\" or more, or \"0s\" for never");
+        reader.wrong("trunk", "keep_alive", wrong);
+    }
     if written.is_some() && in_file.is_some() {
         let wrong = Wrong::new("password is set too", "leave one of the two out");
         reader.wrong("trunk", "password_file", wrong);
@@ -249,5 +255,6 @@ fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
             realm,
         },
         register: register.then_some(expires),
+        keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
     })
 }

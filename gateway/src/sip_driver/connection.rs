@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sip::Message;
@@ -69,6 +71,32 @@ pub(super) struct Connections {
 struct Connection {
     serial: u64,
     out: mpsc::Sender<Vec<u8>>,
+    signs: Arc<Signs>,
+    /// It was asked for one.
+    pinged: bool,
+}
+
+/// Signs of life of a peer.
+#[derive(Debug, Default)]
+struct Signs {
+    /// Something came since that was last asked.
+    heard: AtomicBool,
+    /// It answers pings.
+    pongs: AtomicBool,
+}
+
+/// A keep-alive: on a connection it is answered (RFC 5626 §4.4.1), and in a datagram it is nothing.
+pub(super) const PING: &[u8] = b"\r\n\r\n";
+const PONG: &[u8] = b"\r\n";
+
+/// What became of a connection that was to be kept alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Alive,
+    /// There is none.
+    Gone,
+    /// It no longer answers, and is given up.
+    Dead,
 }
 
 impl Connections {
@@ -95,17 +123,19 @@ impl Connections {
             tracing::warn!(remote = %flow.remote, "too many SIP connections: this one is closed");
             return;
         }
-        let (serial, outbox, reports) = self.add(flow);
+        let (serial, outbox, reports, signs) = self.add(flow);
         let deadlines = self.deadlines;
         let tls = self.tls.clone();
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             let error = match flow.transport {
                 Transport::Udp | Transport::Tcp => {
-                    serve(stream, flow, outbox, &reports, deadlines).await
+                    serve(stream, flow, outbox, &reports, deadlines, &signs).await
                 }
                 Transport::Tls => match timeout(deadlines.message, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => serve(stream, flow, outbox, &reports, deadlines).await,
+                    Ok(Ok(stream)) => {
+                        serve(stream, flow, outbox, &reports, deadlines, &signs).await
+                    }
                     Ok(Err(error)) => {
                         tracing::info!(remote = %flow.remote, %error, "a TLS connection was not made");
                         TransportError::ConnectFailed
@@ -144,6 +174,24 @@ impl Connections {
             .map_err(|_| TransportError::Closed)
     }
 
+    /// Asks the peer for a sign of life. One that has answered before, and now says nothing from one time to the next, is
+    /// not there any more.
+    pub(super) fn keep_alive(&mut self, flow: Flow) -> Kept {
+        let Some(connection) = self.by_flow.get_mut(&flow) else {
+            return Kept::Gone;
+        };
+        let heard = connection.signs.heard.swap(false, Ordering::Relaxed);
+        let answers = connection.signs.pongs.load(Ordering::Relaxed);
+        let silent = connection.pinged && answers && !heard;
+        connection.pinged = true;
+        if silent || connection.out.try_send(PING.to_vec()).is_err() {
+            let serial = connection.serial;
+            self.forget(flow, serial);
+            return Kept::Dead;
+        }
+        Kept::Alive
+    }
+
     /// Forgets a connection that ended; false when another took its place meanwhile.
     pub(super) fn forget(&mut self, flow: Flow, serial: u64) -> bool {
         if self
@@ -164,7 +212,7 @@ impl Connections {
     }
 
     fn connect(&mut self, flow: Flow) {
-        let (serial, outbox, reports) = self.add(flow);
+        let (serial, outbox, reports, signs) = self.add(flow);
         let deadlines = self.deadlines;
         let tls = self.tls.clone();
         tokio::spawn(async move {
@@ -181,10 +229,10 @@ impl Connections {
             });
             let error = match connected.await {
                 Ok(Ok(Stream::Plain(stream))) => {
-                    serve(stream, flow, outbox, &reports, deadlines).await
+                    serve(stream, flow, outbox, &reports, deadlines, &signs).await
                 }
                 Ok(Ok(Stream::Tls(stream))) => {
-                    serve(stream, flow, outbox, &reports, deadlines).await
+                    serve(stream, flow, outbox, &reports, deadlines, &signs).await
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(remote = %flow.remote, %error, "no SIP connection could be made");
@@ -198,16 +246,32 @@ impl Connections {
         });
     }
 
-    fn add(&mut self, flow: Flow) -> (u64, mpsc::Receiver<Vec<u8>>, mpsc::Sender<FromConnection>) {
+    #[allow(clippy::type_complexity)]
+    fn add(
+        &mut self,
+        flow: Flow,
+    ) -> (
+        u64,
+        mpsc::Receiver<Vec<u8>>,
+        mpsc::Sender<FromConnection>,
+        Arc<Signs>,
+    ) {
         let (out, outbox) = mpsc::channel(OUT_QUEUE);
         self.next_serial += 1;
         let serial = self.next_serial;
-        let replaced = self.by_flow.insert(flow, Connection { serial, out });
+        let signs = Arc::<Signs>::default();
+        let connection = Connection {
+            serial,
+            out,
+            signs: Arc::clone(&signs),
+            pinged: false,
+        };
+        let replaced = self.by_flow.insert(flow, connection);
         // One that ended and is not forgotten yet is still counted.
         if replaced.is_none() {
             *self.by_address.entry(flow.remote.ip()).or_default() += 1;
         }
-        (self.next_serial, outbox, self.reports.clone())
+        (self.next_serial, outbox, self.reports.clone(), signs)
     }
 }
 
@@ -224,11 +288,12 @@ async fn serve(
     outbox: mpsc::Receiver<Vec<u8>>,
     reports: &mpsc::Sender<FromConnection>,
     deadlines: Deadlines,
+    signs: &Signs,
 ) -> TransportError {
     let (reader, mut writer) = tokio::io::split(stream);
     let (replies, mut reply_queue) = mpsc::channel(OUT_QUEUE);
     tokio::select! {
-        () = read(reader, flow, reports, replies, deadlines) => {}
+        () = read(reader, flow, reports, replies, deadlines, signs) => {}
         () = write(&mut writer, outbox, &mut reply_queue, deadlines) => {}
     }
     while let Ok(reply) = reply_queue.try_recv() {
@@ -248,6 +313,7 @@ async fn read(
     reports: &mpsc::Sender<FromConnection>,
     replies: mpsc::Sender<Vec<u8>>,
     deadlines: Deadlines,
+    signs: &Signs,
 ) {
     let mut framer = Framer::new();
     let mut buffer = vec![0; 16 * 1024];
@@ -258,6 +324,10 @@ async fn read(
             _ => return,
         };
         let was_within = framer.is_within_message();
+        signs.heard.store(true, Ordering::Relaxed);
+        if &buffer[..len] == PONG && !was_within {
+            signs.pongs.store(true, Ordering::Relaxed);
+        }
         framer.push(&buffer[..len]);
         let mut completed = false;
         loop {
@@ -287,7 +357,7 @@ async fn read(
         }
         // One pong answers them all (RFC 5626 §4.4.1).
         if framer.take_pings() > 0 {
-            let _ = replies.try_send(b"\r\n".to_vec());
+            let _ = replies.try_send(PONG.to_vec());
         }
         if !framer.is_within_message() {
             deadline = Instant::now() + deadlines.idle;

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{Connections, Deadlines, FromConnection};
+use super::connection::{Connections, Deadlines, FromConnection, Kept, PING};
 use super::registration::NotRegistered;
 use super::tls::Tls;
 use super::undelivered;
@@ -259,11 +259,31 @@ impl Driver {
                     self.probing.insert(probe, done);
                 }
             }
+            Command::KeepAlive(flow, done) => {
+                let _ = done.send(self.keep_alive(now, flow));
+            }
             Command::Drain(done) => {
                 self.endpoint.set_accepting(false);
                 self.drained = Some(done);
             }
         }
+    }
+
+    /// Whether the way there is still as it was.
+    fn keep_alive(&mut self, now: Instant, flow: Flow) -> bool {
+        let kept = match flow.transport {
+            Transport::Udp => {
+                let _ = self.udp.try_send_to(PING, flow.remote);
+                Kept::Alive
+            }
+            Transport::Tcp | Transport::Tls => self.connections.keep_alive(flow),
+        };
+        if kept == Kept::Dead {
+            tracing::warn!(remote = %flow.remote, "a SIP connection is dead, and given up");
+            self.endpoint
+                .handle_transport_error(now, flow, TransportError::Closed);
+        }
+        kept == Kept::Alive
     }
 
     /// One that cannot be sent is one that is not taken.

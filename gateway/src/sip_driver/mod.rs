@@ -103,6 +103,8 @@ enum Command {
         oneshot::Sender<Result<Duration, NotRegistered>>,
     ),
     Probe(Uri, Flow, oneshot::Sender<Option<StatusCode>>),
+    /// Answered with whether the way there is still as it was.
+    KeepAlive(Flow, oneshot::Sender<bool>),
     /// New calls are refused from now on; answered when no call is left.
     Drain(oneshot::Sender<()>),
 }
@@ -358,6 +360,14 @@ impl SipHandle {
                 answered: false,
             })
         })
+    }
+
+    /// Says something there that means nothing, so that the way stays open (RFC 5626 §4.4). False where there is none any
+    /// more: a connection is gone, or dead.
+    pub async fn keep_alive(&self, flow: Flow) -> bool {
+        let (done, kept) = oneshot::channel();
+        self.command(Command::KeepAlive(flow, done)).await;
+        kept.await.unwrap_or(false)
     }
 
     /// Refuses new calls from now on, and waits until every call is gone, or for `patience`.

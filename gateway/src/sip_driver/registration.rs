@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sip::Uri;
-use sip::endpoint::{Account, Register};
+use sip::endpoint::{Account, Flow, Register};
 use sip::registration::Schedule;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,6 +23,8 @@ pub struct Registering {
     pub next_hop: Uri,
     /// For how long each asks.
     pub expires: Duration,
+    /// How often the way there is kept open in between (RFC 5626 §4.4).
+    pub keep_alive: Option<Duration>,
 }
 
 /// A registration that is kept up until [`Registration::end`].
@@ -56,11 +58,16 @@ async fn keep(sip: SipHandle, registering: Registering, mut stopped: oneshot::Re
         let step = async {
             let outcome = attempt(&sip, &registering, registering.expires).await;
             let next = match &outcome {
-                Ok(granted) => schedule.registered(*granted),
+                Ok((granted, _)) => schedule.registered(*granted),
                 Err(failed) => schedule.failed(failed.retry_after, rand::random()),
             };
+            let flow = outcome.as_ref().ok().map(|(_, flow)| *flow);
+            let outcome = outcome.map(|(granted, _)| granted);
             standing.note(&registering.registrar, outcome, next);
-            sleep(next).await;
+            match (flow, registering.keep_alive) {
+                (Some(flow), Some(interval)) => rest(&sip, flow, interval, next).await,
+                _ => sleep(next).await,
+            }
         };
         tokio::select! {
             () = step => {}
@@ -78,6 +85,19 @@ async fn keep(sip: SipHandle, registering: Registering, mut stopped: oneshot::Re
     }
 }
 
+/// Waits for the next REGISTER. Where the way to the registrar is gone before it, calls would not find us: it is time at once.
+async fn rest(sip: &SipHandle, flow: Flow, interval: Duration, until_next: Duration) {
+    let kept = async {
+        loop {
+            sleep(interval).await;
+            if !sip.keep_alive(flow).await {
+                return;
+            }
+        }
+    };
+    let _ = timeout(until_next, kept).await;
+}
+
 /// Why we are not registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotRegistered {
@@ -93,7 +113,7 @@ async fn attempt(
     sip: &SipHandle,
     registering: &Registering,
     expires: Duration,
-) -> Result<Duration, NotRegistered> {
+) -> Result<(Duration, Flow), NotRegistered> {
     let targets = sip
         .resolve(&registering.next_hop)
         .await
@@ -114,7 +134,8 @@ async fn attempt(
             target,
             expires,
         };
-        outcome = sip.register(registering.account, register).await;
+        let registered = sip.register(registering.account, register).await;
+        outcome = registered.map(|granted| (granted, target));
         if outcome.as_ref().err().is_none_or(|no| no.answered) {
             break;
         }
@@ -148,3 +169,6 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,7 @@ fn half_an_account_is_a_mistake() {
             "3:12 trunk.username",
         ),
         ("register_expires = \"5s\"", "3:20 trunk.register_expires"),
+        ("keep_alive = \"1s\"", "3:14 trunk.keep_alive"),
     ] {
         let file = format!("[trunk]\nuri = \"sip:carrier.example\"\n{file}\n");
         let places = places(load_file(&file));

@@ -178,3 +178,41 @@ async fn one_address_cannot_take_every_connection() {
     }
     assert!(server.connections.by_address.is_empty());
 }
+
+#[tokio::test]
+async fn a_peer_that_has_answered_pings_and_stops_is_given_up() {
+    let mut server = Server::start().await;
+    let silent = server.connect().await;
+    let mut peer = server.connect().await;
+    let flow = |stream: &TcpStream| Flow {
+        transport: Transport::Tcp,
+        remote: stream.local_addr().unwrap(),
+    };
+    let (silent, answering) = (flow(&silent), flow(&peer));
+    for flow in [silent, answering] {
+        assert_eq!(server.connections.keep_alive(flow), Kept::Alive);
+    }
+    let mut ping = [0; 4];
+    peer.read_exact(&mut ping).await.unwrap();
+    assert_eq!(ping, PING);
+    peer.write_all(PONG).await.unwrap();
+    let signs = Arc::clone(&server.connections.by_flow[&answering].signs);
+    timeout(PATIENCE, async {
+        while !signs.pongs.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the pong is noticed");
+    // It may be one that answers none, or answer once, and no more.
+    for flow in [silent, answering] {
+        assert_eq!(server.connections.keep_alive(flow), Kept::Alive);
+    }
+    assert_eq!(server.connections.keep_alive(silent), Kept::Alive);
+    assert_eq!(server.connections.keep_alive(answering), Kept::Dead);
+    assert_eq!(server.connections.keep_alive(answering), Kept::Gone);
+    timeout(PATIENCE, peer.read_to_end(&mut Vec::new()))
+        .await
+        .expect("it is closed")
+        .unwrap();
+}
