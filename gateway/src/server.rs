@@ -20,6 +20,7 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
+use crate::fetch::Fetcher;
 use crate::lab;
 use crate::settings::{OpusFec, RecordDestination, Settings, Sip, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
@@ -65,6 +66,8 @@ pub struct Server {
     sip: sip_driver::SipHandle,
     registrations: Vec<Registration>,
     probes: JoinSet<()>,
+    /// What is fetched again and again; it ends with the server.
+    background: JoinSet<()>,
     inbound: tokio::task::JoinHandle<()>,
     lab: Option<lab::LabPhone>,
     writer: Option<tokio::task::JoinHandle<()>>,
@@ -98,7 +101,9 @@ impl Server {
         .await
         .context("[sip] listen")?;
         let dns = Dns::new(&settings.sip.dns_servers).map_err(anyhow::Error::msg);
-        let sip = sip.with_dns(dns.context("[sip] dns_servers")?);
+        let dns = Arc::new(dns.context("[sip] dns_servers")?);
+        let sip = sip.with_dns(Arc::clone(&dns));
+        let background = in_background(settings, &dns);
         let lab = match settings.lab.listen {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
@@ -199,6 +204,7 @@ impl Server {
             sip,
             registrations,
             probes,
+            background,
             inbound,
             lab,
             writer,
@@ -226,6 +232,7 @@ impl Server {
             "going down: new calls are refused, running ones end"
         );
         drop(self.probes);
+        drop(self.background);
         let ends = self.registrations.into_iter();
         let mut ends: JoinSet<()> = ends.map(|one| one.end(REGISTRATION_PATIENCE)).collect();
         while ends.join_next().await.is_some() {}
@@ -331,6 +338,22 @@ impl Bound {
             format!("http://{}/", self.http)
         }
     }
+}
+
+/// Keeps what stands elsewhere: the keys of tokens.
+fn in_background(settings: &Settings, dns: &Arc<Dns>) -> JoinSet<()> {
+    let mut background = JoinSet::new();
+    if let Some(tokens) = &settings.tokens
+        && let Some(jwks) = tokens.jwks()
+    {
+        if tokens.is_for_anybody() {
+            tracing::warn!(
+                "[sign_in] token_audience is not set: whatever else these keys sign tokens for, they sign users in here too"
+            );
+        }
+        background.spawn(Arc::clone(jwks).keep(Fetcher::new(Arc::clone(dns))));
+    }
+    background
 }
 
 /// Where others find the gateway.
