@@ -13,6 +13,7 @@ pub mod server;
 pub mod settings;
 pub mod signaling;
 pub mod sip_driver;
+pub mod stir;
 pub mod token;
 pub mod trunks;
 pub mod worker;
