@@ -29,6 +29,8 @@ use crate::signaling::message::LabNumber;
 use crate::sip_driver;
 use crate::sip_driver::dns::Dns;
 use crate::sip_driver::registration::{Registering, Registration};
+use crate::stir::Verifier;
+use crate::stir::chains::Chains;
 use crate::trunks::{Trunks, probe};
 use crate::worker::{WorkerSettings, Workers};
 
@@ -103,7 +105,7 @@ impl Server {
         let dns = Dns::new(&settings.sip.dns_servers).map_err(anyhow::Error::msg);
         let dns = Arc::new(dns.context("[sip] dns_servers")?);
         let sip = sip.with_dns(Arc::clone(&dns));
-        let background = in_background(settings, &dns);
+        let (background, stir) = fetching(settings, &dns);
         let lab = match settings.lab.listen {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
@@ -179,6 +181,7 @@ impl Server {
             directory: Arc::clone(&directory),
             trunks,
             internal,
+            stir,
         };
         let inbound = tokio::spawn(inbound.run(incoming));
         let (closing, closed) = watch::channel(false);
@@ -340,8 +343,9 @@ impl Bound {
     }
 }
 
-/// Keeps what stands elsewhere: the keys of tokens.
-fn in_background(settings: &Settings, dns: &Arc<Dns>) -> JoinSet<()> {
+/// What stands elsewhere: the keys of tokens, which are kept in the background, and certificates of those who sign calls.
+fn fetching(settings: &Settings, dns: &Arc<Dns>) -> (JoinSet<()>, Option<Verifier>) {
+    let fetcher = || Fetcher::new(Arc::clone(dns));
     let mut background = JoinSet::new();
     if let Some(tokens) = &settings.tokens
         && let Some(jwks) = tokens.jwks()
@@ -351,9 +355,14 @@ fn in_background(settings: &Settings, dns: &Arc<Dns>) -> JoinSet<()> {
                 "[sign_in] token_audience is not set: whatever else these keys sign tokens for, they sign users in here too"
             );
         }
-        background.spawn(Arc::clone(jwks).keep(Fetcher::new(Arc::clone(dns))));
+        background.spawn(Arc::clone(jwks).keep(fetcher()));
     }
-    background
+    let roots = settings.stir.roots.clone();
+    let stir = roots.map(|roots| {
+        let chains = Chains::new(fetcher(), settings.stir.allow.clone());
+        Verifier::new(roots, chains)
+    });
+    (background, stir)
 }
 
 /// Where others find the gateway.

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { detailWords, stateWords, userWords } from "../phone/words.js";
+import { detailWords, stateWords, userWords, verificationWords } from "../phone/words.js";
 import { settle, world } from "./fakes.mjs";
 
 /** @typedef {import("../client/call.js").Call} Call */
@@ -103,6 +103,34 @@ test("an offer that the gateway cannot take leaves the other devices ringing", a
   w.socket().say({ type: "error", call: "in-1", code: "bad_field", field: "sdp", text: "no audio" });
   assert.deepEqual(w.sent().at(-1), ["reject", "in-1", "busy"]);
   assert.equal(w.call.cause?.code, "bad_field");
+});
+
+test("whether the number is the caller's is told, where somebody looked", async () => {
+  const w = world();
+  /** @type {Call[]} */
+  const calls = [];
+  w.client.addEventListener("incoming", (event) => calls.push(/** @type {CustomEvent<Call>} */ (event).detail));
+  await w.connected();
+  const verifications = [{ result: "verified", attestation: "A" }, { result: "absent" }, { result: "verified", attestation: "Z" }, { result: "new" }, undefined];
+  for (const [i, verification] of verifications.entries()) {
+    w.socket().say({ type: "incoming", call: `in-${i}`, from: "+1202", name: null, to: "100", verification });
+  }
+  assert.deepEqual(calls.map((call) => call.caller?.verification), [
+    { result: "verified", attestation: "A" },
+    { result: "absent", attestation: null },
+    { result: "verified", attestation: null },
+    null,
+    null,
+  ]);
+  assert.equal(verificationWords({ result: "verified", attestation: "A" }), "Number verified (A)");
+  assert.equal(verificationWords({ result: "verified", attestation: null }), "Number verified");
+  // Nobody says that the number is the caller's.
+  assert.equal(verificationWords({ result: "verified", attestation: "C" }), "Number not verified (C)");
+  assert.equal(verificationWords({ result: "failed", attestation: null }), "Number not verified");
+  assert.equal(verificationWords({ result: "absent", attestation: null }), "Number not verified");
+  const caller = { number: "+1202", name: "Bob", verification: /** @type {const} */ ({ result: "verified", attestation: "A" }) };
+  assert.equal(detailWords({ name: "incoming" }, "", "", caller), "+1202 · Number verified (A)");
+  assert.equal(detailWords({ name: "in_call", since: 0 }, "", "", caller), "");
 });
 
 test("who calls is told in words", () => {

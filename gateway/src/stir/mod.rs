@@ -15,12 +15,13 @@ use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sip::Request;
 use tokio::time::timeout;
 
 use self::certificate::Roots;
 use self::chains::Chains;
 use self::passport::{Call, Identity, Passport};
-use crate::call::cause::CauseCode;
+use crate::call::cause::{Cause, CauseCode};
 
 /// How many Identity headers of a call are looked at, and passed on: the first.
 pub const MAX_HEADERS: usize = 4;
@@ -109,6 +110,31 @@ pub struct StirRecord {
     pub origid: Option<String>,
 }
 
+/// A finding, as the user is told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verification {
+    /// What it comes to.
+    pub result: Verdict,
+    /// What the one who signed attests: A that the number is the caller's, B that he knows the caller, C neither.
+    pub attestation: Option<Attestation>,
+}
+
+/// What is known of who signed a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// Its Identity headers, as far as they may be passed on.
+    pub headers: Vec<String>,
+    /// What they come to; none where nobody looked.
+    pub finding: Option<Finding>,
+}
+
+/// The Identity headers of a call; of a long list, the beginning.
+pub fn headers(request: &Request) -> Vec<String> {
+    let values = request.headers.get_all("Identity");
+    values.take(MAX_HEADERS).map(str::to_owned).collect()
+}
+
 impl Finding {
     /// The word for it.
     pub fn verdict(&self) -> Verdict {
@@ -124,6 +150,14 @@ impl Finding {
         match self {
             Self::Verified { attestation, .. } => *attestation,
             Self::Failed(_) | Self::Absent => None,
+        }
+    }
+
+    /// As the user is told it.
+    pub fn verification(&self) -> Verification {
+        Verification {
+            result: self.verdict(),
+            attestation: self.attestation(),
         }
     }
 
@@ -143,14 +177,11 @@ impl Finding {
     }
 
     /// What a call is refused with where it has to be signed.
-    pub fn refusal(&self) -> Option<(CauseCode, String)> {
+    pub fn refusal(&self) -> Option<Cause> {
         match self {
             Self::Verified { .. } => None,
-            Self::Failed(failure) => Some((failure.code(), failure.to_string())),
-            Self::Absent => Some((
-                CauseCode::IdentityMissing,
-                "it has no Identity header".to_owned(),
-            )),
+            Self::Failed(failure) => Some(failure.code().because(failure)),
+            Self::Absent => Some(CauseCode::IdentityMissing.cause()),
         }
     }
 }

@@ -392,9 +392,9 @@ async fn certificates_are_fetched_once_and_not_for_what_is_wrong_anyway() {
     let lost = signer.header(&web.url("/b.pem"), &claims("A", now()));
     for _ in 0..3 {
         let finding = verifier.check(std::slice::from_ref(&lost), &call()).await;
-        let (code, why) = finding.refusal().unwrap();
-        assert_eq!(code, CauseCode::IdentityInfo);
-        assert!(why.contains("404"), "{why}");
+        let cause = finding.refusal().unwrap();
+        assert_eq!(cause.code, CauseCode::IdentityInfo);
+        assert!(cause.text.contains("404"), "{cause:?}");
     }
     assert_eq!(web.asked(), 2);
 }
@@ -418,7 +418,7 @@ async fn of_several_headers_one_that_is_right_is_enough() {
     assert_eq!(check(&[&wrong]).await.verdict(), Verdict::Failed);
     let absent = check(&[&div]).await;
     assert_eq!(absent, Finding::Absent, "it does not say who calls");
-    assert_eq!(absent.refusal().unwrap().0, CauseCode::IdentityMissing);
+    assert_eq!(absent.refusal().unwrap().code, CauseCode::IdentityMissing);
     // Nobody is asked more than a few times for one call.
     let many = vec![&wrong; MAX_HEADERS];
     let too_late = check(&[many, vec![&right]].concat()).await;
@@ -432,6 +432,6 @@ async fn a_call_does_not_wait_for_a_certificate_that_does_not_come() {
     let header = signer.header(&web.url("/never.pem"), &claims("A", now()));
     let begun = tokio::time::Instant::now();
     let finding = verifier.check(&[header], &call()).await;
-    assert_eq!(finding.refusal().unwrap().0, CauseCode::IdentityInfo);
+    assert_eq!(finding.refusal().unwrap().code, CauseCode::IdentityInfo);
     assert!(begun.elapsed() < Duration::from_secs(10), "{finding}");
 }
