@@ -170,11 +170,7 @@ impl Inbound {
             let refused = self.registry.refuse(incoming, parties, cause, finding);
             return refused.await;
         };
-        // They name the caller: where he does not want to be named, they stay here.
-        let headers = match caller.number {
-            Some(_) => stir::headers(&incoming.request),
-            None => Vec::new(),
-        };
+        let headers = identities(&incoming.request, &caller);
         let arriving = Arriving {
             signed: Signed { headers, finding },
             identity: Identity::of(&user),
@@ -226,6 +222,14 @@ fn called(request: &Request) -> Vec<String> {
         .flatten()
         .filter(|number| seen.insert(number.clone()))
         .collect()
+}
+
+/// The Identity headers that may go on with a call. They name the caller: where he does not want to be named, none.
+fn identities(request: &Request, caller: &Caller) -> Vec<String> {
+    match caller.number {
+        Some(_) => stir::headers(request),
+        None => Vec::new(),
+    }
 }
 
 /// Who calls: what the trunk asserts (RFC 3325 §9.1) before what the telephone says, and nothing where that is asked for

@@ -435,3 +435,75 @@ async fn a_call_does_not_wait_for_a_certificate_that_does_not_come() {
     assert_eq!(finding.refusal().unwrap().code, CauseCode::IdentityInfo);
     assert!(begun.elapsed() < Duration::from_secs(10), "{finding}");
 }
+
+#[test]
+fn nothing_that_comes_makes_it_panic_or_believe() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    let signer = Signer::new();
+    let right = signer.header(INFO, &claims("A", now()));
+    let call = call();
+    let mut rng = StdRng::seed_from_u64(8224);
+    for round in 0..20_000 {
+        let mut bytes = right.clone().into_bytes();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            match rng.random_range(0..4) {
+                0 => bytes[at] = rng.random_range(0x20..0x7f),
+                1 => bytes.truncate(at.max(1)),
+                2 => bytes.insert(at, *b";\"<>.={}".get(rng.random_range(0..8)).unwrap()),
+                _ => {
+                    bytes.remove(at);
+                    if bytes.is_empty() {
+                        bytes.push(b'x');
+                    }
+                }
+            }
+        }
+        let header = String::from_utf8(bytes).unwrap();
+        let Ok(passport) = Identity::parse(&header).and_then(|one| one.check(&call)) else {
+            continue;
+        };
+        // The change was to what is not signed.
+        let same = right.starts_with(&format!("{}.", passport.signed[0]));
+        let verified = signer
+            .chain()
+            .verify_signature(&passport.signed, &passport.signature);
+        assert!(same || verified.is_err(), "{round}: {header}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_renewed_at_its_address_is_fetched_anew() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (old, new) = (Signer::below("old", |_| {}), Signer::below("new", |_| {}));
+    let chains = [old.chain.clone(), new.chain.clone()];
+    let renewed = Arc::new(AtomicBool::new(false));
+    let which = Arc::clone(&renewed);
+    let web = Web::serve(move |_| {
+        let chain = &chains[usize::from(which.load(Ordering::SeqCst))];
+        Some(response("200 OK", "", chain.as_bytes()))
+    })
+    .await;
+    let roots = Roots::from_pem((old.root.clone() + &new.root).as_bytes()).unwrap();
+    let allowed = vec!["127.0.0.0/8".parse().unwrap()];
+    let verifier = Verifier::new(roots, Chains::new(Fetcher::new(Arc::default()), allowed));
+    let info = web.url("/a.pem");
+    let verdict = async |signer: &Signer| {
+        let header = signer.header(&info, &claims("A", now()));
+        verifier.check(&[header], &call()).await.verdict()
+    };
+    assert_eq!(verdict(&old).await, Verdict::Verified);
+    renewed.store(true, Ordering::SeqCst);
+    // Wrong signatures do not make us ask again and again.
+    for _ in 0..3 {
+        assert_eq!(verdict(&new).await, Verdict::Failed);
+    }
+    assert_eq!(web.asked(), 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert_eq!(verdict(&new).await, Verdict::Verified);
+    assert_eq!(verdict(&old).await, Verdict::Failed);
+    assert_eq!(web.asked(), 2);
+}

@@ -1,6 +1,8 @@
 use super::*;
 use sip::Method;
 
+mod signed;
+
 fn invite(headers: &[(&str, &str)]) -> Request {
     let uri = "sip:account@192.0.2.1".parse().unwrap();
     let mut request = Request::new(Method::Invite, uri);
@@ -45,9 +47,21 @@ fn a_caller_who_withholds_himself_is_not_shown() {
     for privacy in ["id", "header; Id", "user"] {
         let request = invite(&[from, asserted, ("Privacy", privacy)]);
         assert_eq!(caller(&request), Caller::default(), "{privacy}");
+        let request = invite(&[from, asserted, ("Privacy", privacy), ("Identity", "x")]);
+        let signed = identities(&request, &caller(&request));
+        assert!(signed.is_empty(), "it would name him");
     }
     let request = invite(&[from, asserted, ("Privacy", "none")]);
     assert_eq!(caller(&request).number.as_deref(), Some("+4930"));
+}
+
+#[test]
+fn signatures_are_taken_by_either_name_and_not_without_end() {
+    let from = ("From", "<sip:1@phone.example>;tag=1");
+    let request = invite(&[from, ("Identity", "a"), ("y", "b")]);
+    assert_eq!(identities(&request, &caller(&request)), ["a", "b"]);
+    let many = [("Identity", "a"); 100];
+    assert_eq!(stir::headers(&invite(&many)).len(), stir::MAX_HEADERS);
 }
 
 #[test]
@@ -74,5 +88,3 @@ fn a_trunk_calls_from_its_own_addresses_and_the_listed_ones() {
         );
     }
 }
-
-mod signed;
