@@ -54,6 +54,26 @@ test("a refused sign-in is told once, and not tried again by itself", async () =
   assert.deepEqual(w.socket().sent, []);
 });
 
+test("a sign-in that the gateway cannot look at yet is tried again", async () => {
+  const w = world({ credentials: CREDENTIALS });
+  /** @type {string[]} */
+  const notices = [];
+  w.client.addEventListener("notice", (event) => notices.push(/** @type {CustomEvent<string>} */ (event).detail));
+  await w.connected();
+  const tried = () => w.socket().sent.filter((m) => m.type === "authenticate").length;
+  const before = tried();
+  w.socket().say({ type: "error", call: null, code: "unavailable", field: null, text: "there are no keys yet" });
+  assert.deepEqual(notices, ["Not signed in yet: there are no keys yet."]);
+  await w.clock.pass(9_999);
+  assert.equal(tried(), before);
+  await w.clock.pass(1);
+  assert.equal(tried(), before + 1);
+  w.socket().say(AUTHENTICATED);
+  assert.equal(w.client.user?.user, "alice");
+  await w.clock.pass(60_000);
+  assert.equal(tried(), before + 1);
+});
+
 test("a call that comes in waits, and is accepted with an offer", async () => {
   const w = await called();
   assert.equal(w.call.state.name, "incoming");

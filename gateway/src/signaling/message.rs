@@ -502,6 +502,8 @@ pub enum ErrorCode {
     TooMany,
     /// The session is not signed in, or not with what is right.
     Unauthorized,
+    /// What it takes cannot be had at the moment, through no fault of the browser's: try again.
+    Unavailable,
 }
 
 /// A message that could not be taken.

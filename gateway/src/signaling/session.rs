@@ -16,6 +16,7 @@ use super::message::{
 use super::outbox::{Outbox, Outgoing};
 use crate::call::registry::{CallHandle, NotTaken};
 use crate::directory::SignedIn;
+use crate::token::Refused;
 
 /// How many messages may wait for the browser; one that leaves more unread is taken for gone.
 const OUTBOX: usize = 256;
@@ -273,7 +274,11 @@ impl Session {
             }
             Err(NotSignedIn::BadToken(why)) => {
                 tracing::warn!(session = self.id, remote = %self.remote, %why, "a sign-in failed");
-                self.error(None, ErrorCode::Unauthorized, &why.to_string());
+                let code = match why {
+                    Refused::Bad(_) => ErrorCode::Unauthorized,
+                    Refused::NoKeys(_) => ErrorCode::Unavailable,
+                };
+                self.error(None, code, &why.to_string());
             }
             Err(NotSignedIn::TooOften) => self.error(
                 None,
