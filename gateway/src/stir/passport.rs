@@ -266,6 +266,10 @@ impl Identity {
         if !call.to.iter().any(|number| claims.dest.tn.contains(number)) {
             return Err(invalid("the signature is for a call to another number"));
         }
+        if self.ppt.is_none() {
+            // In a plain one the words have no meaning.
+            return Ok((None, None));
+        }
         let attestation = match claims.attest.as_deref() {
             Some("A") => Some(Attestation::A),
             Some("B") => Some(Attestation::B),
@@ -273,7 +277,7 @@ impl Identity {
             Some(_) => return Err(invalid("\"attest\" is not A, B or C")),
             None => None,
         };
-        if self.ppt.is_some() && (attestation.is_none() || claims.origid.is_none()) {
+        if attestation.is_none() || claims.origid.is_none() {
             return Err(invalid("\"attest\" or \"origid\" is missing"));
         }
         let origid = claims.origid.map(|origid| {

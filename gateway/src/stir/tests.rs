@@ -307,6 +307,17 @@ fn the_compact_form_is_made_whole_from_the_call() {
 }
 
 #[test]
+fn a_plain_signature_attests_nothing_whatever_it_says() {
+    let signer = Signer::new();
+    let head = json!({"alg": "ES256", "typ": "passport", "x5u": INFO});
+    let header = signer.header_of(&head, INFO, &claims("A", now()));
+    let plain = header.replace(";ppt=\"shaken\"", "");
+    let passport = verified(&plain, &call(), &signer, &signer.roots()).unwrap();
+    assert_eq!((passport.attestation, passport.origid), (None, None));
+    assert_eq!(why(&header, &signer).code(), CauseCode::IdentityInvalid);
+}
+
+#[test]
 fn numbers_are_compared_however_they_are_written() {
     let germany = DialPlan {
         country_code: "49".to_owned(),
