@@ -12,7 +12,7 @@ use crate::call::machine::Identity;
 use crate::call::route::plain_number;
 use crate::settings::User;
 use crate::signaling::outbox::Outbox;
-use crate::token::Verifier;
+use crate::token::{Refused, Verifier};
 
 /// How many devices of one user ring at most: those that signed in last.
 const MAX_DEVICES: usize = 16;
@@ -94,13 +94,21 @@ impl Directory {
         user.filter(|_| right).cloned()
     }
 
+    /// Waits a moment for the key of that token, where it is not there yet.
+    pub async fn look_for_key(&self, token: &str) {
+        if let Some(tokens) = &self.tokens {
+            tokens.look_for_key(token).await;
+        }
+    }
+
     /// The owner of a token. One who is in the settings too has his name and numbers from there, if the token has none.
     ///
     /// # Errors
-    /// What is wrong with the token, in words.
-    pub fn check_token(&self, token: &str) -> Result<Arc<User>, String> {
+    /// [`Refused`] says why it signs nobody in.
+    pub fn check_token(&self, token: &str) -> Result<Arc<User>, Refused> {
         let tokens = self.tokens.as_ref();
-        let mut user = tokens.ok_or("no tokens are taken here")?.user(token)?;
+        let none = || Refused::Bad("no tokens are taken here".to_owned());
+        let mut user = tokens.ok_or_else(none)?.user(token)?;
         if let Some(known) = self.users.iter().find(|known| known.name == user.name) {
             if user.numbers.is_empty() {
                 user.numbers.clone_from(&known.numbers);

@@ -6,12 +6,14 @@
 pub mod call;
 pub mod directory;
 pub mod explain;
+pub mod fetch;
 pub mod lab;
 pub mod permit;
 pub mod server;
 pub mod settings;
 pub mod signaling;
 pub mod sip_driver;
+pub mod stir;
 pub mod token;
 pub mod trunks;
 pub mod worker;

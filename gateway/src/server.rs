@@ -20,6 +20,7 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
+use crate::fetch::Fetcher;
 use crate::lab;
 use crate::settings::{OpusFec, RecordDestination, Settings, Sip, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
@@ -28,6 +29,8 @@ use crate::signaling::message::LabNumber;
 use crate::sip_driver;
 use crate::sip_driver::dns::Dns;
 use crate::sip_driver::registration::{Registering, Registration};
+use crate::stir::Verifier;
+use crate::stir::chains::Chains;
 use crate::trunks::{Trunks, probe};
 use crate::worker::{WorkerSettings, Workers};
 
@@ -65,6 +68,8 @@ pub struct Server {
     sip: sip_driver::SipHandle,
     registrations: Vec<Registration>,
     probes: JoinSet<()>,
+    /// What is fetched again and again; it ends with the server.
+    background: JoinSet<()>,
     inbound: tokio::task::JoinHandle<()>,
     lab: Option<lab::LabPhone>,
     writer: Option<tokio::task::JoinHandle<()>>,
@@ -98,7 +103,9 @@ impl Server {
         .await
         .context("[sip] listen")?;
         let dns = Dns::new(&settings.sip.dns_servers).map_err(anyhow::Error::msg);
-        let sip = sip.with_dns(dns.context("[sip] dns_servers")?);
+        let dns = Arc::new(dns.context("[sip] dns_servers")?);
+        let sip = sip.with_dns(Arc::clone(&dns));
+        let (background, stir) = fetching(settings, &dns);
         let lab = match settings.lab.listen {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
@@ -174,6 +181,7 @@ impl Server {
             directory: Arc::clone(&directory),
             trunks,
             internal,
+            stir,
         };
         let inbound = tokio::spawn(inbound.run(incoming));
         let (closing, closed) = watch::channel(false);
@@ -199,6 +207,7 @@ impl Server {
             sip,
             registrations,
             probes,
+            background,
             inbound,
             lab,
             writer,
@@ -226,6 +235,7 @@ impl Server {
             "going down: new calls are refused, running ones end"
         );
         drop(self.probes);
+        drop(self.background);
         let ends = self.registrations.into_iter();
         let mut ends: JoinSet<()> = ends.map(|one| one.end(REGISTRATION_PATIENCE)).collect();
         while ends.join_next().await.is_some() {}
@@ -331,6 +341,28 @@ impl Bound {
             format!("http://{}/", self.http)
         }
     }
+}
+
+/// What stands elsewhere: the keys of tokens, which are kept in the background, and certificates of those who sign calls.
+fn fetching(settings: &Settings, dns: &Arc<Dns>) -> (JoinSet<()>, Option<Verifier>) {
+    let fetcher = || Fetcher::new(Arc::clone(dns));
+    let mut background = JoinSet::new();
+    if let Some(tokens) = &settings.tokens
+        && let Some(jwks) = tokens.jwks()
+    {
+        if tokens.is_for_anybody() {
+            tracing::warn!(
+                "[sign_in] token_audience is not set: whatever else these keys sign tokens for, they sign users in here too"
+            );
+        }
+        background.spawn(Arc::clone(jwks).keep(fetcher()));
+    }
+    let roots = settings.stir.roots.clone();
+    let stir = roots.map(|roots| {
+        let chains = Chains::new(fetcher(), settings.stir.allow.clone());
+        Verifier::new(roots, chains)
+    });
+    (background, stir)
 }
 
 /// Where others find the gateway.

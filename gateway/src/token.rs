@@ -1,12 +1,16 @@
 //! Signed tokens that sign users in (JWT, RFC 7519): who signs them needs no account of theirs here.
 
+pub mod jwks;
+
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use sip::digest::Password;
 
+use self::jwks::{Jwks, NoKey};
 use crate::call::machine::Forward;
 use crate::call::route::{is_number, plain_number};
 use crate::permit::{Pattern, Permit};
@@ -21,14 +25,38 @@ const MAX_LENGTH: usize = 8 * 1024;
 /// Looks at tokens.
 #[derive(Clone)]
 pub struct Verifier {
-    key: DecodingKey,
-    validation: Validation,
+    keys: Keys,
+    /// Everything but the algorithm, which is the key's.
+    rules: Validation,
+}
+
+/// What tokens are checked with.
+#[derive(Clone)]
+enum Keys {
+    /// This one, by this algorithm.
+    One(DecodingKey, Algorithm),
+    /// Those of an address.
+    Listed(Arc<Jwks>),
 }
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Verifier({:?})", self.validation.algorithms)
+        match &self.keys {
+            Keys::One(_, algorithm) => write!(f, "Verifier({algorithm:?})"),
+            Keys::Listed(jwks) => write!(f, "Verifier({jwks:?})"),
+        }
     }
+}
+
+/// Why a token signs nobody in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// What is wrong with it, in words.
+    #[error("the token is refused: {0}")]
+    Bad(String),
+    /// Nothing is known of it: there are no keys. It is nobody's fault who signs in.
+    #[error("the token cannot be checked: {0}")]
+    NoKeys(String),
 }
 
 /// What a token says of its owner.
@@ -65,49 +93,106 @@ impl Verifier {
             .ok()
     }
 
+    /// For tokens that are signed with a key of an address.
+    pub fn listed(jwks: Arc<Jwks>) -> Self {
+        Self::with(Keys::Listed(jwks))
+    }
+
     fn new(key: DecodingKey, algorithm: Algorithm) -> Self {
-        // One algorithm, ours: what the token names is not asked.
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
-        validation.validate_aud = false;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        Self { key, validation }
+        Self::with(Keys::One(key, algorithm))
+    }
+
+    fn with(keys: Keys) -> Self {
+        let mut rules = Validation {
+            leeway: LEEWAY,
+            validate_nbf: true,
+            validate_aud: false,
+            ..Validation::default()
+        };
+        rules.set_required_spec_claims(&["exp", "sub"]);
+        Self { keys, rules }
+    }
+
+    /// The address of the keys, where they have one.
+    pub fn jwks(&self) -> Option<&Arc<Jwks>> {
+        match &self.keys {
+            Keys::One(..) => None,
+            Keys::Listed(jwks) => Some(jwks),
+        }
+    }
+
+    /// Whether tokens for others are believed too.
+    pub fn is_for_anybody(&self) -> bool {
+        !self.rules.validate_aud
     }
 
     /// Only tokens of that issuer.
     pub fn of_issuer(mut self, issuer: &str) -> Self {
-        self.validation.set_issuer(&[issuer]);
+        self.rules.set_issuer(&[issuer]);
         self.require("iss")
     }
 
     /// Only tokens for that audience.
     pub fn for_audience(mut self, audience: &str) -> Self {
-        self.validation.validate_aud = true;
-        self.validation.set_audience(&[audience]);
+        self.rules.validate_aud = true;
+        self.rules.set_audience(&[audience]);
         self.require("aud")
     }
 
     fn require(mut self, claim: &str) -> Self {
-        self.validation
-            .required_spec_claims
-            .insert(claim.to_owned());
+        self.rules.required_spec_claims.insert(claim.to_owned());
         self
+    }
+
+    /// Where the token names a key that is not there, waits a moment for the address of the keys to have it.
+    pub async fn look_for_key(&self, token: &str) {
+        if let (Keys::Listed(jwks), Some(header)) = (&self.keys, header(token)) {
+            jwks.look_for(header.kid.as_deref()).await;
+        }
     }
 
     /// Whose token it is, and what he may do.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn user(&self, token: &str) -> Result<User, String> {
+    /// [`Refused`] says why it signs nobody in.
+    pub fn user(&self, token: &str) -> Result<User, Refused> {
         if token.len() > MAX_LENGTH {
-            return Err("it is longer than 8 KiB".to_owned());
+            return Err(Refused::Bad("it is longer than 8 KiB".to_owned()));
         }
-        let claims = decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| words(error.kind()))?
+        let listed;
+        let (key, algorithm) = match &self.keys {
+            Keys::One(key, algorithm) => (key, *algorithm),
+            Keys::Listed(jwks) => {
+                let header = header(token).ok_or_else(|| Refused::Bad(NO_TOKEN.to_owned()))?;
+                listed = jwks.find(header.kid.as_deref(), header.alg)?;
+                (&listed.key, listed.algorithm)
+            }
+        };
+        // One algorithm, the key's own: what the token names may only be the same.
+        let rules = Validation {
+            algorithms: vec![algorithm],
+            ..self.rules.clone()
+        };
+        let claims = decode::<Claims>(token, key, &rules)
+            .map_err(|error| Refused::Bad(words(error.kind())))?
             .claims;
-        claims.user()
+        claims.user().map_err(Refused::Bad)
     }
+}
+
+impl From<NoKey> for Refused {
+    fn from(no: NoKey) -> Self {
+        match no {
+            NoKey::None(_) => Self::NoKeys(no.to_string()),
+            _ => Self::Bad(no.to_string()),
+        }
+    }
+}
+
+const NO_TOKEN: &str = "it is no token";
+
+fn header(token: &str) -> Option<jsonwebtoken::Header> {
+    (token.len() <= MAX_LENGTH).then(|| decode_header(token).ok())?
 }
 
 impl Claims {
@@ -160,7 +245,7 @@ fn words(kind: &ErrorKind) -> String {
         ErrorKind::InvalidAlgorithm => "it is signed by another algorithm",
         ErrorKind::MissingRequiredClaim(claim) => return format!("\"{claim}\" is missing"),
         ErrorKind::Json(error) => return format!("its claims: {error}"),
-        _ => "it is no token",
+        _ => NO_TOKEN,
     }
     .to_owned()
 }
@@ -264,7 +349,7 @@ mod tests {
             ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.".to_owned(), ""),
             ("x".repeat(9000), "longer"),
         ] {
-            let why = verifier.user(&token).expect_err(expected);
+            let why = verifier.user(&token).expect_err(expected).to_string();
             assert!(why.contains(expected), "{why:?}, not {expected:?}");
         }
     }

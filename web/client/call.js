@@ -99,8 +99,8 @@ export class Call extends EventTarget {
     this.id = id;
     /** Whom it calls; the number that was called, where a telephone calls. */
     this.to = to;
-    /** Who calls, where a telephone does: a number, and a name, as far as they are told. */
-    this.caller = incoming && { number: incoming.from, name: incoming.name };
+    /** Who calls, where a telephone does: a number, and a name, as far as they are told; and whether the number is his, where somebody looked. */
+    this.caller = incoming && { number: incoming.from, name: incoming.name, verification: incoming.verification };
     /** Headers of a telephone's call that the gateway lets through. */
     this.headers = incoming?.headers ?? {};
     if (incoming) this.#state = { name: "incoming" };

@@ -50,6 +50,8 @@ const WELCOME_MS = 10_000;
 /** The first wait before trying again; it doubles up to the longest. */
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+/** How long after a sign-in that the gateway could not look at another follows. */
+const SIGN_IN_AGAIN_MS = 10_000;
 /** How long a call that we ended still hears the gateway's word on it. */
 const LAST_WORD_MS = 5_000;
 
@@ -261,6 +263,7 @@ export class Client extends EventTarget {
     if (message.type === "error") {
       if (call && !call.ended) call.handleError(message);
       else if (message.code === "unauthorized" && message.call === null) this.#handleRefusal(message.text);
+      else if (message.code === "unavailable" && message.call === null) this.#signInLater(message.text);
       else if (!call) this.#notice(`The gateway could not take a message: ${message.text}.`);
     } else if (call && (!call.ended || message.type === "hangup")) {
       call.handleMessage(message);
@@ -284,6 +287,17 @@ export class Client extends EventTarget {
     // The same again would only be refused again, and count against us.
     this.#credentials = null;
     this.#notice(`Not signed in: ${text}.`);
+  }
+
+  /** @param {string} text */
+  #signInLater(text) {
+    this.#notice(`Not signed in yet: ${text}.`);
+    // Of an open connection the timer has nothing else to wait for; a lost one signs in anyway.
+    if (this.#connection.name !== "open") return;
+    this.#clearTimer();
+    this.#timer = this.#surroundings.setTimeout(() => {
+      if (this.#user === null) this.#authenticate();
+    }, SIGN_IN_AGAIN_MS);
   }
 
   /** @param {Welcome} welcome */

@@ -36,7 +36,10 @@ export const SUBPROTOCOL = "switchhook.v1";
 /** @typedef {{ user: string, display_name: string, presence: Presence }} Person */
 /** @typedef {{ type: "presence", people: Person[] }} PresenceMessage */
 /** @typedef {"trying" | "ringing" | "done" | "failed"} TransferState */
-/** @typedef {{ type: "incoming", call: string, from: string | null, name: string | null, to: string, headers: Record<string, string> }} Incoming */
+/** @typedef {"verified" | "failed" | "absent"} Verdict what a call's signature (STIR) comes to */
+/** @typedef {"A" | "B" | "C"} Attestation that the number is the caller's, that the caller is known, or neither */
+/** @typedef {{ result: Verdict, attestation: Attestation | null }} Verification */
+/** @typedef {{ type: "incoming", call: string, from: string | null, name: string | null, to: string, headers: Record<string, string>, verification: Verification | null }} Incoming */
 /** @typedef {{ type: "error", call: string | null, code: string, field: string | null, text: string }} ErrorMessage */
 
 /**
@@ -106,6 +109,7 @@ export function readMessage(text) {
         name: fields.optionalString("name"),
         to: fields.string("to"),
         headers: readHeaders(fields.value("headers")),
+        verification: readVerification(fields.value("verification")),
       };
     case "answer":
       return {
@@ -248,6 +252,22 @@ function readHeaders(value) {
   return headers;
 }
 
+/**
+ * What this client does not know is no verification.
+ * @param {unknown} value
+ * @returns {Verification | null}
+ */
+function readVerification(value) {
+  if (value == null) return null;
+  const { result, attestation } = asObject(value, "verification");
+  const known = VERDICTS.find((one) => one === result);
+  return known ? { result: known, attestation: ATTESTATIONS.find((one) => one === attestation) ?? null } : null;
+}
+
+/** @type {readonly Verdict[]} */
+const VERDICTS = ["verified", "failed", "absent"];
+/** @type {readonly Attestation[]} */
+const ATTESTATIONS = ["A", "B", "C"];
 /** @type {readonly TransferState[]} */
 const TRANSFER_STATES = ["trying", "ringing", "done", "failed"];
 /** @type {readonly Presence[]} */

@@ -3,6 +3,7 @@
 /** @typedef {import("../client/state.js").CallState} CallState */
 /** @typedef {import("../client/client.js").Connection} Connection */
 /** @typedef {import("../client/quality.js").Quality} Quality */
+/** @typedef {import("../client/protocol.js").Verification} Verification */
 
 /**
  * @param {CallState | null} state
@@ -36,11 +37,12 @@ export function stateWords(state, to, held = { here: false, there: false }) {
  * @param {CallState | null} state
  * @param {string} sent digits pressed here
  * @param {string} received digits pressed there
- * @param {{ number: string | null, name: string | null } | null} caller who calls, where a telephone does
+ * @param {{ number: string | null, name: string | null, verification?: Verification | null } | null} caller who calls, where a telephone does
  */
 export function detailWords(state, sent, received, caller = null) {
   const parts = [];
   if (state?.name === "incoming" && caller?.name && caller.number) parts.push(caller.number);
+  if (state?.name === "incoming" && caller?.verification) parts.push(verificationWords(caller.verification));
   if (state?.name === "ended") {
     if (state.answered_ms > 0) parts.push(`Talked ${clock(state.answered_ms)}`);
     if (state.cause.sip) parts.push(`SIP ${state.cause.sip}`);
@@ -50,6 +52,23 @@ export function detailWords(state, sent, received, caller = null) {
     if (received) parts.push(`Received ${received.slice(-24)}`);
   }
   return parts.join(" · ");
+}
+
+/**
+ * Whether the caller's number is his. Only who attests that (A) has seen to it; B knows the caller, C where the call came from.
+ * @param {Verification} verification
+ */
+export function verificationWords({ result, attestation }) {
+  if (result !== "verified") return "Number not verified";
+  switch (attestation) {
+    case "B":
+    case "C":
+      return `Number not verified (${attestation})`;
+    case "A":
+      return "Number verified (A)";
+    case null:
+      return "Number verified";
+  }
 }
 
 /** @param {Connection} connection */

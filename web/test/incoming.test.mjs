@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { detailWords, stateWords, userWords } from "../phone/words.js";
+import { detailWords, stateWords, userWords, verificationWords } from "../phone/words.js";
 import { settle, world } from "./fakes.mjs";
 
 /** @typedef {import("../client/call.js").Call} Call */
@@ -54,6 +54,26 @@ test("a refused sign-in is told once, and not tried again by itself", async () =
   assert.deepEqual(w.socket().sent, []);
 });
 
+test("a sign-in that the gateway cannot look at yet is tried again", async () => {
+  const w = world({ credentials: CREDENTIALS });
+  /** @type {string[]} */
+  const notices = [];
+  w.client.addEventListener("notice", (event) => notices.push(/** @type {CustomEvent<string>} */ (event).detail));
+  await w.connected();
+  const tried = () => w.socket().sent.filter((m) => m.type === "authenticate").length;
+  const before = tried();
+  w.socket().say({ type: "error", call: null, code: "unavailable", field: null, text: "there are no keys yet" });
+  assert.deepEqual(notices, ["Not signed in yet: there are no keys yet."]);
+  await w.clock.pass(9_999);
+  assert.equal(tried(), before);
+  await w.clock.pass(1);
+  assert.equal(tried(), before + 1);
+  w.socket().say(AUTHENTICATED);
+  assert.equal(w.client.user?.user, "alice");
+  await w.clock.pass(60_000);
+  assert.equal(tried(), before + 1);
+});
+
 test("a call that comes in waits, and is accepted with an offer", async () => {
   const w = await called();
   assert.equal(w.call.state.name, "incoming");
@@ -103,6 +123,34 @@ test("an offer that the gateway cannot take leaves the other devices ringing", a
   w.socket().say({ type: "error", call: "in-1", code: "bad_field", field: "sdp", text: "no audio" });
   assert.deepEqual(w.sent().at(-1), ["reject", "in-1", "busy"]);
   assert.equal(w.call.cause?.code, "bad_field");
+});
+
+test("whether the number is the caller's is told, where somebody looked", async () => {
+  const w = world();
+  /** @type {Call[]} */
+  const calls = [];
+  w.client.addEventListener("incoming", (event) => calls.push(/** @type {CustomEvent<Call>} */ (event).detail));
+  await w.connected();
+  const verifications = [{ result: "verified", attestation: "A" }, { result: "absent" }, { result: "verified", attestation: "Z" }, { result: "new" }, undefined];
+  for (const [i, verification] of verifications.entries()) {
+    w.socket().say({ type: "incoming", call: `in-${i}`, from: "+1202", name: null, to: "100", verification });
+  }
+  assert.deepEqual(calls.map((call) => call.caller?.verification), [
+    { result: "verified", attestation: "A" },
+    { result: "absent", attestation: null },
+    { result: "verified", attestation: null },
+    null,
+    null,
+  ]);
+  assert.equal(verificationWords({ result: "verified", attestation: "A" }), "Number verified (A)");
+  assert.equal(verificationWords({ result: "verified", attestation: null }), "Number verified");
+  // Nobody says that the number is the caller's.
+  assert.equal(verificationWords({ result: "verified", attestation: "C" }), "Number not verified (C)");
+  assert.equal(verificationWords({ result: "failed", attestation: null }), "Number not verified");
+  assert.equal(verificationWords({ result: "absent", attestation: null }), "Number not verified");
+  const caller = { number: "+1202", name: "Bob", verification: /** @type {const} */ ({ result: "verified", attestation: "A" }) };
+  assert.equal(detailWords({ name: "incoming" }, "", "", caller), "+1202 · Number verified (A)");
+  assert.equal(detailWords({ name: "in_call", since: 0 }, "", "", caller), "");
 });
 
 test("who calls is told in words", () => {

@@ -47,6 +47,16 @@ pub enum CauseCode {
     TooLong,
     /// The offer or the number could not be understood.
     BadRequest,
+    /// The call is not signed (STIR), where it has to be.
+    IdentityMissing,
+    /// Its signature is not of now.
+    IdentityStale,
+    /// The certificate of its signature cannot be had.
+    IdentityInfo,
+    /// The certificate of its signature is not trusted.
+    IdentityCredential,
+    /// Its signature is not right, or not for this call.
+    IdentityInvalid,
     /// A fault in the trunk or beyond it.
     TrunkError,
     /// A fault of the gateway's own.
@@ -149,6 +159,37 @@ const TABLE: &[Row] = &[
         "The call could not be understood.",
         400,
         95,
+    ),
+    // RFC 8224 §6.2.2; Q.850 has no word for them.
+    Row(
+        CauseCode::IdentityMissing,
+        "The call is not signed, and has to be.",
+        428,
+        127,
+    ),
+    Row(
+        CauseCode::IdentityStale,
+        "The call's signature is not of now.",
+        403,
+        127,
+    ),
+    Row(
+        CauseCode::IdentityInfo,
+        "The certificate of the call's signature cannot be had.",
+        436,
+        127,
+    ),
+    Row(
+        CauseCode::IdentityCredential,
+        "The certificate of the call's signature is not trusted.",
+        437,
+        127,
+    ),
+    Row(
+        CauseCode::IdentityInvalid,
+        "The call's signature is not right.",
+        438,
+        127,
     ),
     Row(
         CauseCode::TrunkError,
@@ -262,6 +303,10 @@ fn code_of_status(status: u16) -> CauseCode {
         503 => CauseCode::Overloaded,
         603 | 607 | 608 => CauseCode::Rejected,
         400 | 414 | 416 | 420 => CauseCode::BadRequest,
+        428 => CauseCode::IdentityMissing,
+        436 => CauseCode::IdentityInfo,
+        437 => CauseCode::IdentityCredential,
+        438 => CauseCode::IdentityInvalid,
         _ => CauseCode::TrunkError,
     }
 }
@@ -324,6 +369,9 @@ mod tests {
         assert_eq!(told(404), CauseCode::NotFound);
         assert_eq!(told(408), CauseCode::Unreachable);
         assert_eq!(told(488), CauseCode::NotAcceptable);
+        assert_eq!(told(428), CauseCode::IdentityMissing);
+        assert_eq!(told(438), CauseCode::IdentityInvalid);
+        assert_eq!(told(403), CauseCode::Forbidden, "which it mostly is");
         assert_eq!(told(599), CauseCode::TrunkError);
     }
 

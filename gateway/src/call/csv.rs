@@ -3,7 +3,7 @@
 use super::record::CallRecord;
 
 /// The names of the columns.
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 24] = [
     "id",
     "direction",
     "session",
@@ -26,6 +26,8 @@ const COLUMNS: [&str; 22] = [
     "mos_to_phone",
     "mos_to_browser",
     "trunk",
+    "stir",
+    "attestation",
 ];
 
 /// The first line of a file.
@@ -44,6 +46,7 @@ pub(super) fn row(record: &CallRecord) -> Vec<u8> {
     };
     let mos = |score: Option<f64>| score.map_or_else(String::new, |mos| format!("{mos:.2}"));
     let media = record.media.as_ref();
+    let stir = record.stir.as_ref();
     line([
         record.id.clone(),
         name(serde_json::to_value(record.direction)),
@@ -71,6 +74,8 @@ pub(super) fn row(record: &CallRecord) -> Vec<u8> {
             .and_then(|media| media.to_browser.as_ref())
             .map(|score| score.mos)),
         text(&record.trunk),
+        name(serde_json::to_value(stir.map(|stir| stir.result))),
+        name(serde_json::to_value(stir.and_then(|stir| stir.attestation))),
     ])
 }
 

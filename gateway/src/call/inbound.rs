@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 use sip::{Host, NameAddr, Request};
@@ -16,8 +16,10 @@ use super::record::{Direction, Parties};
 use super::registry::{Arriving, Registry};
 use super::route::{INTERNAL, Internal};
 use crate::directory::Directory;
-use crate::settings::Trunk;
+use crate::settings::{Trunk, TrunkStir};
 use crate::sip_driver::{IncomingCall, SipHandle};
+use crate::stir::passport::Call;
+use crate::stir::{self, Failure, Finding, Signed, Verifier};
 use crate::trunks::{TrunkId, Trunks};
 
 /// How often the trunk's names are resolved again: RFC 3263 leaves it to the records' time to live, which the system's
@@ -26,6 +28,9 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Strangers are told of in the log, but not each of a flood.
 const WARN_AGAIN: Duration = Duration::from_secs(10);
+
+/// How many calls may wait for what their signatures come to; of more it is not looked at.
+const MAX_CHECKED: usize = 256;
 
 /// Takes the calls that come in.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Inbound {
     pub trunks: Arc<Trunks>,
     /// How users call each other.
     pub internal: Internal,
+    /// Who looks at their signatures.
+    pub stir: Option<Verifier>,
 }
 
 impl Inbound {
@@ -53,31 +60,80 @@ impl Inbound {
         }
         let internal = Arc::new(self.internal.trunk());
         let mut strangers = Strangers::default();
-        while let Some(call) = calls.recv().await {
+        let this = Arc::new(self);
+        // A call that waits for its certificate holds up no other.
+        let mut checked = JoinSet::new();
+        loop {
+            let call = tokio::select! {
+                call = calls.recv() => match call {
+                    Some(call) => call,
+                    None => break,
+                },
+                Some(_) = checked.join_next() => continue,
+            };
             let from = call.flow.remote.ip().to_canonical();
             let shown = call.request.headers.get(INTERNAL);
-            if shown.is_some_and(|shown| self.internal.secret.matches(shown)) {
-                self.take(&internal, None, call).await;
+            if shown.is_some_and(|shown| this.internal.secret.matches(shown)) {
+                this.take(&internal, None, call, None).await;
                 continue;
             }
             let known = sources
                 .iter()
                 .find(|(_, trunk, sources)| sources.include(trunk, from));
             match known {
-                Some((id, trunk, _)) => self.take(trunk, Some(*id), call).await,
+                Some((id, trunk, _)) if asks_for_signature(trunk, &call) => {
+                    if checked.len() >= MAX_CHECKED {
+                        let why = "too many calls are being looked at".to_owned();
+                        let finding = Finding::Failed(Failure::Info(why));
+                        this.take(trunk, Some(*id), call, Some(finding)).await;
+                        continue;
+                    }
+                    let (this, trunk, id) = (Arc::clone(&this), Arc::clone(trunk), *id);
+                    checked.spawn(async move {
+                        let finding = this.look_at(&call.request).await;
+                        this.take(&trunk, Some(id), call, Some(finding)).await;
+                    });
+                }
+                Some((id, trunk, _)) => this.take(trunk, Some(*id), call, None).await,
                 None => {
                     strangers.note(Instant::now(), from);
                     let refused = CauseCode::Forbidden;
                     let status = sip::StatusCode::FORBIDDEN;
                     let reason = Some(refused.reason());
-                    self.registry.sip.reject(call.leg, status, reason).await;
+                    this.registry.sip.reject(call.leg, status, reason).await;
                 }
             }
         }
     }
 
-    async fn take(&self, trunk: &Arc<Trunk>, id: Option<TrunkId>, incoming: IncomingCall) {
+    /// What a call's signatures come to.
+    async fn look_at(&self, request: &Request) -> Finding {
+        let Some(verifier) = &self.stir else {
+            // The settings do not let it come to that.
+            let why = "there are no authorities whose certificates are believed";
+            return Finding::Failed(Failure::Credential(why.to_owned()));
+        };
+        let plan = &self.registry.environment.routes.plan;
+        let call = Call::of(request, &called(request), plan, SystemTime::now());
+        verifier.check(&stir::headers(request), &call).await
+    }
+
+    async fn take(
+        &self,
+        trunk: &Arc<Trunk>,
+        id: Option<TrunkId>,
+        incoming: IncomingCall,
+        finding: Option<Finding>,
+    ) {
         let caller = caller(&incoming.request);
+        let called = called(&incoming.request);
+        let refusal = finding.as_ref().and_then(Finding::refusal);
+        if let (TrunkStir::Require, Some(cause)) = (trunk.stir, refusal) {
+            let to = called.into_iter().next().unwrap_or_default();
+            let parties = parties(&caller, None, to);
+            let refused = self.registry.refuse(incoming, parties, cause, finding);
+            return refused.await;
+        }
         if let Some(replaced) = incoming.replaces {
             let replacement = Replacement {
                 caller,
@@ -87,38 +143,36 @@ impl Inbound {
             };
             return self.registry.replace(replaced, replacement, incoming).await;
         }
-        let called = called(&incoming.request);
         let found = called
             .iter()
             .find_map(|number| Some((number.clone(), self.directory.find(number)?)));
         let to = called.into_iter().next().unwrap_or_default();
-        let parties = |user: Option<String>, to: String| Parties {
-            direction: Direction::Inbound,
-            session: String::new(),
-            user,
-            from: caller.number.clone(),
-            to,
-        };
+        let parties = |user: Option<String>, to: String| parties(&caller, user, to);
         let Some((to, user)) = found else {
             let why = format!("no user has the number {to:?} ([users.NAME] numbers)");
             let cause = CauseCode::NotFound.because(why);
             let parties = parties(None, to);
-            return self.registry.refuse(incoming, parties, cause).await;
+            let refused = self.registry.refuse(incoming, parties, cause, finding);
+            return refused.await;
         };
         let lines = self.directory.lines(&user);
         let forward = &user.forward;
         if lines.is_empty() && forward.always.is_none() && forward.unavailable.is_none() {
             let cause = CauseCode::Unavailable.because(format!("{} is not signed in", user.name));
             let parties = parties(Some(user.name.clone()), to);
-            return self.registry.refuse(incoming, parties, cause).await;
+            let refused = self.registry.refuse(incoming, parties, cause, finding);
+            return refused.await;
         }
         let Some(on_call) = self.directory.begin_call(&user) else {
             let why = format!("{} has as many calls as he may", user.name);
             let parties = parties(Some(user.name.clone()), to);
             let cause = CauseCode::Busy.because(why);
-            return self.registry.refuse(incoming, parties, cause).await;
+            let refused = self.registry.refuse(incoming, parties, cause, finding);
+            return refused.await;
         };
+        let headers = identities(&incoming.request, &caller);
         let arriving = Arriving {
+            signed: Signed { headers, finding },
             identity: Identity::of(&user),
             forward: (user.forward.clone(), user.ring_time),
             on_call,
@@ -130,6 +184,26 @@ impl Inbound {
             lines,
         };
         self.registry.ring(arriving).await;
+    }
+}
+
+/// Whether a call waits for what its signatures come to. One that takes another's place is for somebody who has heard who
+/// calls.
+fn asks_for_signature(trunk: &Trunk, call: &IncomingCall) -> bool {
+    match trunk.stir {
+        TrunkStir::Off => false,
+        TrunkStir::Verify => call.replaces.is_none(),
+        TrunkStir::Require => true,
+    }
+}
+
+fn parties(caller: &Caller, user: Option<String>, to: String) -> Parties {
+    Parties {
+        direction: Direction::Inbound,
+        session: String::new(),
+        user,
+        from: caller.number.clone(),
+        to,
     }
 }
 
@@ -148,6 +222,14 @@ fn called(request: &Request) -> Vec<String> {
         .flatten()
         .filter(|number| seen.insert(number.clone()))
         .collect()
+}
+
+/// The Identity headers that may go on with a call. They name the caller: where he does not want to be named, none.
+fn identities(request: &Request, caller: &Caller) -> Vec<String> {
+    match caller.number {
+        Some(_) => stir::headers(request),
+        None => Vec::new(),
+    }
 }
 
 /// Who calls: what the trunk asserts (RFC 3325 §9.1) before what the telephone says, and nothing where that is asked for
@@ -253,81 +335,4 @@ impl Strangers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sip::Method;
-
-    fn invite(headers: &[(&str, &str)]) -> Request {
-        let uri = "sip:account@192.0.2.1".parse().unwrap();
-        let mut request = Request::new(Method::Invite, uri);
-        for (name, value) in headers {
-            request.headers.push(name, value).unwrap();
-        }
-        request
-    }
-
-    #[test]
-    fn a_call_is_for_the_number_wherever_the_trunk_writes_it() {
-        let request = invite(&[
-            ("To", "<sip:+4930123@gateway.example>"),
-            ("P-Called-Party-ID", "<sip:100@gateway.example>"),
-        ]);
-        assert_eq!(called(&request), ["account", "100", "+4930123"]);
-        assert_eq!(called(&invite(&[])), ["account"]);
-    }
-
-    #[test]
-    fn what_the_trunk_asserts_is_shown_before_what_the_telephone_says() {
-        let from = ("From", "\"Eve\" <sip:1@phone.example>;tag=1");
-        let said = caller(&invite(&[from]));
-        assert_eq!(said.number.as_deref(), Some("1"));
-        assert_eq!(said.display_name.as_deref(), Some("Eve"));
-        let asserted = ("P-Asserted-Identity", "<sip:+4930@carrier.example>");
-        let shown = caller(&invite(&[from, asserted]));
-        assert_eq!(shown.number.as_deref(), Some("+4930"));
-        assert_eq!(shown.display_name, None);
-    }
-
-    #[test]
-    fn a_caller_who_withholds_himself_is_not_shown() {
-        let asserted = ("P-Asserted-Identity", "\"Bob\" <sip:+4930@carrier.example>");
-        for from in [
-            "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1",
-            "<sip:Anonymous@carrier.example>;tag=1",
-        ] {
-            assert_eq!(caller(&invite(&[("From", from)])), Caller::default());
-        }
-        let from = ("From", "<sip:1@phone.example>;tag=1");
-        for privacy in ["id", "header; Id", "user"] {
-            let request = invite(&[from, asserted, ("Privacy", privacy)]);
-            assert_eq!(caller(&request), Caller::default(), "{privacy}");
-        }
-        let request = invite(&[from, asserted, ("Privacy", "none")]);
-        assert_eq!(caller(&request).number.as_deref(), Some("+4930"));
-    }
-
-    #[test]
-    fn a_trunk_calls_from_its_own_addresses_and_the_listed_ones() {
-        let trunk = Trunk {
-            outbound_proxy: Some("sip:192.0.2.7".parse().unwrap()),
-            addresses: vec!["198.51.100.0/24".parse().unwrap()],
-            ..Trunk::at("sip:192.0.2.1:5062".parse().unwrap())
-        };
-        let sources = Sources::default();
-        *sources.0.write().unwrap() = vec!["203.0.113.5".parse().unwrap()];
-        for (from, known) in [
-            ("192.0.2.1", true),
-            ("192.0.2.7", true),
-            ("198.51.100.200", true),
-            ("203.0.113.5", true),
-            ("192.0.2.2", false),
-            ("198.51.101.1", false),
-        ] {
-            assert_eq!(
-                sources.include(&trunk, from.parse().unwrap()),
-                known,
-                "{from}"
-            );
-        }
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ mod phone;
 mod referred;
 mod replaced;
 mod ringing;
+mod signed;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ use crate::permit::Permit;
 use crate::settings::{Prefer, User};
 use crate::signaling::message::{CallName, ClientMessage, ServerMessage};
 use crate::sip_driver::{Leg, ReferTarget};
+use crate::stir::Signed;
 use crate::trunks::Seat;
 use crate::worker::{Impairments, MediaCommand, MediaEvent, OpenCall, TrunkMedia};
 
@@ -340,6 +342,8 @@ pub struct Machine {
     forward: Forward,
     /// By whom it was sent on before (RFC 5806), the last first.
     diversions: Vec<String>,
+    /// What is known of who signed it.
+    signed: Signed,
     /// A transfer that is under way.
     transfer: Option<Box<Transfer>>,
     /// The other telephone is called, or up.
@@ -493,6 +497,7 @@ impl Machine {
             headers: BTreeMap::new(),
             forward: Forward::default(),
             diversions: Vec::new(),
+            signed: Signed::default(),
             transfer: None,
             other_up: false,
             other_seat: None,

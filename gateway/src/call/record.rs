@@ -12,6 +12,7 @@ use super::cause::Cause;
 use super::csv;
 use super::timeline::Entry;
 use crate::settings::{RecordDestination, Records};
+use crate::stir::StirRecord;
 use crate::worker::{MediaReport, OneWay};
 
 /// Who ended a call.
@@ -77,6 +78,8 @@ pub struct CallRecord {
     pub phone_srtp: Option<String>,
     /// When one side did not hear the other, and why.
     pub one_way: Vec<OneWaySpell>,
+    /// What its signatures come to (RFC 8224), where somebody looked at them.
+    pub stir: Option<StirRecord>,
     /// Who was to speak with whom instead, and what came of it.
     pub transfers: Vec<TransferRecord>,
     /// What the media worker counted.
@@ -165,6 +168,7 @@ impl CallRecord {
             phone_codec: None,
             phone_srtp: None,
             one_way: Vec::new(),
+            stir: None,
             transfers: Vec::new(),
             media: None,
             timeline: Vec::new(),

@@ -20,6 +20,7 @@ use crate::settings::Trunk;
 use crate::signaling::message::{CallName, ClientMessage, PlaceCall, ServerMessage};
 use crate::signaling::outbox::Outbox;
 use crate::sip_driver::{IncomingCall, Leg, SipHandle};
+use crate::stir::{Finding, Signed};
 use crate::trunks::Seat;
 use crate::worker::{WorkerHandle, Workers};
 
@@ -143,6 +144,8 @@ pub struct Arriving {
     pub seat: Option<Seat>,
     /// Who calls.
     pub caller: Caller,
+    /// What is known of who signed it.
+    pub signed: Signed,
     /// The number that was called.
     pub to: String,
     /// Whom it is for.
@@ -269,7 +272,10 @@ impl Registry {
             Ok(worker) => worker,
             Err(cause) => {
                 let parties = arriving.parties();
-                return self.refuse(arriving.incoming, parties, cause).await;
+                let finding = arriving.signed.finding;
+                return self
+                    .refuse(arriving.incoming, parties, cause, finding)
+                    .await;
             }
         };
         let Arriving {
@@ -277,6 +283,7 @@ impl Registry {
             trunk,
             seat,
             caller,
+            signed,
             to,
             identity,
             forward,
@@ -297,6 +304,7 @@ impl Registry {
             ring_time: forward.1,
             headers: passed_on(&incoming.request, &trunk),
             diversions: diversions(&incoming.request),
+            signed,
             offer: incoming.request.body,
             trunk,
             seat,
@@ -324,13 +332,21 @@ impl Registry {
     }
 
     /// Refuses a telephone's call, and leaves its record.
-    pub async fn refuse(&self, incoming: IncomingCall, parties: Parties, cause: Cause) {
+    pub async fn refuse(
+        &self,
+        incoming: IncomingCall,
+        parties: Parties,
+        cause: Cause,
+        finding: Option<Finding>,
+    ) {
         let status = StatusCode::new(cause.code.status());
         let status = status.unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
         let reason = cause.code.reason();
         self.sip.reject(incoming.leg, status, Some(reason)).await;
-        self.record_refused(CallId(rand::random()), parties, cause)
-            .await;
+        let id = CallId(rand::random());
+        let mut record = CallRecord::without_a_call(id, parties, SystemTime::now(), cause);
+        record.stir = finding.as_ref().map(Finding::record);
+        self.recorder.write(record).await;
     }
 
     /// How many calls there are.

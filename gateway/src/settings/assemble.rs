@@ -10,7 +10,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, SipTls, Trunk, trunks, users, value,
+    Records, Settings, Sip, SipTls, Trunk, stir, trunks, users, value,
 };
 use crate::worker::Impairments;
 
@@ -32,7 +32,8 @@ pub(super) fn assemble(sources: &Sources, routes: &dyn Routes) -> Result<Setting
 fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
     let default = Settings::defaults();
     let http = read_http(reader, default.http);
-    let trunks = trunks::read(reader);
+    let stir = stir::read(reader);
+    let trunks = trunks::read(reader, &stir);
     let sip = read_sip(reader, default.sip, trunks.first(), routes);
     let calls = read_calls(reader, default.calls);
     let media = read_media(reader, default.media, &http, &calls, routes);
@@ -45,6 +46,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
         tokens: users::read_tokens(reader),
         http,
         dial_plan: trunks::read_dial_plan(reader),
+        stir,
         sip,
         trunks,
         calls,

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::call::dial_plan::{DialPlan, NumberFormat};
 use crate::call::machine::Forward;
 use crate::permit::{Pattern, Permit};
+use crate::stir::certificate::Roots;
 use crate::token::Verifier;
 use crate::worker::Impairments;
 
@@ -23,6 +24,7 @@ mod presets;
 mod profile;
 mod read;
 mod routes;
+mod stir;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub users: Vec<User>,
     /// Whose tokens sign in.
     pub tokens: Option<Verifier>,
+    /// Whose signatures of calls are believed.
+    pub stir: Stir,
     /// Limits of a call.
     pub calls: Calls,
     /// The media plane.
@@ -135,6 +139,8 @@ pub struct Trunk {
     pub headers_from_browser: Vec<String>,
     /// See there.
     pub headers_to_browser: Vec<String>,
+    /// Whether its calls have to be signed.
+    pub stir: TrunkStir,
     /// Its telephones may transfer their calls (REFER).
     pub transfers: bool,
     /// When calls go by it.
@@ -159,6 +165,7 @@ impl Trunk {
             identity: CallerIdentity::default(),
             headers_from_browser: Vec::new(),
             headers_to_browser: Vec::new(),
+            stir: TrunkStir::default(),
             transfers: true,
             choice: Choice::default(),
             internal: None,
@@ -263,6 +270,27 @@ pub enum CallerIdentity {
     Asserted,
     /// In P-Preferred-Identity too (RFC 3325 §9.2): it has its own mind.
     Preferred,
+}
+
+/// `[trunk] stir`: what becomes of the signatures of a trunk's calls (RFC 8224).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrunkStir {
+    /// Nobody looks at them.
+    #[default]
+    Off,
+    /// The user is told what they come to.
+    Verify,
+    /// A call without a right one is refused.
+    Require,
+}
+
+/// `[stir]`
+#[derive(Debug, Clone, Default)]
+pub struct Stir {
+    /// Whose certificates are believed. `None`: nobody's, and no trunk asks for signatures.
+    pub roots: Option<Roots>,
+    /// Networks from which certificates may come though they are not public.
+    pub allow: Vec<IpNet>,
 }
 
 /// `[trunk] dtmf`
@@ -449,6 +477,7 @@ impl Settings {
             dial_plan: DialPlan::default(),
             users: Vec::new(),
             tokens: None,
+            stir: Stir::default(),
             calls: Calls {
                 ring_timeout: Duration::from_secs(60),
                 max: 1000,

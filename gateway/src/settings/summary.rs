@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::value::show_duration;
-use super::{OpusFec, Prefer, RecordDestination, Settings, Trunk, TrunkSrtp};
+use super::{OpusFec, Prefer, RecordDestination, Settings, Trunk, TrunkSrtp, TrunkStir};
 
 impl Settings {
     /// What would be bound and what was chosen, a line for each section.
@@ -182,6 +182,11 @@ fn trunk_line(trunk: &Trunk) -> String {
         TrunkSrtp::Opportunistic => ", SRTP where it takes the keys in SDP",
         TrunkSrtp::Sdes => ", SRTP with keys in SDP",
         TrunkSrtp::Dtls => ", SRTP by DTLS",
+    });
+    line.push_str(match trunk.stir {
+        TrunkStir::Off => "",
+        TrunkStir::Verify => ", its calls' signatures are looked at",
+        TrunkStir::Require => ", its calls have to be signed",
     });
     if let Some(interval) = trunk.choice.probe_interval {
         let _ = write!(line, ", asked every {}", show_duration(interval));

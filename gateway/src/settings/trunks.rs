@@ -9,7 +9,8 @@ use super::mistakes::Wrong;
 use super::read::Reader;
 use super::users::pattern;
 use super::{
-    CallerIdentity, Choice, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, presets, profile, value,
+    CallerIdentity, Choice, Stir, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, TrunkStir, presets,
+    profile, value,
 };
 use crate::call::dial_plan::{DialPlan, NumberFormat};
 use crate::call::route::is_number;
@@ -18,8 +19,8 @@ use crate::call::route::is_number;
 const ONLY: &str = "trunk";
 
 /// Every trunk that has a URI: that of `[trunk]`, then those of `[trunks.NAME]`, by name.
-pub(super) fn read(reader: &mut Reader) -> Vec<Trunk> {
-    let mut trunks: Vec<Trunk> = read_one(reader, ONLY).into_iter().collect();
+pub(super) fn read(reader: &mut Reader, stir: &Stir) -> Vec<Trunk> {
+    let mut trunks: Vec<Trunk> = read_one(reader, ONLY, stir).into_iter().collect();
     for (name, table) in reader.take_tables("trunks") {
         let place = table.place.clone();
         let wrong = match name.as_str() {
@@ -32,7 +33,7 @@ pub(super) fn read(reader: &mut Reader) -> Vec<Trunk> {
             reader.wrong_at(place.clone(), "trunks", &name, wrong);
         }
         let read = |reader: &mut Reader| {
-            let trunk = read_one(reader, &name);
+            let trunk = read_one(reader, &name, stir);
             if trunk.is_none() && !reader.is_set("trunk", "uri") {
                 let wrong = Wrong::new("is not set", "write uri = \"sip:...\"");
                 reader.wrong_at(place, "trunk", "uri", wrong);
@@ -131,7 +132,7 @@ pub(super) fn read_dial_plan(reader: &mut Reader) -> DialPlan {
 }
 
 /// One trunk, in the section `trunk`.
-fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
+fn read_one(reader: &mut Reader, name: &str, stir: &Stir) -> Option<Trunk> {
     let preset = reader.read("trunk", "preset", Vec::new(), |raw| {
         match value::text(raw)? {
             "" => Ok(Vec::new()),
@@ -168,6 +169,7 @@ fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
     let mut names = |key| reader.read_list("trunk", key, Vec::new(), value::free_header);
     let headers_from_browser = names("headers_from_browser");
     let headers_to_browser = names("headers_to_browser");
+    let stir = read_stir(reader, stir);
     let transfers = reader.read("trunk", "transfers", true, value::boolean);
     let account = read_account(reader);
     let choice = read_choice(reader);
@@ -192,10 +194,29 @@ fn read_one(reader: &mut Reader, name: &str) -> Option<Trunk> {
         identity,
         headers_from_browser,
         headers_to_browser,
+        stir,
         transfers,
         choice,
         internal: None,
     })
+}
+
+/// Whether a trunk's calls have to be signed: nobody's signature is right where nobody is believed.
+fn read_stir(reader: &mut Reader, stir: &Stir) -> TrunkStir {
+    let ways = [
+        ("off", TrunkStir::Off),
+        ("verify", TrunkStir::Verify),
+        ("require", TrunkStir::Require),
+    ];
+    let way = reader.read("trunk", "stir", TrunkStir::Off, value::one_of(ways));
+    if way != TrunkStir::Off && stir.roots.is_none() {
+        let wrong = Wrong::new(
+            "means nothing without the authorities whose certificates are believed",
+            "set stir.roots",
+        );
+        reader.wrong("trunk", "stir", wrong);
+    }
+    way
 }
 
 /// `username`, and what has no meaning without it.

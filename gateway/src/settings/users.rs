@@ -1,6 +1,7 @@
 //! `[users.NAME]`: who may sign in, and whom calls from the trunk reach.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sip::digest::Password;
@@ -13,6 +14,7 @@ use crate::call::machine::Forward;
 use crate::call::route::{is_number, plain_number};
 use crate::permit::{Pattern, Permit};
 use crate::token::Verifier;
+use crate::token::jwks::Jwks;
 
 const SECTION: &str = "users";
 const KEYS: [&str; 13] = [
@@ -124,6 +126,9 @@ pub(super) fn read_tokens(reader: &mut Reader) -> Option<Verifier> {
             )
         })
     });
+    let jwks = reader.read("sign_in", "jwks_url", None, |raw| {
+        Ok(value::web_address(raw)?.map(|address| Arc::new(Jwks::at(address))))
+    });
     let mut text = |key| {
         reader.read("sign_in", key, None, |raw| {
             Ok(Some(value::text(raw)?.to_owned()).filter(|text| !text.is_empty()))
@@ -131,27 +136,40 @@ pub(super) fn read_tokens(reader: &mut Reader) -> Option<Verifier> {
     };
     let issuer = text("token_issuer");
     let audience = text("token_audience");
-    if secret.is_some() && by_key.is_some() {
-        let wrong = Wrong::new(
-            "sign_in.token_secret is set too",
-            "leave one of the two out: tokens are signed one way",
-        );
-        reader.wrong("sign_in", "token_key_file", wrong);
+    let mut verifier = None;
+    for (key, found) in [
+        (
+            "token_secret",
+            secret.map(|secret| Verifier::hs256(secret.as_bytes())),
+        ),
+        ("token_key_file", by_key),
+        ("jwks_url", jwks.map(Verifier::listed)),
+    ] {
+        match (&verifier, found) {
+            (_, None) => {}
+            (None, Some(found)) => verifier = Some((key, found)),
+            (Some((other, _)), Some(_)) => {
+                let wrong = Wrong::new(
+                    format!("sign_in.{other} is set too"),
+                    "leave one of the two out: tokens are signed one way",
+                );
+                reader.wrong("sign_in", key, wrong);
+            }
+        }
     }
-    let verifier = by_key.or_else(|| secret.map(|secret| Verifier::hs256(secret.as_bytes())));
     if verifier.is_none() {
         for (key, set) in [
             ("token_issuer", issuer.is_some()),
             ("token_audience", audience.is_some()),
         ] {
             if set {
-                let advice = "set sign_in.token_secret or sign_in.token_key_file";
+                let advice = "set sign_in.token_secret, sign_in.token_key_file or sign_in.jwks_url";
                 let wrong = Wrong::new("means nothing without a key for tokens", advice);
                 reader.wrong("sign_in", key, wrong);
             }
         }
     }
-    let mut verifier = verifier?;
+    let (_, mut verifier) = verifier?;
     if let Some(issuer) = issuer {
         verifier = verifier.of_issuer(&issuer);
     }

@@ -12,6 +12,7 @@ use sip::digest::Password;
 use super::layers::Raw;
 use super::mistakes::{Wrong, nearest};
 use super::read::describe;
+use crate::fetch::Address;
 
 pub(super) fn text(raw: &Raw) -> Result<&str, Wrong> {
     match raw {
@@ -399,6 +400,20 @@ pub(super) fn readable_file(raw: &Raw) -> Result<Option<PathBuf>, Wrong> {
         )
     })?;
     Ok(Some(PathBuf::from(path)))
+}
+
+/// Where something is fetched from; empty for nowhere.
+pub(super) fn web_address(raw: &Raw) -> Result<Option<Address>, Wrong> {
+    let text = text(raw)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Address::parse(text).map(Some).map_err(|error| {
+        Wrong::new(
+            format!("{text:?} {error}"),
+            "write it like \"https://login.example.com/keys\"; http:// goes for 127.0.0.1 alone",
+        )
+    })
 }
 
 /// The next hop of outgoing calls; empty for none.

@@ -12,6 +12,7 @@ use super::message::{Authenticate, LabNumber};
 use super::outbox::Outbox;
 use crate::call::registry::Registry;
 use crate::directory::{Directory, SignedIn};
+use crate::token::Refused;
 
 /// What every connection shares.
 #[derive(Debug)]
@@ -46,26 +47,31 @@ pub(super) enum NotSignedIn {
     /// The name or the password; it is not told which.
     Wrong,
     /// The token.
-    BadToken(String),
+    BadToken(Refused),
     /// That address has tried too often.
     TooOften,
 }
 
 impl Signaling {
-    /// Signs a session in.
-    pub(super) fn sign_in(
+    /// Signs a session in. A token whose key is not known yet waits for it a moment.
+    pub(super) async fn sign_in(
         &self,
         session: &str,
         from: IpAddr,
         who: &Authenticate,
         outbox: Outbox,
     ) -> Result<SignedIn, NotSignedIn> {
+        let attempts = || {
+            let attempts = self.attempts.0.lock();
+            attempts.unwrap_or_else(PoisonError::into_inner)
+        };
+        let may_try = attempts().may_try(Instant::now(), from);
+        if let (Authenticate::Token { token }, true) = (who, may_try) {
+            self.directory.look_for_key(token).await;
+        }
+        // Nothing is waited for from here on: many that try at once are still counted one by one.
         let now = Instant::now();
-        let mut attempts = self
-            .attempts
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut attempts = attempts();
         if !attempts.may_try(now, from) {
             return Err(NotSignedIn::TooOften);
         }
@@ -79,7 +85,9 @@ impl Signaling {
                 .check(user, password)
                 .ok_or(NotSignedIn::Wrong),
         };
-        if user.is_err() {
+        // Nobody is blamed for keys that cannot be had.
+        let blameless = matches!(&user, Err(NotSignedIn::BadToken(Refused::NoKeys(_))));
+        if user.is_err() && !blameless {
             attempts.failed(now, from);
         }
         user.map(|user| self.directory.sign_in(&user, session, outbox))

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::call::CallId;
 use crate::call::cause::Cause;
+use crate::stir::Verification;
 use crate::worker::OneWay;
 
 /// The WebSocket subprotocol (RFC 6455 §1.9) that names this protocol and its version.
@@ -324,6 +325,9 @@ pub enum ServerMessage {
         /// What the trunk's `headers_to_browser` lets through of the INVITE's headers.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
+        /// Whether the number is the caller's (STIR), where the trunk's settings have that looked at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verification: Option<Verification>,
     },
     /// The answer to an offer.
     Answer {
@@ -498,6 +502,8 @@ pub enum ErrorCode {
     TooMany,
     /// The session is not signed in, or not with what is right.
     Unauthorized,
+    /// What it takes cannot be had at the moment, through no fault of the browser's: try again.
+    Unavailable,
 }
 
 /// A message that could not be taken.

@@ -16,6 +16,7 @@ use super::message::{
 use super::outbox::{Outbox, Outgoing};
 use crate::call::registry::{CallHandle, NotTaken};
 use crate::directory::SignedIn;
+use crate::token::Refused;
 
 /// How many messages may wait for the browser; one that leaves more unread is taken for gone.
 const OUTBOX: usize = 256;
@@ -165,7 +166,7 @@ impl Session {
 
     async fn handle(&mut self, message: ClientMessage) {
         match message {
-            ClientMessage::Authenticate(authenticate) => self.authenticate(&authenticate),
+            ClientMessage::Authenticate(authenticate) => self.authenticate(&authenticate).await,
             ClientMessage::Call(place) => {
                 let name = place.call.clone();
                 if let Err((code, text)) = self.may_call(&name) {
@@ -236,7 +237,7 @@ impl Session {
         }
     }
 
-    fn authenticate(&mut self, who: &Authenticate) {
+    async fn authenticate(&mut self, who: &Authenticate) {
         if self.signed_in.is_some() && !self.has_expired() {
             return self.error(
                 None,
@@ -246,9 +247,11 @@ impl Session {
         }
         // The old place in the directory goes before there is a new one.
         self.signed_in = None;
-        let signed_in =
-            self.signaling
-                .sign_in(&self.id, self.remote.ip(), who, self.outbox.clone());
+        let outbox = self.outbox.clone();
+        let signed_in = self
+            .signaling
+            .sign_in(&self.id, self.remote.ip(), who, outbox)
+            .await;
         match signed_in {
             Ok(signed_in) => {
                 let user = signed_in.user();
@@ -270,9 +273,12 @@ impl Session {
                 );
             }
             Err(NotSignedIn::BadToken(why)) => {
-                tracing::warn!(session = self.id, remote = %self.remote, why, "a token is refused");
-                let text = format!("the token is refused: {why}");
-                self.error(None, ErrorCode::Unauthorized, &text);
+                tracing::warn!(session = self.id, remote = %self.remote, %why, "a sign-in failed");
+                let code = match why {
+                    Refused::Bad(_) => ErrorCode::Unauthorized,
+                    Refused::NoKeys(_) => ErrorCode::Unavailable,
+                };
+                self.error(None, code, &why.to_string());
             }
             Err(NotSignedIn::TooOften) => self.error(
                 None,

@@ -235,7 +235,10 @@ impl Dns {
     }
 
     /// All addresses of a name.
-    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+    ///
+    /// # Errors
+    /// Why they are not known, in words.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
         let name = name.trim_end_matches('.');
         let asked = async {
             match &self.resolver {

@@ -230,8 +230,7 @@ impl SipHandle {
     }
 
     /// The same, which asks these about names; without, names have addresses alone, as the system knows them.
-    pub fn with_dns(self, dns: Dns) -> Self {
-        let dns = Arc::new(dns);
+    pub fn with_dns(self, dns: Arc<Dns>) -> Self {
         Self { dns, ..self }
     }
 

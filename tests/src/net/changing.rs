@@ -465,6 +465,7 @@ impl World {
             ring_time: Duration::from_secs(20),
             headers: BTreeMap::new(),
             diversions: Vec::new(),
+            signed: Default::default(),
             offer,
             trunk: Arc::new(Trunk::at(Uri::sip(
                 None,

@@ -16,6 +16,7 @@ mod lab;
 mod media;
 mod ringing;
 mod sessions;
+mod signed;
 mod tls;
 mod transfer;
 mod trunk;

@@ -249,3 +249,68 @@ fn giant_and_binary_messages_close_the_session_and_no_other() {
     assert_eq!(binary.close_code(), CloseCode::Unsupported);
     bystander.assert_alive();
 }
+
+/// Whoever signs tokens: his keys stand at an address, which is not there the first time that it is asked.
+fn key_server(keys: String) -> (String, std::sync::mpsc::Receiver<()>) {
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/keys", listener.local_addr().expect("bound"));
+    let (asked, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (count, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                head.push(byte[0]);
+            }
+            let (status, body) = match count {
+                0 => ("503 Service Unavailable", ""),
+                _ => ("200 OK", keys.as_str()),
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).expect("it is read");
+            if asked.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+#[test]
+fn a_token_signs_in_with_a_key_from_an_address_once_that_is_there() {
+    use jsonwebtoken::jwk::Jwk;
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
+    let scene = Scene::begin();
+    let pair = rcgen::KeyPair::generate().expect("a key");
+    let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
+    let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).expect("its public half");
+    jwk.common.key_id = Some("one".to_owned());
+    let (url, asked) = key_server(json!({ "keys": [jwk] }).to_string());
+    let header = Header {
+        kid: Some("one".to_owned()),
+        ..Header::new(Algorithm::ES256)
+    };
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let exp = now.expect("a clock").as_secs() + 60;
+    let claims = json!({ "sub": "carol", "exp": exp });
+    let token = jsonwebtoken::encode(&header, &claims, &key).expect("a token");
+    let sign_in = json!({ "type": "authenticate", "token": token }).to_string();
+
+    let gateway = Gateway::start(&scene, &[("sign_in.jwks_url", &format!("{url:?}"))]);
+    let mut session = Session::open(&gateway);
+    asked.recv_timeout(PATIENCE).expect("it is asked at start");
+    session.send(sign_in.clone());
+    let refused = session.receive();
+    assert_eq!(refused["code"], "unavailable", "{refused}");
+    let text = refused["text"].as_str().unwrap_or_default();
+    assert!(text.contains(&url) && text.contains("503"), "{text}");
+
+    asked.recv_timeout(PATIENCE).expect("it is asked again");
+    session.send(sign_in);
+    let signed_in = session.receive();
+    assert_eq!(signed_in["user"], "carol", "{signed_in}");
+}

@@ -141,6 +141,9 @@ impl Machine {
         for diversion in &self.diversions {
             put("Diversion", diversion.clone());
         }
+        for identity in self.identities_for(route) {
+            put("Identity", identity.clone());
+        }
         for (name, value) in &self.headers {
             if takes_header(route, name) {
                 put(name, value.clone());

@@ -15,6 +15,7 @@ use crate::call::negotiation::trunk_media;
 use crate::call::timeline::Topic;
 use crate::settings::Trunk;
 use crate::signaling::message::{ClientMessage, ErrorCode, RejectReason, ServerMessage};
+use crate::stir::Signed;
 use crate::trunks::Seat;
 
 /// Who calls, as far as it is told.
@@ -47,6 +48,8 @@ pub struct Arrival {
     pub headers: BTreeMap<String, String>,
     /// By whom it was sent on to him (Diversion, RFC 5806), the last first.
     pub diversions: Vec<String>,
+    /// What is known of who signed it (RFC 8224).
+    pub signed: Signed,
     /// The INVITE's SDP; empty where it has none.
     pub offer: Vec<u8>,
     /// Where it comes from.
@@ -104,6 +107,7 @@ impl Machine {
             ring_time,
             headers,
             diversions,
+            signed,
             offer,
             trunk,
             seat,
@@ -130,6 +134,7 @@ impl Machine {
             ..Self::idle(now, environment, (id, name), parties, wall, seed)
         };
         machine.story.trunk = name_of_trunk;
+        machine.take_signed(now, signed);
         machine.route = machine.route_of(&trunk, machine.seat.as_ref());
         machine.their_sdp.clone_from(&offer);
         let offer = machine.understand_caller(now, &offer, &trunk);
@@ -210,6 +215,7 @@ impl Machine {
                 name: caller.display_name.clone(),
                 to: self.story.parties.to.clone(),
                 headers: headers.clone(),
+                verification: self.verification(),
             };
             self.actions.push_back(Action::Browser(*device, incoming));
         }

@@ -8,6 +8,7 @@ use crate::call::record::{
     CallRecord, EndedBy, OneWaySpell, Parties, TransferRecord, millis, rfc3339,
 };
 use crate::call::timeline::Timeline;
+use crate::stir::StirRecord;
 use crate::worker::{MediaReport, OneWay};
 
 /// The facts as they come in.
@@ -24,6 +25,7 @@ pub(super) struct Story {
     pub(super) phone_codec: Option<&'static str>,
     pub(super) phone_srtp: Option<String>,
     pub(super) one_way: OneWaySpells,
+    pub(super) stir: Option<StirRecord>,
     pub(super) transfers: Vec<TransferRecord>,
     pub(super) media: Option<MediaReport>,
 }
@@ -61,6 +63,7 @@ impl Story {
             phone_codec: None,
             phone_srtp: None,
             one_way: OneWaySpells::default(),
+            stir: None,
             transfers: Vec::new(),
             media: None,
         }
@@ -103,6 +106,7 @@ impl Story {
                     until_ms: until.map(since),
                 })
                 .collect(),
+            stir: self.stir.take(),
             transfers: std::mem::take(&mut self.transfers),
             media: self.media.take(),
             timeline: timeline.entries().to_vec(),

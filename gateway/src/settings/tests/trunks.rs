@@ -150,3 +150,38 @@ blocked = [""]
         .find(|one| one.setting == "trunks.one.prority");
     assert!(advice.is_some_and(|one| one.advice.contains("priority")));
 }
+
+#[test]
+fn signatures_are_asked_of_a_trunk_where_somebody_is_believed() {
+    use crate::settings::TrunkStir;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    let root = params.self_signed(&key).unwrap().pem();
+    let path = std::env::temp_dir().join(format!("switchhook-{:x}.pem", rand::random::<u64>()));
+    std::fs::write(&path, root).unwrap();
+    let trunk = "[trunks.one]\nuri = \"sip:192.0.2.1\"\nstir = \"require\"\n";
+    let stir =
+        |path: &str| format!("[stir]\nroots = {path:?}\nallow = [\"192.0.2.0/24\"]\n{trunk}");
+    let settings = load_file(&stir(path.to_str().unwrap()));
+    std::fs::remove_file(&path).unwrap();
+    let settings = settings.expect("no mistakes");
+    assert_eq!(settings.trunks[0].stir, TrunkStir::Require);
+    assert!(settings.stir.roots.is_some() && settings.stir.allow.len() == 1);
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (file, setting, told) in [
+        (trunk.to_owned(), "trunks.one.stir", "means nothing"),
+        (stir("/nowhere/x.pem"), "stir.roots", "cannot be read"),
+        (stir(manifest), "stir.roots", "no certificate in PEM"),
+        (
+            trunk.replace("require", "required"),
+            "trunks.one.stir",
+            "choices",
+        ),
+    ] {
+        let mistakes = load_file(&file).expect_err(&file).0;
+        let found = mistakes
+            .iter()
+            .any(|one| one.setting == setting && one.problem.contains(told));
+        assert!(found, "{file}: {mistakes:?}");
+    }
+}

@@ -133,3 +133,36 @@ fn a_trunks_calls_may_come_from_networks() {
     assert!(inside("198.51.100.77") && inside("2001:db8::7"));
     assert!(!inside("198.51.101.1") && !inside("2001:db8::8"));
 }
+
+#[test]
+fn keys_for_tokens_come_from_one_place() {
+    let address = "jwks_url = \"https://login.example/keys\"";
+    let file = format!("[sign_in]\n{address}\ntoken_audience = \"here\"\n");
+    let tokens = load_file(&file).expect("no mistakes").tokens.unwrap();
+    assert!(tokens.jwks().is_some() && !tokens.is_for_anybody());
+    let secret = format!("token_secret = \"{}\"", "x".repeat(32));
+    for (file, setting, told) in [
+        (
+            format!("[sign_in]\n{secret}\n{address}"),
+            "sign_in.jwks_url",
+            "sign_in.token_secret is set too",
+        ),
+        (
+            "[sign_in]\njwks_url = \"http://login.example/keys\"".to_owned(),
+            "sign_in.jwks_url",
+            "does not begin with https://",
+        ),
+        (
+            "[sign_in]\ntoken_audience = \"here\"".to_owned(),
+            "sign_in.token_audience",
+            "means nothing",
+        ),
+    ] {
+        let mistakes = load_file(&file).expect_err(&file).0;
+        let [mistake] = mistakes.as_slice() else {
+            panic!("{file}: {mistakes:?}");
+        };
+        assert_eq!(mistake.setting, setting);
+        assert!(mistake.problem.contains(told), "{mistake:?}");
+    }
+}

@@ -1,5 +1,6 @@
 use super::*;
 use crate::call::cause::CauseCode;
+use crate::stir::{Attestation, Verdict};
 
 fn bad(text: &str) -> BadMessage {
     ClientMessage::read(text).expect_err("should be refused")
@@ -200,6 +201,10 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             name: Some("Bob".into()),
             to: "100".into(),
             headers: BTreeMap::from([("X-Queue".to_owned(), "sales".to_owned())]),
+            verification: Some(Verification {
+                result: Verdict::Verified,
+                attestation: Some(Attestation::A),
+            }),
         },
         ServerMessage::Answer {
             call: call.clone(),

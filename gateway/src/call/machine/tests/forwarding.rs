@@ -11,9 +11,24 @@ const OTHER_SDP: &str = "v=0\r\no=- 7 7 IN IP4 192.0.2.77\r\ns=-\r\nc=IN IP4 192
 
 /// A call to a user with so many devices, whose calls go on like that.
 fn called(devices: usize, forward: Forward, permit: Permit, diversions: usize) -> Story {
+    let trunks = trunks(&["pbx.example"]);
+    let arrival = arrival(devices, forward, permit, diversions);
+    called_by(trunks, arrival)
+}
+
+pub(super) fn called_by(trunks: Vec<crate::settings::Trunk>, arrival: Arrival) -> Story {
     let start = Instant::now();
-    let environment = environment_of(trunks(&["pbx.example"]), DialPlan::default());
-    let arrival = Arrival {
+    let environment = environment_of(trunks, DialPlan::default());
+    Story::of(Machine::called(start, environment, arrival), start)
+}
+
+pub(super) fn arrival(
+    devices: usize,
+    forward: Forward,
+    permit: Permit,
+    diversions: usize,
+) -> Arrival {
+    Arrival {
         id: CallId(1),
         name: CallName::incoming(CallId(1)),
         caller: Caller::default(),
@@ -23,6 +38,7 @@ fn called(devices: usize, forward: Forward, permit: Permit, diversions: usize) -
         ring_time: Duration::from_secs(15),
         headers: BTreeMap::new(),
         diversions: vec!["<sip:1@a>".into(); diversions],
+        signed: Default::default(),
         offer: CALLER_SDP.into(),
         trunk: Arc::new(crate::settings::Trunk::at(
             "sip:pbx.example".parse().unwrap(),
@@ -32,8 +48,7 @@ fn called(devices: usize, forward: Forward, permit: Permit, diversions: usize) -
         candidates: vec!["127.0.0.1:7000".parse().unwrap()],
         wall: SystemTime::UNIX_EPOCH,
         seed: [1; 32],
-    };
-    Story::of(Machine::called(start, environment, arrival), start)
+    }
 }
 
 fn to(number: &str) -> Option<String> {

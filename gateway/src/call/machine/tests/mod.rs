@@ -7,6 +7,7 @@ mod hold;
 mod keys;
 mod media;
 mod ringing;
+mod signed;
 mod transfer;
 
 use ::media::Digit;

@@ -24,6 +24,7 @@ impl Story {
             ring_time: Duration::from_secs(20),
             headers: BTreeMap::new(),
             diversions: Vec::new(),
+            signed: Default::default(),
             offer: offer.as_bytes().to_vec(),
             trunk: Arc::new(trunk),
             seat: None,
