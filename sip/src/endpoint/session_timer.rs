@@ -63,6 +63,18 @@ impl SessionExpires {
     }
 }
 
+/// The Min-SE header (§5): what it says has to be said again in every refresh after that (§7.4).
+pub(super) fn min_se(headers: &Headers) -> Option<u32> {
+    let seconds: u32 = headers
+        .get("Min-SE")?
+        .split(';')
+        .next()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(seconds.min(MAX_SE))
+}
+
 impl SessionTimer {
     fn new(now: Instant, seconds: u32, ours: bool) -> Self {
         let interval = Duration::from_secs(seconds.max(MIN_SE).into());
@@ -117,8 +129,8 @@ impl SessionTimer {
         Some(timer)
     }
 
-    /// Puts it into a re-INVITE of ours.
-    pub(super) fn ask(self, headers: &mut Headers) {
+    /// Puts it into a re-INVITE of ours, with the shortest interval that is not refused (§7.4).
+    pub(super) fn ask(self, headers: &mut Headers, min_se: Option<u32>) {
         let seconds = self.interval.as_secs();
         let refresher = if self.ours { "uac" } else { "uas" };
         put(
@@ -126,6 +138,9 @@ impl SessionTimer {
             "Session-Expires",
             format_args!("{seconds};refresher={refresher}"),
         );
+        if let Some(min_se) = min_se {
+            put(headers, "Min-SE", min_se);
+        }
     }
 
     pub(super) fn due(self) -> Instant {
@@ -148,11 +163,11 @@ impl Endpoint {
 
     /// The interval that a 422 asks for (§7.4); none where it asks for no longer one.
     pub(super) fn lengthen_timer(now: Instant, up: &mut Up, response: &Response) -> Option<()> {
-        let seconds: u32 = response.headers.get("Min-SE")?.trim().parse().ok()?;
+        let seconds = min_se(&response.headers)?;
         let timer = up.timer.as_mut()?;
-        let longer = Duration::from_secs(seconds.min(MAX_SE).into());
-        (longer > timer.interval).then_some(())?;
-        *timer = SessionTimer::new(now, seconds.min(MAX_SE), timer.ours);
+        (Duration::from_secs(seconds.into()) > timer.interval).then_some(())?;
+        *timer = SessionTimer::new(now, seconds, timer.ours);
+        up.min_se = up.min_se.max(Some(seconds));
         Some(())
     }
 

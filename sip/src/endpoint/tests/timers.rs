@@ -145,6 +145,33 @@ fn for_a_caller_who_knows_no_timers_we_refresh_what_a_proxy_asked_for() {
 }
 
 #[test]
+fn the_shortest_interval_that_was_asked_of_us_is_named_in_every_refresh() {
+    let mut net = good();
+    answered(&mut net, "Session-Expires: 100\r\nMin-SE: 95\r\n");
+    let asked = |request: &Request| {
+        ["Session-Expires", "Min-SE"].map(|name| request.headers.get(name).map(str::to_owned))
+    };
+    let says = |interval: &str, least: &str| [interval, least].map(|text| Some(text.to_owned()));
+    net.run(seconds(52));
+    let refresh = received(&mut net, "INVITE");
+    assert_eq!(asked(&refresh), says("100;refresher=uac", "95"));
+    let refused = response(&refresh, 422, "", &[("Min-SE", "300")]);
+    net.inject(phone(), address(CALLEE), &refused.to_bytes());
+    net.elsewhere.clear();
+    net.run(seconds(1) / 10);
+    let again = received(&mut net, "INVITE");
+    assert_eq!(asked(&again), says("300;refresher=uac", "300"));
+    let agreed = [("Session-Expires", "300;refresher=uac")];
+    let agreed = response(&again, 200, "", &agreed);
+    net.inject(phone(), address(CALLEE), &agreed.to_bytes());
+    net.run(seconds(1) / 10);
+    net.elsewhere.clear();
+    net.run(seconds(152));
+    let later = received(&mut net, "INVITE");
+    assert_eq!(asked(&later), says("300;refresher=uac", "300"));
+}
+
+#[test]
 fn a_refresh_that_is_refused_shows_that_somebody_is_there() {
     let mut net = good();
     let (session, _) = answered(&mut net, "Session-Expires: 100\r\n");
