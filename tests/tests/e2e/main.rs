@@ -16,6 +16,7 @@ mod lab;
 mod media;
 mod ringing;
 mod sessions;
+mod sipp;
 mod tls;
 mod transfer;
 mod trunk;
