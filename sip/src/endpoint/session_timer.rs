@@ -63,6 +63,12 @@ impl SessionExpires {
     }
 }
 
+/// Whether the side that sent a request knows what a session timer is.
+fn knows_timers(headers: &Headers) -> bool {
+    let tags = [headers.supported(), headers.require()].concat();
+    tags.iter().any(|tag| tag.eq_ignore_ascii_case(TIMER))
+}
+
 /// The Min-SE header (§5): what it says has to be said again in every refresh after that (§7.4).
 pub(super) fn min_se(headers: &Headers) -> Option<u32> {
     let seconds: u32 = headers
@@ -104,12 +110,7 @@ impl SessionTimer {
     /// What we agree to for a request of theirs (§9).
     fn of_request(now: Instant, request: &Request) -> Option<Self> {
         let expires = SessionExpires::read(&request.headers)?;
-        let headers = &request.headers;
-        let supports = [headers.supported(), headers.require()]
-            .concat()
-            .iter()
-            .any(|tag| tag.eq_ignore_ascii_case(TIMER));
-        let theirs = supports && expires.by_uac.unwrap_or(true);
+        let theirs = knows_timers(&request.headers) && expires.by_uac.unwrap_or(true);
         Some(Self::new(now, expires.seconds, !theirs))
     }
 
@@ -149,10 +150,12 @@ impl SessionTimer {
 }
 
 impl Endpoint {
-    /// The refusal of an interval that is too short, which says what is not (§9).
+    /// The refusal of an interval that is too short, which says what is not (§9). Who knows no timers would not know what
+    /// to do with it: a proxy has asked, and gets a longer one (erratum 1687).
     pub(super) fn short_timer(&self, request: &Request) -> Option<Response> {
         let expires = SessionExpires::read(&request.headers)?;
-        (expires.seconds < MIN_SE).then(|| {
+        let refused = expires.seconds < MIN_SE && knows_timers(&request.headers);
+        refused.then(|| {
             let status = StatusCode::SESSION_INTERVAL_TOO_SMALL;
             let tag = self.stateless_tag(&request.headers);
             let mut response = self.build_response(request, status, Some(&tag));

@@ -79,6 +79,14 @@ fn an_interval_that_is_too_short_is_refused_with_the_shortest() {
 }
 
 #[test]
+fn a_caller_who_knows_no_timers_is_not_refused_for_a_proxys_interval() {
+    let mut net = good();
+    let (_, ok) = answered(&mut net, "Session-Expires: 60\r\n");
+    let agreed = ok.headers.get("Session-Expires");
+    assert_eq!(agreed, Some("90;refresher=uas"));
+}
+
+#[test]
 fn a_caller_who_refreshes_is_answered_so_and_one_who_stops_is_hung_up_on() {
     let mut net = good();
     let extra = "Supported: timer\r\nx: 90\r\n";
