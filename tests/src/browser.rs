@@ -323,20 +323,25 @@ impl Heard {
     }
 
     /// Asserts that the strongest frequency is this one, at this level (RMS, dB below full scale).
-    /// The level is the median of short windows: a drop-out, which a busy machine's browser may
-    /// have, does not count as a lower level.
-    /// The level is the median of short windows: a drop-out, which a busy machine's browser may
-    /// have, does not count as a lower level.
     #[track_caller]
     pub fn assert_tone(&self, hz: f64, dbfs: f64, tolerance_db: f64) {
+        if let Err(why) = self.is_tone(hz, dbfs, tolerance_db) {
+            panic!("{why}: {}", self.0);
+        }
+    }
+
+    /// Whether the strongest frequency is this one, at this level. That is the median of short windows: a drop-out, which a
+    /// busy machine's browser may have, does not count as a lower level.
+    ///
+    /// # Errors
+    /// What was heard instead.
+    pub fn is_tone(&self, hz: f64, dbfs: f64, tolerance_db: f64) -> Result<(), String> {
         let heard = self.0["dominant_hz"]
             .as_f64()
-            .unwrap_or_else(|| panic!("silence instead of {hz} Hz: {}", self.0));
-        assert!(
-            (heard - hz).abs() < 3.0,
-            "{heard} Hz instead of {hz} Hz: {}",
-            self.0
-        );
+            .ok_or_else(|| format!("silence instead of {hz} Hz"))?;
+        if (heard - hz).abs() >= 3.0 {
+            return Err(format!("{heard} Hz instead of {hz} Hz"));
+        }
         let windows = self.0["windows"].as_array().into_iter().flatten();
         let mut levels: Vec<f64> = windows
             .filter_map(|window| window["rms_dbfs"].as_f64())
@@ -346,11 +351,12 @@ impl Heard {
             .get(levels.len() / 2)
             .copied()
             .unwrap_or(f64::NEG_INFINITY);
-        assert!(
-            (level - dbfs).abs() <= tolerance_db,
-            "{hz} Hz at {level} dBFS instead of {dbfs} ± {tolerance_db}: {}",
-            self.0
-        );
+        match (level - dbfs).abs() <= tolerance_db {
+            true => Ok(()),
+            false => Err(format!(
+                "{hz} Hz at {level} dBFS instead of {dbfs} ± {tolerance_db}"
+            )),
+        }
     }
 
     /// The keys in it.

@@ -102,6 +102,7 @@ impl RtpPhone {
             keys: Arc::clone(&keys),
             tone: Sine::new(hz, -10.0),
             peer: Arc::clone(&peer),
+            ssrc: 0x5349_0000 | u32::from(port),
             sequence: 7000,
             timestamp: 90_000,
             dtls,
@@ -207,6 +208,8 @@ struct Line {
     keys: Arc<Mutex<VecDeque<Vec<u8>>>>,
     tone: Sine,
     peer: Arc<Mutex<Option<SocketAddr>>>,
+    /// Two telephones of one call are two sources.
+    ssrc: u32,
     sequence: u16,
     timestamp: u32,
     dtls: Option<DtlsSession>,
@@ -266,7 +269,7 @@ impl Line {
         let mut packet = vec![0x80, payload_type | if marker { 0x80 } else { 0 }];
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
-        packet.extend(0x5349_5050u32.to_be_bytes());
+        packet.extend(self.ssrc.to_be_bytes());
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);
         packet

@@ -1,5 +1,6 @@
 //! SIPp as the telephone behind the trunk: its built-in scenarios, and ours in `tests/sipp/`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::scene::{
     Scene, free_port, is_bound, port_range, terminate, tool, wait_for_exit, wait_until,
 };
 
-/// A running SIPp, for one call.
+/// A running SIPp.
 #[derive(Debug)]
 pub struct Sipp {
     child: Child,
@@ -25,7 +26,7 @@ impl Sipp {
     #[track_caller]
     pub fn uas(scene: &Scene, echo: bool) -> Self {
         let media = media_port().to_string();
-        let mut options = vec!["-sn", "uas", "-mp", &media];
+        let mut options = vec!["-m", "1", "-sn", "uas", "-mp", &media];
         if echo {
             options.push("-rtp_echo");
         }
@@ -35,15 +36,22 @@ impl Sipp {
     /// A scenario of `tests/sipp/`; its SDP names the RTP port of `rtp`.
     #[track_caller]
     pub fn scenario(scene: &Scene, name: &str, rtp: &RtpPhone) -> Self {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("sipp")
-            .join(format!("{name}.xml"));
-        let file = file.to_string_lossy();
-        Self::start(
-            scene,
-            "udp",
-            &["-sf", &file, "-key", "rtp_port", &rtp.port().to_string()],
-        )
+        Self::scenario_with(scene, name, rtp, 1, &[])
+    }
+
+    /// The same for so many calls; each of these keywords, `[name]` in the scenario, stands for its text.
+    #[track_caller]
+    pub fn scenario_with(
+        scene: &Scene,
+        name: &str,
+        rtp: &RtpPhone,
+        calls: u8,
+        keywords: &[(&str, &str)],
+    ) -> Self {
+        let calls = calls.to_string();
+        let mut options = file_and_keywords(name, rtp, keywords);
+        options.extend(["-m".to_owned(), calls]);
+        Self::start(scene, "udp", &options)
     }
 
     /// A scenario of `tests/sipp/` that calls a user of the gateway there; its SDP names the RTP port of `rtp`.
@@ -55,14 +63,22 @@ impl Sipp {
         gateway: SocketAddr,
         rtp: &RtpPhone,
     ) -> Self {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("sipp")
-            .join(format!("{name}.xml"));
-        let (file, port) = (file.to_string_lossy(), rtp.port().to_string());
-        let gateway = gateway.to_string();
-        let options = [
-            "-sf", &file, "-key", "rtp_port", &port, "-s", user, &gateway,
-        ];
+        Self::calls_with(scene, name, user, gateway, rtp, &[])
+    }
+
+    /// The same with keywords.
+    #[track_caller]
+    pub fn calls_with(
+        scene: &Scene,
+        name: &str,
+        user: &str,
+        gateway: SocketAddr,
+        rtp: &RtpPhone,
+        keywords: &[(&str, &str)],
+    ) -> Self {
+        let mut options = file_and_keywords(name, rtp, keywords);
+        let rest = ["-m", "1", "-s", user, &gateway.to_string()];
+        options.extend(rest.map(str::to_owned));
         Self::start(scene, "udp", &options)
     }
 
@@ -73,6 +89,8 @@ impl Sipp {
             scene,
             "tcp",
             &[
+                "-m",
+                "1",
                 "-sn",
                 "uas",
                 "-rtp_echo",
@@ -85,12 +103,10 @@ impl Sipp {
     }
 
     #[track_caller]
-    fn start(scene: &Scene, protocol: &str, options: &[&str]) -> Self {
+    fn start(scene: &Scene, protocol: &str, options: &[impl AsRef<OsStr>]) -> Self {
         let port = free_port();
-        let (messages, errors) = (
-            scene.file("sipp-messages.log"),
-            scene.file("sipp-errors.log"),
-        );
+        let log = |what: &str| scene.file(&format!("sipp-{port}-{what}.log"));
+        let (messages, errors) = (log("messages"), log("errors"));
         let mut command = tool("sipp", "sip-tester");
         command.args(options).args([
             "-i",
@@ -102,8 +118,6 @@ impl Sipp {
         ]);
         command
             .args([
-                "-m",
-                "1",
                 "-nostdin",
                 "-timeout",
                 "120s",
@@ -116,7 +130,7 @@ impl Sipp {
             .args(["-trace_err", "-error_file"])
             .arg(&errors)
             .env("TERM", "dumb");
-        let out = File::create(scene.file("sipp-screen.log")).expect("SIPp's log can be made");
+        let out = File::create(log("screen")).expect("SIPp's log can be made");
         let also = out.try_clone().expect("SIPp's log can be shared");
         let child = command
             .stdin(Stdio::null())
@@ -135,7 +149,7 @@ impl Sipp {
             assert!(
                 status.is_none(),
                 "SIPp ended with {status:?}; see {}",
-                scene.file("sipp-screen.log").display()
+                log("screen").display()
             );
             is_bound(protocol, port).then_some(())
         });
@@ -173,6 +187,19 @@ impl Sipp {
     pub fn messages(&self) -> String {
         std::fs::read_to_string(&self.messages).unwrap_or_default()
     }
+}
+
+/// The options that name a scenario of `tests/sipp/`, the RTP port in its SDP, and its keywords.
+fn file_and_keywords(name: &str, rtp: &RtpPhone, keywords: &[(&str, &str)]) -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("sipp")
+        .join(format!("{name}.xml"));
+    let mut options = vec!["-sf".to_owned(), file.to_string_lossy().into_owned()];
+    let port = rtp.port().to_string();
+    for (keyword, text) in [("rtp_port", port.as_str())].iter().chain(keywords) {
+        options.extend(["-key", keyword, text].map(str::to_owned));
+    }
+    options
 }
 
 /// SIPp binds the media port that it is given, and the second one after it for video.

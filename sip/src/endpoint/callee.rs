@@ -7,7 +7,7 @@ use super::{
     build::put_reason,
     refer::Referrals,
     reliable::Reliable,
-    session_timer::SessionTimer,
+    session_timer::{SessionTimer, min_se},
     state::{AckWait, Call, PendingBye, Repeat, Ringing, Unacknowledged, Up},
 };
 use crate::{
@@ -124,6 +124,7 @@ impl Endpoint {
         let place = (ringing.flow, ringing.transaction);
         let waiting = self.respond_success(now, place, number, &response, true);
         let up = Up {
+            min_se: min_se(&ringing.request.headers),
             dialog: ringing.dialog,
             local_sdp: body,
             remote_sdp: ringing.request.body,

@@ -333,6 +333,7 @@ impl Endpoint {
             change: Change::None,
             wanted: None,
             timer: SessionTimer::of_response(now, response),
+            min_se: None,
             prack: None,
         };
         self.calls.put(session, Call::Up(up));

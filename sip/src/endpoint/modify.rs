@@ -7,7 +7,7 @@ use rand_chacha::rand_core::RngCore;
 use super::{
     EndedBy, Endpoint, Error, Event, Flow, Session, Transmit, TransportError,
     build::{ALLOW, SUPPORTED, put},
-    session_timer::SessionTimer,
+    session_timer::{SessionTimer, min_se},
     state::{AckWait, Call, ClientUse, Up},
 };
 use crate::{
@@ -188,6 +188,7 @@ impl Endpoint {
             return;
         };
         up.timer = timer;
+        up.min_se = up.min_se.max(min_se(&request.headers));
         up.dialog.refresh_target(&request.headers);
         if !body.is_empty() {
             up.local_sdp = body;
@@ -235,7 +236,7 @@ impl Endpoint {
                 .push_back(Event::OfferRefused { session, status });
         }
         let refresh = offer == up.local_sdp;
-        let timer = up.timer;
+        let (timer, min_se) = (up.timer, up.min_se);
         let flow = up.dialog.next_hop();
         let mut request = up.dialog.request(Method::Invite);
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
@@ -245,7 +246,7 @@ impl Endpoint {
         put(&mut request.headers, "Allow", ALLOW);
         put(&mut request.headers, "Supported", SUPPORTED);
         if let Some(timer) = timer {
-            timer.ask(&mut request.headers);
+            timer.ask(&mut request.headers, min_se);
         }
         put(&mut request.headers, "User-Agent", &self.config.user_agent);
         put(&mut request.headers, "Content-Type", "application/sdp");

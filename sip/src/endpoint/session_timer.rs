@@ -63,6 +63,24 @@ impl SessionExpires {
     }
 }
 
+/// Whether the side that sent a request knows what a session timer is.
+fn knows_timers(headers: &Headers) -> bool {
+    let tags = [headers.supported(), headers.require()].concat();
+    tags.iter().any(|tag| tag.eq_ignore_ascii_case(TIMER))
+}
+
+/// The Min-SE header (§5): what it says has to be said again in every refresh after that (§7.4).
+pub(super) fn min_se(headers: &Headers) -> Option<u32> {
+    let seconds: u32 = headers
+        .get("Min-SE")?
+        .split(';')
+        .next()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(seconds.min(MAX_SE))
+}
+
 impl SessionTimer {
     fn new(now: Instant, seconds: u32, ours: bool) -> Self {
         let interval = Duration::from_secs(seconds.max(MIN_SE).into());
@@ -92,12 +110,7 @@ impl SessionTimer {
     /// What we agree to for a request of theirs (§9).
     fn of_request(now: Instant, request: &Request) -> Option<Self> {
         let expires = SessionExpires::read(&request.headers)?;
-        let headers = &request.headers;
-        let supports = [headers.supported(), headers.require()]
-            .concat()
-            .iter()
-            .any(|tag| tag.eq_ignore_ascii_case(TIMER));
-        let theirs = supports && expires.by_uac.unwrap_or(true);
+        let theirs = knows_timers(&request.headers) && expires.by_uac.unwrap_or(true);
         Some(Self::new(now, expires.seconds, !theirs))
     }
 
@@ -117,8 +130,8 @@ impl SessionTimer {
         Some(timer)
     }
 
-    /// Puts it into a re-INVITE of ours.
-    pub(super) fn ask(self, headers: &mut Headers) {
+    /// Puts it into a re-INVITE of ours, with the shortest interval that is not refused (§7.4).
+    pub(super) fn ask(self, headers: &mut Headers, min_se: Option<u32>) {
         let seconds = self.interval.as_secs();
         let refresher = if self.ours { "uac" } else { "uas" };
         put(
@@ -126,6 +139,9 @@ impl SessionTimer {
             "Session-Expires",
             format_args!("{seconds};refresher={refresher}"),
         );
+        if let Some(min_se) = min_se {
+            put(headers, "Min-SE", min_se);
+        }
     }
 
     pub(super) fn due(self) -> Instant {
@@ -134,10 +150,12 @@ impl SessionTimer {
 }
 
 impl Endpoint {
-    /// The refusal of an interval that is too short, which says what is not (§9).
+    /// The refusal of an interval that is too short, which says what is not (§9). Who knows no timers would not know what
+    /// to do with it: a proxy has asked, and gets a longer one (erratum 1687).
     pub(super) fn short_timer(&self, request: &Request) -> Option<Response> {
         let expires = SessionExpires::read(&request.headers)?;
-        (expires.seconds < MIN_SE).then(|| {
+        let refused = expires.seconds < MIN_SE && knows_timers(&request.headers);
+        refused.then(|| {
             let status = StatusCode::SESSION_INTERVAL_TOO_SMALL;
             let tag = self.stateless_tag(&request.headers);
             let mut response = self.build_response(request, status, Some(&tag));
@@ -148,11 +166,11 @@ impl Endpoint {
 
     /// The interval that a 422 asks for (§7.4); none where it asks for no longer one.
     pub(super) fn lengthen_timer(now: Instant, up: &mut Up, response: &Response) -> Option<()> {
-        let seconds: u32 = response.headers.get("Min-SE")?.trim().parse().ok()?;
+        let seconds = min_se(&response.headers)?;
         let timer = up.timer.as_mut()?;
-        let longer = Duration::from_secs(seconds.min(MAX_SE).into());
-        (longer > timer.interval).then_some(())?;
-        *timer = SessionTimer::new(now, seconds.min(MAX_SE), timer.ours);
+        (Duration::from_secs(seconds.into()) > timer.interval).then_some(())?;
+        *timer = SessionTimer::new(now, seconds, timer.ours);
+        up.min_se = up.min_se.max(Some(seconds));
         Some(())
     }
 

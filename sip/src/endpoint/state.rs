@@ -109,6 +109,8 @@ pub(super) struct Up {
     pub(super) wanted: Option<Vec<u8>>,
     /// When it is refreshed (RFC 4028).
     pub(super) timer: Option<SessionTimer>,
+    /// The longest of the shortest intervals that were asked of us, in seconds.
+    pub(super) min_se: Option<u32>,
     /// The PRACK that is still to come, of a provisional response before our answer.
     pub(super) prack: Option<(u32, u32)>,
 }

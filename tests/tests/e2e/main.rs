@@ -17,6 +17,7 @@ mod media;
 mod ringing;
 mod sessions;
 mod signed;
+mod sipp;
 mod tls;
 mod transfer;
 mod trunk;

@@ -79,6 +79,14 @@ fn an_interval_that_is_too_short_is_refused_with_the_shortest() {
 }
 
 #[test]
+fn a_caller_who_knows_no_timers_is_not_refused_for_a_proxys_interval() {
+    let mut net = good();
+    let (_, ok) = answered(&mut net, "Session-Expires: 60\r\n");
+    let agreed = ok.headers.get("Session-Expires");
+    assert_eq!(agreed, Some("90;refresher=uas"));
+}
+
+#[test]
 fn a_caller_who_refreshes_is_answered_so_and_one_who_stops_is_hung_up_on() {
     let mut net = good();
     let extra = "Supported: timer\r\nx: 90\r\n";
@@ -142,6 +150,33 @@ fn for_a_caller_who_knows_no_timers_we_refresh_what_a_proxy_asked_for() {
     }
     assert_eq!(net.events(CALLEE), [], "a refresh is no event");
     assert!(net.endpoints[CALLEE].is_up(session));
+}
+
+#[test]
+fn the_shortest_interval_that_was_asked_of_us_is_named_in_every_refresh() {
+    let mut net = good();
+    answered(&mut net, "Session-Expires: 100\r\nMin-SE: 95\r\n");
+    let asked = |request: &Request| {
+        ["Session-Expires", "Min-SE"].map(|name| request.headers.get(name).map(str::to_owned))
+    };
+    let says = |interval: &str, least: &str| [interval, least].map(|text| Some(text.to_owned()));
+    net.run(seconds(52));
+    let refresh = received(&mut net, "INVITE");
+    assert_eq!(asked(&refresh), says("100;refresher=uac", "95"));
+    let refused = response(&refresh, 422, "", &[("Min-SE", "300")]);
+    net.inject(phone(), address(CALLEE), &refused.to_bytes());
+    net.elsewhere.clear();
+    net.run(seconds(1) / 10);
+    let again = received(&mut net, "INVITE");
+    assert_eq!(asked(&again), says("300;refresher=uac", "300"));
+    let agreed = [("Session-Expires", "300;refresher=uac")];
+    let agreed = response(&again, 200, "", &agreed);
+    net.inject(phone(), address(CALLEE), &agreed.to_bytes());
+    net.run(seconds(1) / 10);
+    net.elsewhere.clear();
+    net.run(seconds(152));
+    let later = received(&mut net, "INVITE");
+    assert_eq!(asked(&later), says("300;refresher=uac", "300"));
 }
 
 #[test]
