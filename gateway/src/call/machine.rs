@@ -46,7 +46,6 @@ use sip::{DtmfInfo, ReasonHeader, Replaces, StatusCode, Uri};
 pub use self::attended::{Consulted, Wish};
 use self::dialing::Attempt;
 pub use self::forwarding::Forward;
-use self::forwarding::Why;
 use self::hold::{Hold, PhoneLeg};
 use self::legs::{BrowserLeg, TrunkOffer};
 pub use self::replaced::Replacement;
@@ -56,6 +55,7 @@ use self::story::Story;
 use self::transfer::Transfer;
 use super::CallId;
 use super::cause::{Cause, CauseCode};
+use super::diverted::{Diverted, Why};
 use super::record::{CallRecord, Direction, EndedBy, Parties};
 use super::route::{Route, Routes, Ways};
 use super::timeline::{Timeline, Topic};
@@ -340,8 +340,8 @@ pub struct Machine {
     headers: BTreeMap<String, String>,
     /// Where the call goes on to, if the user does not take it.
     forward: Forward,
-    /// By whom it was sent on before (RFC 5806), the last first.
-    diversions: Vec<String>,
+    /// By whom it was sent on before.
+    diverted: Diverted,
     /// What is known of who signed it.
     signed: Signed,
     /// A transfer that is under way.
@@ -496,7 +496,7 @@ impl Machine {
             phone_gone: false,
             headers: BTreeMap::new(),
             forward: Forward::default(),
-            diversions: Vec::new(),
+            diverted: Diverted::default(),
             signed: Signed::default(),
             transfer: None,
             other_up: false,

@@ -4,6 +4,7 @@
 pub mod cause;
 mod csv;
 pub mod dial_plan;
+pub mod diverted;
 pub mod inbound;
 pub mod machine;
 mod negotiation;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::CallId;
 use super::cause::{Cause, CauseCode};
+use super::diverted::Diverted;
 use super::machine::{
     Arrival, Caller, Device, Environment, Forward, Identity, Input, Replacement, Setup,
 };
@@ -26,9 +27,6 @@ use crate::worker::{WorkerHandle, Workers};
 
 /// How many of a browser's messages may wait for one call; with more, the browser is told to wait.
 const INPUT_QUEUE: usize = 64;
-
-/// The most of them that are looked at.
-const MAX_DIVERSIONS: usize = 8;
 
 /// What calls need.
 #[derive(Debug)]
@@ -125,12 +123,6 @@ fn passed_on(request: &sip::Request, trunk: &Trunk) -> BTreeMap<String, String> 
         Some((name.clone(), value.collect()))
     };
     names.filter_map(value).collect()
-}
-
-/// By whom a call was sent on (RFC 5806), the last first; of a long list, the beginning.
-fn diversions(request: &sip::Request) -> Vec<String> {
-    let values = request.headers.get_all("Diversion");
-    values.take(MAX_DIVERSIONS).map(str::to_owned).collect()
 }
 
 /// A telephone's call to a user who is signed in.
@@ -303,7 +295,7 @@ impl Registry {
             forward: forward.0,
             ring_time: forward.1,
             headers: passed_on(&incoming.request, &trunk),
-            diversions: diversions(&incoming.request),
+            diverted: Diverted::of(&incoming.request),
             signed,
             offer: incoming.request.body,
             trunk,

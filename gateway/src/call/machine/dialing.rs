@@ -138,8 +138,14 @@ impl Machine {
                 put("Privacy", "id".to_owned());
             }
         }
-        for diversion in &self.diversions {
+        for diversion in self.diverted.diversions() {
             put("Diversion", diversion.clone());
+        }
+        // Whom it was for before is told those who are trusted with who calls (RFC 7044 §10.1).
+        if trunk.is_some_and(|trunk| trunk.identity == CallerIdentity::Asserted) {
+            for entry in self.diverted.history(&route.target.to_string()) {
+                put("History-Info", entry);
+            }
         }
         for identity in self.identities_for(route) {
             put("Identity", identity.clone());

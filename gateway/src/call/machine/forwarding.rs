@@ -9,6 +9,7 @@ use sip::endpoint::Event as SipEvent;
 use super::phone::cause_of_failure;
 use super::{EndedBy, Input, Machine, PhoneAction, State};
 use crate::call::cause::{Cause, CauseCode};
+use crate::call::diverted::Why;
 use crate::call::timeline::Topic;
 
 /// How often a call is diverted (RFC 5806) before it is taken for a loop.
@@ -25,26 +26,6 @@ pub struct Forward {
     pub no_answer: Option<String>,
     /// Those that find him signed in nowhere.
     pub unavailable: Option<String>,
-}
-
-/// Why a call goes on (RFC 5806 §4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    Always,
-    Busy,
-    NoAnswer,
-    Unavailable,
-}
-
-impl Why {
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Always => "unconditional",
-            Self::Busy => "user-busy",
-            Self::NoAnswer => "no-answer",
-            Self::Unavailable => "unavailable",
-        }
-    }
 }
 
 impl Forward {
@@ -84,7 +65,7 @@ impl Machine {
 
     fn call_forward(&mut self, now: Instant, to: &str, why: Why) -> Result<(), Cause> {
         self.begin_transfer(now, EndedBy::Gateway, to.to_owned(), false);
-        if self.diversions.len() >= MAX_DIVERSIONS {
+        if self.diverted.times() >= MAX_DIVERSIONS {
             return Err(CauseCode::Unavailable.because("it was diverted too often"));
         }
         if self.their_sdp.is_empty() {
@@ -96,8 +77,7 @@ impl Machine {
         let called = &self.story.parties.to;
         let host = self.route.as_ref().map(|route| route.target.host.clone());
         let host = host.map_or_else(String::new, |host| host.to_string());
-        let diversion = format!("<sip:{called}@{host}>;reason={}", why.reason());
-        self.diversions.insert(0, diversion);
+        self.diverted.goes_on(&format!("sip:{called}@{host}"), why);
         let replaces: Option<Replaces> = None;
         self.call_other(now, ways, replaces, true)
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::legs::keying;
 use super::{
-    Action, CallId, CallName, Device, Direction, EndedBy, Environment, Forward, Identity, Machine,
-    Other, Parties, PhoneAction, State, Why,
+    Action, CallId, CallName, Device, Direction, Diverted, EndedBy, Environment, Forward, Identity,
+    Machine, Other, Parties, PhoneAction, State, Why,
 };
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::trunk_media;
@@ -46,8 +46,8 @@ pub struct Arrival {
     pub ring_time: Duration,
     /// What the browser is to see of the INVITE's headers.
     pub headers: BTreeMap<String, String>,
-    /// By whom it was sent on to him (Diversion, RFC 5806), the last first.
-    pub diversions: Vec<String>,
+    /// By whom it was sent on to him.
+    pub diverted: Diverted,
     /// What is known of who signed it (RFC 8224).
     pub signed: Signed,
     /// The INVITE's SDP; empty where it has none.
@@ -106,7 +106,7 @@ impl Machine {
             forward,
             ring_time,
             headers,
-            diversions,
+            diverted,
             signed,
             offer,
             trunk,
@@ -146,7 +146,7 @@ impl Machine {
             busy: false,
             deadline: now + machine.ring_time(&forward, ring_time),
         }));
-        (machine.forward, machine.diversions) = (forward, diversions);
+        (machine.forward, machine.diverted) = (forward, diverted);
         match (refused, sessions.is_empty()) {
             (Some(cause), _) => machine.end(now, cause, EndedBy::Gateway),
             (None, _) if machine.forward(now, Why::Always) => {}

@@ -37,7 +37,7 @@ pub(super) fn arrival(
         forward,
         ring_time: Duration::from_secs(15),
         headers: BTreeMap::new(),
-        diversions: vec!["<sip:1@a>".into(); diversions],
+        diverted: diverted(diversions),
         signed: Default::default(),
         offer: CALLER_SDP.into(),
         trunk: Arc::new(crate::settings::Trunk::at(
@@ -49,6 +49,14 @@ pub(super) fn arrival(
         wall: SystemTime::UNIX_EPOCH,
         seed: [1; 32],
     }
+}
+
+fn diverted(times: usize) -> Diverted {
+    let mut diverted = Diverted::default();
+    for _ in 0..times {
+        diverted.goes_on("sip:1@a", Why::Always);
+    }
+    diverted
 }
 
 fn to(number: &str) -> Option<String> {
@@ -206,4 +214,30 @@ fn a_caller_who_gives_up_meanwhile_cancels_the_other() {
     assert_eq!(story.other, ["INVITE", "BYE"]);
     other_fails(&mut story, 487);
     assert_eq!(story.record().cause.code, CauseCode::Cancelled);
+}
+
+#[test]
+fn whom_a_call_was_for_is_told_who_is_trusted_with_who_calls() {
+    let forward = || Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    for trusted in [true, false] {
+        let mut trunks = trunks(&["pbx.example"]);
+        if trusted {
+            trunks[0].identity = crate::settings::CallerIdentity::Asserted;
+        }
+        let story = called_by(trunks, arrival(0, forward(), Permit::default(), 0));
+        let headers = &story.dialed.last().unwrap().headers;
+        let history = headers.iter().filter(|(name, _)| name == "History-Info");
+        let history: Vec<_> = history.map(|(_, value)| value.as_str()).collect();
+        let expected: &[&str] = match trusted {
+            true => &[
+                "<sip:100@pbx.example>;index=1",
+                "<sip:+4977@pbx.example;cause=302>;index=1.1;mp=1",
+            ],
+            false => &[],
+        };
+        assert_eq!(history, expected);
+    }
 }

@@ -23,7 +23,7 @@ impl Story {
             forward: Forward::default(),
             ring_time: Duration::from_secs(20),
             headers: BTreeMap::new(),
-            diversions: Vec::new(),
+            diverted: Default::default(),
             signed: Default::default(),
             offer: offer.as_bytes().to_vec(),
             trunk: Arc::new(trunk),
