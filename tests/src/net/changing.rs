@@ -1,6 +1,8 @@
 //! Calls, either way, in which both sides change their minds: hold, other addresses, transfers. The gateway's cores and an
 //! endpoint that is all the telephones there are, in virtual time. What the gateway's tasks do is done here.
 
+mod outcome;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,6 +26,7 @@ use sip::endpoint::{Event, Flow, Invite, Referral, Session, Transport};
 use sip::testing::{Conditions, Net, Packet, address};
 use sip::{Host, ReferTo, StatusCode, Uri};
 
+pub use self::outcome::{Outcome, Sabotage};
 use super::Dice;
 use super::call::{browsers_offer, environment, setup};
 
@@ -32,30 +35,6 @@ const TELEPHONES: usize = 1;
 
 /// Nothing goes on for longer than twice 64·T1 after what was done last (RFC 3261 §17), and the way there.
 const QUIET: Duration = Duration::from_secs(70);
-
-/// How a call went.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// A telephone placed it.
-    pub inbound: bool,
-    /// It was answered.
-    pub answered: bool,
-    /// How often somebody held or took back, or moved.
-    pub changes: usize,
-    /// How many transfers there were, and how many of them were done.
-    pub transfers: (usize, usize),
-    /// Two telephones were joined in the end.
-    pub joined: bool,
-}
-
-/// Something broken on purpose, to see that the checks notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sabotage {
-    /// The gateway sends no BYE again.
-    ByeOnce,
-    /// The gateway does not end a telephone that another has taken the place of.
-    LeavesTheFirst,
-}
 
 /// What somebody does.
 #[derive(Debug, Clone, Copy)]
@@ -464,7 +443,7 @@ impl World {
             forward: Forward::default(),
             ring_time: Duration::from_secs(20),
             headers: BTreeMap::new(),
-            diversions: Vec::new(),
+            diverted: Default::default(),
             signed: Default::default(),
             offer,
             trunk: Arc::new(Trunk::at(Uri::sip(
