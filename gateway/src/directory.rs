@@ -30,8 +30,8 @@ pub struct Directory {
     online: Mutex<HashMap<String, Vec<Line>>>,
     /// Held while people are told of each other: what is sent last is what is so.
     telling: Mutex<()>,
-    /// How many calls each user has.
-    calls: Mutex<HashMap<String, usize>>,
+    /// The calls that each user has.
+    calls: Mutex<HashMap<String, Calls>>,
 }
 
 /// One device of a user.
@@ -53,11 +53,22 @@ pub struct SignedIn {
     session: String,
 }
 
+/// How many calls a user has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Calls {
+    /// All that he has begun or taken, which are what he is limited in: also those of two telephones that he has joined.
+    all: usize,
+    /// Those that he is in himself.
+    his: usize,
+}
+
 /// One of a user's calls; it no longer counts when this is dropped.
 #[derive(Debug)]
 pub struct OnCall {
     directory: Arc<Directory>,
     user: String,
+    /// It goes on without him.
+    left: bool,
 }
 
 impl Directory {
@@ -159,18 +170,21 @@ impl Directory {
     /// Counts one more call of that user; none where he has as many as he may.
     pub fn begin_call(self: &Arc<Self>, user: &User) -> Option<OnCall> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = calls.get(&user.name).copied().unwrap_or(0);
-        if user.permit.max_calls.is_some_and(|most| count >= most) {
+        let mut count = calls.get(&user.name).copied().unwrap_or_default();
+        if user.permit.max_calls.is_some_and(|most| count.all >= most) {
             return None;
         }
-        calls.insert(user.name.clone(), count + 1);
+        count.all += 1;
+        count.his += 1;
+        calls.insert(user.name.clone(), count);
         drop(calls);
-        if count == 0 {
+        if count.his == 1 {
             self.tell_of(&user.name);
         }
         Some(OnCall {
             directory: Arc::clone(self),
             user: user.name.clone(),
+            left: false,
         })
     }
 
@@ -210,6 +224,26 @@ impl SignedIn {
     }
 }
 
+impl OnCall {
+    /// The call goes on without him. It still counts: he could otherwise set up any number of them.
+    pub fn leave(&mut self) {
+        if std::mem::replace(&mut self.left, true) {
+            return;
+        }
+        let calls = &self.directory.calls;
+        let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = calls.get_mut(&self.user) else {
+            return;
+        };
+        count.his -= 1;
+        let free = count.his == 0;
+        drop(calls);
+        if free {
+            self.directory.tell_of(&self.user);
+        }
+    }
+}
+
 impl Drop for OnCall {
     fn drop(&mut self) {
         let calls = &self.directory.calls;
@@ -217,10 +251,16 @@ impl Drop for OnCall {
         let Some(count) = calls.get_mut(&self.user) else {
             return;
         };
-        *count -= 1;
-        if *count == 0 {
+        count.all -= 1;
+        let told = self.left || {
+            count.his -= 1;
+            count.his > 0
+        };
+        if count.all == 0 {
             calls.remove(&self.user);
-            drop(calls);
+        }
+        drop(calls);
+        if !told {
             self.directory.tell_of(&self.user);
         }
     }

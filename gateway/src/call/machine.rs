@@ -579,8 +579,7 @@ impl Machine {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             // The browser has nothing more to do with it.
-            Input::Browser(..) | Input::BrowserGone(_)
-                if matches!(self.state, State::Joined { .. } | State::Forwarding { .. }) => {}
+            Input::Browser(..) | Input::BrowserGone(_) if self.is_without_browser() => {}
             Input::Browser(device, message) => match &self.state {
                 State::Ringing(_) => self.handle_ringing(now, device, message),
                 _ if device == self.device => self.handle_browser(now, message),
@@ -636,6 +635,11 @@ impl Machine {
     fn other_does(&mut self, action: PhoneAction) {
         self.actions
             .push_back(Action::Phone(LegName::Other, action));
+    }
+
+    /// Whether two telephones talk, or are to, and no browser is in it any more.
+    pub fn is_without_browser(&self) -> bool {
+        matches!(self.state, State::Joined { .. } | State::Forwarding { .. })
     }
 
     /// Whether the call is over and its record is out.
@@ -694,7 +698,7 @@ impl Machine {
             State::Ringing(ringing) => ringing.devices(),
             _ => vec![self.device],
         };
-        if !matches!(self.state, State::Joined { .. } | State::Forwarding { .. }) {
+        if !self.is_without_browser() {
             self.hang_up(devices, &cause);
         }
         self.story.ended = Some((now, cause, by));

@@ -120,6 +120,8 @@ pub(super) struct CallTask {
     phone: Side,
     /// The one that is to take its place.
     other: Side,
+    /// The user's share of the calls at once.
+    on_call: Option<OnCall>,
     /// What another call was asked.
     consulting: Option<(Wish, oneshot::Receiver<Said>)>,
 }
@@ -221,10 +223,10 @@ impl CallTask {
                 media_events: Some(media_events),
                 phone,
                 other,
+                on_call,
                 consulting: None,
             };
             task.run().await;
-            drop(on_call);
         };
         // Not in the supervisor, whose own task would keep the room for it to the end.
         let running = tokio::spawn(running);
@@ -259,6 +261,11 @@ impl CallTask {
                     return;
                 }
                 self.act(action).await;
+            }
+            if self.machine.is_without_browser()
+                && let Some(on_call) = &mut self.on_call
+            {
+                on_call.leave();
             }
             let input = self.next_input().await;
             let now = Instant::now();

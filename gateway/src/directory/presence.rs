@@ -11,7 +11,7 @@ use crate::signaling::outbox::Outbox;
 impl Directory {
     fn person(&self, user: &User) -> Person {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let on_call = calls.contains_key(&user.name);
+        let on_call = calls.get(&user.name).is_some_and(|calls| calls.his > 0);
         drop(calls);
         let presence = match (self.lock().contains_key(&user.name), on_call) {
             (false, _) => Presence::Offline,
@@ -121,6 +121,35 @@ mod tests {
             heard(&mut alice_hears),
             expected.map(|presence| at("bob", presence))
         );
+    }
+
+    #[test]
+    fn who_has_joined_two_others_is_no_longer_in_the_call_which_still_counts() {
+        let directory = directory();
+        let (alice, bob) = (
+            directory.find("alice").unwrap(),
+            directory.find("bob").unwrap(),
+        );
+        let (to_alice, mut alice_hears) = mpsc::channel(16);
+        let (to_bob, _bob_hears) = mpsc::channel(16);
+        let _alices = directory.sign_in(&alice, "s1", to_alice);
+        let bobs = directory.sign_in(&bob, "s2", to_bob);
+        let mut joined = bobs.begin_call().unwrap();
+        let own = bobs.begin_call().unwrap();
+        joined.leave();
+        joined.leave();
+        let seen: Vec<_> = heard(&mut alice_hears)
+            .into_iter()
+            .map(|(_, presence)| presence)
+            .collect();
+        assert_eq!(seen, [Presence::InCall]);
+        drop(own);
+        let online = ("bob".to_owned(), Presence::Online);
+        assert_eq!(heard(&mut alice_hears), [online]);
+        assert_eq!(directory.calls.lock().unwrap()["bob"].all, 1);
+        drop(joined);
+        assert!(heard(&mut alice_hears).is_empty());
+        assert!(directory.calls.lock().unwrap().is_empty());
     }
 
     #[test]
