@@ -514,10 +514,8 @@ impl Machine {
     /// When [`Machine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match &self.state {
-            State::Opening { deadline, .. }
-            | State::Forwarding { deadline }
-            | State::Joined { deadline, .. } => *deadline,
-            State::Talking { deadline } => match &self.transfer {
+            State::Opening { deadline, .. } | State::Joined { deadline, .. } => *deadline,
+            State::Talking { deadline } | State::Forwarding { deadline } => match &self.transfer {
                 Some(transfer) => transfer.deadline.min(*deadline),
                 None => *deadline,
             },
@@ -566,7 +564,9 @@ impl Machine {
                 }
             }
             State::Forwarding { .. } => {
-                self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
+                if !self.leave_silent_way(now) {
+                    self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
+                }
             }
             State::Talking { deadline } if now < *deadline => self.transfer_times_out(now),
             State::Talking { .. } | State::Joined { .. } => {

@@ -22,7 +22,7 @@ use crate::worker::OpenCall;
 
 /// While there is another way, one on which nothing at all is heard is left after this time: timer B's 32 s (RFC 3261
 /// §17.1.1.2) are more than a caller waits.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Before that, its names may take so long to be looked up.
 const DIALING: Duration = Duration::from_secs(5);

@@ -89,6 +89,7 @@ impl Machine {
                 let text = format!("the INVITE is out, to {to}");
                 self.timeline.note(now, Topic::Sip, text);
             }
+            Input::DialFailed(why) if self.other_not_sent(now, &why) => {}
             Input::DialFailed(why) => {
                 self.other_up = false;
                 self.forward_failed(now, CauseCode::Unreachable.because(why));
@@ -101,16 +102,17 @@ impl Machine {
                 SipEvent::Progress { status, .. } => {
                     let text = format!("the other telephone: {}", status.code());
                     self.timeline.note(now, Topic::Sip, text);
+                    self.other_is_heard(now, status);
                     if status == sip::StatusCode::RINGING {
                         self.story.ringing.get_or_insert(now);
                         self.phone_does(PhoneAction::Ring);
                     }
                 }
                 SipEvent::Answered { body, .. } => self.forward_answered(now, body),
+                SipEvent::Failed { failure, .. } if self.other_failed(now, &failure) => {}
                 SipEvent::Failed { failure, .. } => {
                     self.other_up = false;
                     let (cause, _) = cause_of_failure(&failure);
-                    self.report_called(now, &failure);
                     self.forward_failed(now, cause);
                 }
                 SipEvent::Ended { .. } => {

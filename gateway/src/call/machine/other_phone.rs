@@ -7,7 +7,7 @@ use std::time::Instant;
 use sip::endpoint::{Event as SipEvent, Failure};
 use sip::{Replaces, StatusCode};
 
-use super::dialing::moves_on;
+use super::dialing::{PATIENCE, moves_on};
 use super::hold::Hold;
 use super::phone::cause_of_failure;
 use super::transfer::{ANSWER, Called, Stage};
@@ -83,18 +83,101 @@ impl Machine {
             internal: route.trunk.as_ref().is_some_and(internal),
             body,
             ring_timeout: self.environment.ring_timeout,
-            replaces,
+            replaces: replaces.clone(),
             headers: self.headers_for(&route),
         };
         self.other_does(PhoneAction::Dial(Box::new(dial)));
         self.other_up = true;
-        let called = Box::new(Called { route, seat, trunk });
+        let patience = match ways.routes.is_empty() {
+            true => self.environment.ring_timeout,
+            false => PATIENCE,
+        };
+        let called = Box::new(Called {
+            route,
+            seat,
+            trunk,
+            rest: ways,
+            replaces,
+            heard: (false, false),
+        });
         let stage = match joins {
             true => Stage::Joining(called),
             false => Stage::Replacing(called),
         };
-        self.set_stage(now + self.environment.ring_timeout, stage);
+        self.set_stage(now + patience, stage);
         Ok(())
+    }
+
+    fn tried(&mut self) -> Option<&mut Called> {
+        match &mut self.transfer.as_deref_mut()?.stage {
+            Stage::Replacing(called) | Stage::Joining(called) => Some(called),
+            _ => None,
+        }
+    }
+
+    /// Something came back from the way that is tried.
+    pub(super) fn other_is_heard(&mut self, now: Instant, status: StatusCode) {
+        let until = now + self.environment.ring_timeout;
+        let Some(called) = self.tried() else { return };
+        let before = called.heard.0;
+        called.heard = (true, called.heard.1 || status != StatusCode::TRYING);
+        if !before && let Some(transfer) = &mut self.transfer {
+            transfer.deadline = until;
+        }
+    }
+
+    /// The way that was tried came to nothing: on to another, where there is one. Somebody who has heard it ring is not
+    /// called again.
+    pub(super) fn call_another(&mut self, now: Instant) -> bool {
+        let Some(called) = self.tried() else {
+            return false;
+        };
+        if called.heard.1 || called.rest.routes.is_empty() {
+            return false;
+        }
+        let routes = std::mem::take(&mut called.rest.routes);
+        let rest = Ways {
+            routes,
+            ..called.rest.clone()
+        };
+        let replaces = called.replaces.take();
+        let stage = self.transfer.as_deref().map(|transfer| &transfer.stage);
+        let joins = matches!(stage, Some(Stage::Joining(_)));
+        self.timeline.note(now, Topic::Sip, "on to the next way");
+        self.call_other(now, rest, replaces, joins).is_ok()
+    }
+
+    /// Nothing at all came back: another way is tried, where there is one.
+    pub(super) fn leave_silent_way(&mut self, now: Instant) -> bool {
+        let silent = |called: &mut Called| !called.heard.0 && !called.rest.routes.is_empty();
+        if !self.tried().is_some_and(silent) {
+            return false;
+        }
+        self.called_failed(now);
+        self.other_up = false;
+        self.other_does(PhoneAction::Abandon(CauseCode::Unreachable.reason()));
+        self.call_another(now)
+    }
+
+    /// The trunk that was tried did not answer.
+    fn called_failed(&mut self, now: Instant) {
+        if let Some(seat) = self.take_called_seat() {
+            let trunks = &self.environment.routes.trunks;
+            trunks.report(now, seat.trunk(), Outcome::Failed(None));
+        }
+    }
+
+    /// Its INVITE came to nothing: whether another way is tried.
+    pub(super) fn other_failed(&mut self, now: Instant, failure: &Failure) -> bool {
+        self.report_called(now, failure);
+        moves_on(failure).is_some() && self.call_another(now)
+    }
+
+    /// Its INVITE could not be sent: whether another way is tried.
+    pub(super) fn other_not_sent(&mut self, now: Instant, why: &str) -> bool {
+        self.timeline.note(now, Topic::Sip, why.to_owned());
+        self.called_failed(now);
+        self.call_another(now)
     }
 
     /// What happens to the other telephone.
@@ -104,6 +187,7 @@ impl Machine {
                 let text = format!("the INVITE is out, to {to}");
                 self.timeline.note(now, Topic::Sip, text);
             }
+            Input::DialFailed(why) if self.other_not_sent(now, &why) => {}
             Input::DialFailed(why) => {
                 self.other_ended(now, &CauseCode::Unreachable.because(why));
             }
@@ -128,6 +212,7 @@ impl Machine {
             SipEvent::Progress { status, .. } => {
                 let text = format!("the other telephone: {}", status.code());
                 self.timeline.note(now, Topic::Sip, text);
+                self.other_is_heard(now, status);
                 match self.transfer.as_deref().map(|transfer| &transfer.stage) {
                     Some(Stage::Replacing(_)) if status != StatusCode::TRYING => {
                         self.phone_does(PhoneAction::Notify(status));
@@ -142,9 +227,9 @@ impl Machine {
                 }
             }
             SipEvent::Answered { body, .. } => self.other_answered(now, body.as_deref()),
+            SipEvent::Failed { failure, .. } if self.other_failed(now, &failure) => {}
             SipEvent::Failed { failure, .. } => {
                 let (cause, _) = cause_of_failure(&failure);
-                self.report_called(now, &failure);
                 self.other_ended(now, &cause);
             }
             SipEvent::Ended { .. } | SipEvent::Cancelled { .. } => {
@@ -163,7 +248,7 @@ impl Machine {
     }
 
     /// What came of the INVITE says something of the trunk it went by.
-    pub(super) fn report_called(&mut self, now: Instant, failure: &Failure) {
+    fn report_called(&mut self, now: Instant, failure: &Failure) {
         let Some(seat) = self.take_called_seat() else {
             return;
         };

@@ -32,7 +32,7 @@ impl Machine {
             trunk.identity == CallerIdentity::Asserted && trunk.internal.is_none()
         });
         match self.state {
-            State::Ringing(_) if trusts => &self.signed.headers,
+            State::Ringing(_) | State::Forwarding { .. } if trusts => &self.signed.headers,
             // A call that somebody has taken is another one.
             _ => &[],
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sip::StatusCode;
+use sip::{Replaces, StatusCode};
 
 use super::legs::TrunkOffer;
 use super::{Machine, PhoneAction, State};
@@ -78,6 +78,12 @@ pub(super) struct Called {
     pub(super) route: Route,
     pub(super) seat: Option<Seat>,
     pub(super) trunk: TrunkOffer,
+    /// The other ways to it.
+    pub(super) rest: Ways,
+    /// The call that it takes the place of.
+    pub(super) replaces: Option<Replaces>,
+    /// Anything at all came back, and that it rings.
+    pub(super) heard: (bool, bool),
 }
 
 impl Machine {
@@ -203,6 +209,9 @@ impl Machine {
 
     /// Who was to do something about it has not.
     pub(super) fn transfer_times_out(&mut self, now: Instant) {
+        if self.leave_silent_way(now) {
+            return;
+        }
         self.give_other_up(now, &CauseCode::NoAnswer.cause());
     }
 

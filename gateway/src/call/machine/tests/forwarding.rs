@@ -241,3 +241,27 @@ fn whom_a_call_was_for_is_told_who_is_trusted_with_who_calls() {
         assert_eq!(history, expected);
     }
 }
+
+#[test]
+fn a_call_goes_on_by_the_next_trunk_where_the_first_does_not_serve() {
+    let forward = || Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    let up = || {
+        let trunks = trunks(&["a.example", "b.example"]);
+        called_by(trunks, arrival(0, forward(), Permit::default(), 0))
+    };
+    let mut refused = up();
+    other_fails(&mut refused, 503);
+    assert_eq!(refused.other, ["INVITE", "INVITE"]);
+    assert_ne!(refused.targets[0], refused.targets[1]);
+    let (session, body) = (session(), Some(OTHER_SDP.into()));
+    other(&mut refused, SipEvent::Answered { session, body });
+    assert_eq!(refused.sip, ["200"]);
+    let mut silent = up();
+    assert_eq!(silent.time_passes(), Duration::from_secs(3));
+    assert_eq!(silent.other, ["INVITE", "abandoned", "INVITE"]);
+    silent.time_passes();
+    assert_eq!(silent.sip, ["480"]);
+}

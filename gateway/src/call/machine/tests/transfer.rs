@@ -502,3 +502,44 @@ fn another_call_may_take_the_telephones_place() {
     story.ends_cleanly();
     assert!(story.record().transfers[0].attended);
 }
+
+#[test]
+fn where_a_trunk_does_not_serve_the_other_is_called_by_the_next() {
+    let both = || environment_of(trunks(&["pbx.example", "b.example"]), DialPlan::default());
+    let up = || {
+        let mut story = calling("+4930", &both(), Permit::default());
+        story.is_out(0);
+        story.answered(Some(PHONE_SDP));
+        story.gives_to("+4989");
+        // It is asked itself where its own trunk is the first; else the gateway calls.
+        if story.sip.last() == Some(&"REFER") {
+            story.refer_answered(Some(603));
+        }
+        story
+    };
+    let mut refused = up();
+    refused.other_fails(503);
+    assert_eq!(refused.other, ["INVITE", "INVITE"]);
+    let [.., first, second] = refused.targets.as_slice() else {
+        panic!("{:?}", refused.targets);
+    };
+    assert_ne!(first, second);
+    refused.other_fails(503);
+    assert_eq!(refused.transfers().last(), Some(&TransferState::Failed));
+    let mut silent = up();
+    let before = silent.now - silent.start;
+    assert_eq!(silent.time_passes() - before, Duration::from_secs(3));
+    assert_eq!(silent.other, ["INVITE", "abandoned", "INVITE"]);
+    silent.other_answers();
+    assert_eq!(silent.sip.last(), Some(&"re-INVITE"));
+    // One that has rung is not called again, and none that is busy.
+    let mut rang = up();
+    rang.other_rings();
+    rang.other_fails(503);
+    let mut busy = up();
+    busy.other_fails(486);
+    for story in [rang, busy] {
+        assert_eq!(story.other, ["INVITE"]);
+        assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+    }
+}
