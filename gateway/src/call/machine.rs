@@ -252,6 +252,14 @@ pub enum LegName {
 }
 
 impl LegName {
+    /// Its place in a pair.
+    fn index(self) -> usize {
+        match self {
+            Self::Phone => 0,
+            Self::Other => 1,
+        }
+    }
+
     /// The other one.
     pub fn opposite(self) -> Self {
         match self {
@@ -370,10 +378,12 @@ enum State {
     /// Two telephones talk, and the browser is no longer in it.
     Joined {
         deadline: Instant,
-        /// Whose change the other is asked about.
-        asked: Option<LegName>,
-        /// What the first was told of the second, until the second has answered what it was told of the first.
-        told: Option<Vec<u8>>,
+        /// Whose change the other is asked about, and what it offers; nothing where it wants an offer.
+        asked: Option<(LegName, Vec<u8>)>,
+        /// What each said last of its media.
+        said: [Vec<u8>; 2],
+        /// The second has not answered yet what it was told of the first.
+        settling: bool,
     },
     /// Both legs have been told that the call is over.
     Ending {

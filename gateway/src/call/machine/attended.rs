@@ -183,7 +183,7 @@ impl Machine {
         self.other_told = Some(said.ours);
         let offer = self.told(LegName::Other, &super::other_phone::both_ways(&answer));
         self.other_does(PhoneAction::Offer(offer));
-        self.leave_to_telephones(now, deadline, said.seat, Some(told));
+        self.leave_to_telephones(now, deadline, said.seat, [answer, told], true);
     }
 
     /// A description of the other's, as it is told in our session with that telephone: there the origin is ours, and

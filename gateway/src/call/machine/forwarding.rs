@@ -138,6 +138,7 @@ impl Machine {
             let cause = CauseCode::NotAcceptable.because("the answer had no SDP");
             return self.forward_failed(now, cause);
         };
+        let said = [std::mem::take(&mut self.their_sdp), body.clone()];
         self.phone_does(PhoneAction::Accept(body));
         self.other_seat = self.take_called_seat();
         self.transfer_done(now, EndedBy::Gateway);
@@ -145,7 +146,8 @@ impl Machine {
         self.state = State::Joined {
             deadline: now + self.max_duration,
             asked: None,
-            told: None,
+            said,
+            settling: false,
         };
     }
 }

@@ -21,7 +21,7 @@ impl Machine {
             return true;
         }
         let Some(Transfer {
-            stage: Stage::Connecting(seat),
+            stage: Stage::Connecting(seat, other),
             ..
         }) = self.transfer.as_deref_mut()
         else {
@@ -30,7 +30,7 @@ impl Machine {
         let State::Talking { deadline } = self.state else {
             return false;
         };
-        let seat = seat.take();
+        let (seat, other) = (seat.take(), std::mem::take(other));
         let text = String::from_utf8_lossy(body.unwrap_or_default());
         self.timeline
             .note_sdp(now, "the telephone answers anew", &text, &[]);
@@ -39,18 +39,20 @@ impl Machine {
             let body = self.told(LegName::Other, body.unwrap_or_default());
             self.other_does(PhoneAction::Offer(body));
         }
-        self.leave_to_telephones(now, deadline, seat, None);
+        let said = [body.unwrap_or_default().to_vec(), other];
+        self.leave_to_telephones(now, deadline, seat, said, false);
         true
     }
 
-    /// The two telephones talk, and the browser is out of it. `told` is what the first was told of a second that has not
-    /// answered yet.
+    /// The two telephones talk, and the browser is out of it. `said` is what each said last of its media; it is `settling` while the
+    /// second has not answered what the first said.
     pub(super) fn leave_to_telephones(
         &mut self,
         now: Instant,
         deadline: Instant,
         seat: Option<Seat>,
-        told: Option<Vec<u8>>,
+        said: [Vec<u8>; 2],
+        settling: bool,
     ) {
         self.other_seat = seat;
         self.transfer_done(now, EndedBy::Gateway);
@@ -64,57 +66,88 @@ impl Machine {
         self.state = State::Joined {
             deadline,
             asked: None,
-            told,
+            said,
+            settling,
         };
     }
 
     /// What happens to one of two telephones that are joined concerns the other.
     pub(super) fn joined(&mut self, now: Instant, from: LegName, event: SipEvent) {
         let to = from.opposite();
-        let State::Joined { asked, told, .. } = &mut self.state else {
+        let State::Joined {
+            asked,
+            said,
+            settling,
+            ..
+        } = &mut self.state
+        else {
             return;
         };
         match event {
+            // One at a time: whose offer meets the other's tries again (RFC 3261 §14.1).
+            SipEvent::Offer { .. } if asked.is_some() => {
+                let refused = Err(StatusCode::REQUEST_PENDING);
+                self.does(from, PhoneAction::AnswerOffer(refused));
+            }
             SipEvent::Offer { body, .. } => {
-                // One at a time: whose offer meets the other's tries again (RFC 3261 §14.1).
-                let refused = match (asked.is_some(), &body) {
-                    (true, _) => Some(StatusCode::REQUEST_PENDING),
-                    (false, None) => Some(StatusCode::NOT_ACCEPTABLE_HERE),
-                    (false, Some(_)) => None,
-                };
-                match (refused, body) {
-                    (None, Some(body)) => {
-                        *asked = Some(from);
-                        let body = self.told(to, &body);
-                        self.does(to, PhoneAction::Offer(body));
-                    }
-                    (status, _) => {
-                        let status = status.unwrap_or(StatusCode::REQUEST_PENDING);
-                        self.does(from, PhoneAction::AnswerOffer(Err(status)));
-                    }
+                let wants_ours = body.is_none();
+                let offer = body.unwrap_or_default();
+                *asked = Some((from, offer.clone()));
+                if wants_ours {
+                    // What the other said last is offered; the answer in the ACK is news to it (RFC 3725 §7).
+                    let last = said[to.index()].clone();
+                    let last = self.told(from, &last);
+                    self.does(from, PhoneAction::AnswerOffer(Ok(last)));
+                } else {
+                    let offer = self.told(to, &offer);
+                    self.does(to, PhoneAction::Offer(offer));
                 }
             }
-            SipEvent::OfferAnswered { body, .. } if *asked == Some(to) => {
-                *asked = None;
+            SipEvent::Confirmed { body, .. } => {
+                let wanted_ours = |one: &mut (LegName, Vec<u8>)| one.0 == from && one.1.is_empty();
+                if asked.take_if(wanted_ours).is_none() {
+                    return;
+                }
+                let changed = |body: &Vec<u8>| !is_same(body, &said[from.index()]);
+                if let Some(body) = body.filter(changed) {
+                    said[from.index()].clone_from(&body);
+                    let body = self.told(to, &body);
+                    self.does(to, PhoneAction::Offer(body));
+                }
+            }
+            SipEvent::OfferAnswered { body, .. }
+                if asked
+                    .as_ref()
+                    .is_some_and(|one| one.0 == to && !one.1.is_empty()) =>
+            {
+                if let (Some((_, offer)), Some(body)) = (asked.take(), &body) {
+                    said[to.index()] = offer;
+                    said[from.index()].clone_from(body);
+                }
                 let answer = body.map(|body| self.told(to, &body));
                 let answer = answer.ok_or(StatusCode::NOT_ACCEPTABLE_HERE);
                 self.does(to, PhoneAction::AnswerOffer(answer));
             }
             // The second has been offered what the first says; the first was told what the second had said before.
-            SipEvent::OfferAnswered { body, .. } if from == LegName::Other => {
-                let told = told.take();
-                let changed = |body: &Vec<u8>| told.is_some_and(|told| !is_same(body, &told));
+            SipEvent::OfferAnswered { body, .. } if from == LegName::Other && *settling => {
+                *settling = false;
+                let changed = |body: &Vec<u8>| !is_same(body, &said[from.index()]);
                 if let Some(body) = body.filter(changed) {
+                    said[from.index()].clone_from(&body);
                     let body = self.told(to, &body);
                     self.does(to, PhoneAction::Offer(body));
                 }
             }
-            SipEvent::OfferRefused { .. } if from == LegName::Other && told.is_some() => {
+            SipEvent::OfferRefused { .. } if from == LegName::Other && *settling => {
                 let why = "the other telephone does not take the first one's session";
                 let cause = CauseCode::NotAcceptable.because(why);
                 self.end(now, cause, EndedBy::Gateway);
             }
-            SipEvent::OfferRefused { status, .. } if *asked == Some(to) => {
+            SipEvent::OfferRefused { status, .. }
+                if asked
+                    .as_ref()
+                    .is_some_and(|one| one.0 == to && !one.1.is_empty()) =>
+            {
                 *asked = None;
                 let status = status.unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
                 self.does(to, PhoneAction::AnswerOffer(Err(status)));

@@ -302,7 +302,7 @@ impl Machine {
                 }
             }
             Stage::Joining(called) => {
-                transfer.stage = Stage::Connecting(called.seat);
+                transfer.stage = Stage::Connecting(called.seat, text.clone().into_bytes());
                 transfer.deadline = now + ANSWER;
                 self.transfer = Some(transfer);
                 let offer = self.told(LegName::Phone, &both_ways(text.as_bytes()));

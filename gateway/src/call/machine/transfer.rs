@@ -45,7 +45,7 @@ pub(super) enum Stage {
     /// Another telephone is called, to speak with the first in the browser's place.
     Joining(Box<Called>),
     /// It has answered, and the first is offered what it said.
-    Connecting(Option<Seat>),
+    Connecting(Option<Seat>, Vec<u8>),
     /// Another call of the browser's is asked for its telephone.
     Consulting { call: CallId, leg: Option<Leg> },
     /// The telephone is offered what that other one said of its media.
@@ -172,7 +172,7 @@ impl Machine {
         }
         let offered = matches!(
             transfer.stage,
-            Stage::Connecting(_) | Stage::Offering { .. } | Stage::Taking { .. }
+            Stage::Connecting(..) | Stage::Offering { .. } | Stage::Taking { .. }
         );
         if offered && matches!(self.state, State::Talking { .. }) {
             // It may have taken the other's session: ours is offered to it again.
@@ -199,7 +199,7 @@ impl Machine {
     /// The telephone does not take the other's session: the two cannot be joined.
     pub(super) fn not_connected(&mut self, now: Instant, why: &str) {
         if let Some(Transfer {
-            stage: Stage::Connecting(_) | Stage::Offering { .. },
+            stage: Stage::Connecting(..) | Stage::Offering { .. },
             ..
         }) = self.transfer.as_deref()
         {

@@ -543,3 +543,42 @@ fn where_a_trunk_does_not_serve_the_other_is_called_by_the_next() {
         assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
     }
 }
+
+#[test]
+fn of_two_that_are_joined_one_that_asks_for_an_offer_gets_what_the_other_said_last() {
+    let mut story = talking();
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
+    story.other_answers();
+    story.sip(SipEvent::OfferAnswered {
+        session: session(),
+        body: Some(PHONE_SDP.into()),
+    });
+    let wants_ours = || SipEvent::Offer {
+        session: session(),
+        body: None,
+    };
+    story.sip(wants_ours());
+    assert_eq!(story.sip.last(), Some(&"re-200"));
+    assert!(story.bodies.last().unwrap().contains("192.0.2.77"));
+    story.other(wants_ours());
+    assert_eq!(story.other.last(), Some(&"re-491"));
+    let moved = PHONE_SDP.replace("192.0.2.9", "192.0.2.10");
+    story.sip(SipEvent::Confirmed {
+        session: session(),
+        body: Some(moved.into()),
+    });
+    assert_eq!(story.other.last(), Some(&"re-INVITE"));
+    assert!(story.bodies.last().unwrap().contains("192.0.2.10"));
+    // What is the same as before need not be told.
+    story.other(wants_ours());
+    assert!(story.bodies.last().unwrap().contains("192.0.2.10"));
+    let said = story.sip.len();
+    story.other(SipEvent::Confirmed {
+        session: session(),
+        body: Some(OTHER_SDP.into()),
+    });
+    assert_eq!(story.sip.len(), said);
+    story.sip(wants_ours());
+    assert_eq!(story.sip.last(), Some(&"re-200"));
+}
