@@ -573,8 +573,9 @@ impl Machine {
                     self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
                 }
             }
-            State::Forwarding { .. } => {
-                if !self.leave_silent_way(now) {
+            State::Forwarding { deadline } => {
+                let over = now >= *deadline;
+                if over || !self.leave_silent_way(now) {
                     self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
                 }
             }

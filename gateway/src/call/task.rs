@@ -327,6 +327,9 @@ impl CallTask {
 
     /// Another call asks for the telephone. Where it is gone before it has it, nobody speaks with it any more.
     async fn is_consulted(&mut self, by: CallId, wish: Wish, reply: oneshot::Sender<Said>) {
+        if reply.is_closed() {
+            return;
+        }
         let Some(consulted) = self.machine.consulted(Instant::now(), by, wish) else {
             return;
         };

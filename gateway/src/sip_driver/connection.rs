@@ -72,8 +72,8 @@ struct Connection {
     serial: u64,
     out: mpsc::Sender<Vec<u8>>,
     signs: Arc<Signs>,
-    /// It was asked for one.
-    pinged: bool,
+    /// When it was last asked for one.
+    pinged: Option<std::time::Instant>,
 }
 
 /// Signs of life of a peer.
@@ -88,6 +88,9 @@ struct Signs {
 /// A keep-alive: on a connection it is answered (RFC 5626 §4.4.1), and in a datagram it is nothing.
 pub(super) const PING: &[u8] = b"\r\n\r\n";
 const PONG: &[u8] = b"\r\n";
+
+/// How long an answer may take at least: less than the shortest `keep_alive`.
+const PONG_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What became of a connection that was to be kept alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,15 +178,22 @@ impl Connections {
     }
 
     /// Asks the peer for a sign of life. One that has answered before, and now says nothing from one time to the next, is
-    /// not there any more.
-    pub(super) fn keep_alive(&mut self, flow: Flow) -> Kept {
+    /// not there any more. Several accounts may share a connection: it is asked once for all of them.
+    pub(super) fn keep_alive(&mut self, now: std::time::Instant, flow: Flow) -> Kept {
         let Some(connection) = self.by_flow.get_mut(&flow) else {
             return Kept::Gone;
         };
+        let since = |pinged| now.saturating_duration_since(pinged);
+        if connection
+            .pinged
+            .is_some_and(|pinged| since(pinged) < PONG_PATIENCE)
+        {
+            return Kept::Alive;
+        }
         let heard = connection.signs.heard.swap(false, Ordering::Relaxed);
         let answers = connection.signs.pongs.load(Ordering::Relaxed);
-        let silent = connection.pinged && answers && !heard;
-        connection.pinged = true;
+        let silent = connection.pinged.is_some() && answers && !heard;
+        connection.pinged = Some(now);
         if silent || connection.out.try_send(PING.to_vec()).is_err() {
             let serial = connection.serial;
             self.forget(flow, serial);
@@ -264,7 +274,7 @@ impl Connections {
             serial,
             out,
             signs: Arc::clone(&signs),
-            pinged: false,
+            pinged: None,
         };
         let replaced = self.by_flow.insert(flow, connection);
         // One that ended and is not forgotten yet is still counted.

@@ -276,7 +276,7 @@ impl Driver {
                 let _ = self.udp.try_send_to(PING, flow.remote);
                 Kept::Alive
             }
-            Transport::Tcp | Transport::Tls => self.connections.keep_alive(flow),
+            Transport::Tcp | Transport::Tls => self.connections.keep_alive(now, flow),
         };
         if kept == Kept::Dead {
             tracing::warn!(remote = %flow.remote, "a SIP connection is dead, and given up");

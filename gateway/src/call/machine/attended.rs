@@ -87,7 +87,7 @@ impl Machine {
         let stage = self.transfer.as_deref().map(|transfer| &transfer.stage);
         match (stage, said) {
             (Some(&Stage::Consulting { call, leg }), Some(said)) => match leg {
-                Some(leg) if self.route.as_ref().map(|route| route.id) == Some(said.route.id) => {
+                Some(leg) if self.is_same_trunk(&said.route) => {
                     let text = format!("the telephone is asked to take our place in call {call}");
                     self.timeline.note(now, Topic::Sip, text);
                     self.phone_does(PhoneAction::Refer(ReferTarget::Leg(leg)));
@@ -109,7 +109,7 @@ impl Machine {
             }
             // It took too long.
             (_, Some(_)) if wish == Wish::Telephone => {
-                self.other_does(PhoneAction::Bye(CauseCode::Cancelled.reason()));
+                self.other_does(PhoneAction::Abandon(CauseCode::Cancelled.reason()));
             }
             _ => {}
         }
@@ -127,6 +127,12 @@ impl Machine {
         self.phone_does(PhoneAction::Offer(offer));
         let told = said.sdp.clone();
         self.set_stage(now + ANSWER, Stage::Offering { call, told });
+    }
+
+    /// Whether the telephone can reach the other one by itself.
+    fn is_same_trunk(&self, theirs: &Route) -> bool {
+        let ours = self.route.as_ref().and_then(|route| route.id);
+        ours.is_some() && ours == theirs.id
     }
 
     fn may_be_joined(&self, theirs: &Route) -> Result<(), Cause> {
@@ -147,6 +153,11 @@ impl Machine {
     /// Our telephone agrees to what the other said: now the other call is to give its telephone away. False where that was
     /// not what it was asked.
     pub(super) fn agrees_to_consulted(&mut self, now: Instant, body: Option<&[u8]>) -> bool {
+        let has_audio = |phone: &super::PhoneLeg| {
+            let answer = body.map(|body| phone.trunk.read_answer(body));
+            answer.is_some_and(|read| read.is_ok())
+        };
+        let agreed = self.phone.as_ref().is_some_and(has_audio);
         let Some(Transfer {
             stage: stage @ Stage::Offering { .. },
             deadline,
@@ -158,6 +169,14 @@ impl Machine {
         let Stage::Offering { call, told } = std::mem::replace(stage, Stage::NOTHING) else {
             return false;
         };
+        if !agreed {
+            *stage = Stage::Offering { call, told };
+            self.not_connected(
+                now,
+                "the telephone's answer has no audio that the other can have",
+            );
+            return true;
+        }
         let answer = body.unwrap_or_default().to_vec();
         let text = String::from_utf8_lossy(&answer).into_owned();
         *stage = Stage::Taking { told, answer };

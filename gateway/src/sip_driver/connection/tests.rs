@@ -189,8 +189,9 @@ async fn a_peer_that_has_answered_pings_and_stops_is_given_up() {
         remote: stream.local_addr().unwrap(),
     };
     let (silent, answering) = (flow(&silent), flow(&peer));
+    let mut now = std::time::Instant::now();
     for flow in [silent, answering] {
-        assert_eq!(server.connections.keep_alive(flow), Kept::Alive);
+        assert_eq!(server.connections.keep_alive(now, flow), Kept::Alive);
     }
     let mut ping = [0; 4];
     peer.read_exact(&mut ping).await.unwrap();
@@ -205,12 +206,17 @@ async fn a_peer_that_has_answered_pings_and_stops_is_given_up() {
     .await
     .expect("the pong is noticed");
     // It may be one that answers none, or answer once, and no more.
+    now += Duration::from_secs(25);
     for flow in [silent, answering] {
-        assert_eq!(server.connections.keep_alive(flow), Kept::Alive);
+        assert_eq!(server.connections.keep_alive(now, flow), Kept::Alive);
     }
-    assert_eq!(server.connections.keep_alive(silent), Kept::Alive);
-    assert_eq!(server.connections.keep_alive(answering), Kept::Dead);
-    assert_eq!(server.connections.keep_alive(answering), Kept::Gone);
+    // Another account asks at the same moment: the answer is still on its way.
+    now += Duration::from_millis(1);
+    assert_eq!(server.connections.keep_alive(now, answering), Kept::Alive);
+    now += Duration::from_secs(25);
+    assert_eq!(server.connections.keep_alive(now, silent), Kept::Alive);
+    assert_eq!(server.connections.keep_alive(now, answering), Kept::Dead);
+    assert_eq!(server.connections.keep_alive(now, answering), Kept::Gone);
     timeout(PATIENCE, peer.read_to_end(&mut Vec::new()))
         .await
         .expect("it is closed")

@@ -236,6 +236,23 @@ fn nothing_has_happened_where_the_first_telephone_does_not_agree() {
 }
 
 #[test]
+fn an_answer_without_audio_is_no_agreement() {
+    for body in [None, Some(PHONE_SDP.replace("m=audio 4000", "m=audio 0"))] {
+        let mut two = Two::talking();
+        two.connect();
+        two.consult();
+        two.refer_is_refused();
+        two.consult();
+        two.first.sip(SipEvent::OfferAnswered {
+            session: session(),
+            body: body.map(String::into_bytes),
+        });
+        assert!(two.first.consults.is_empty());
+        two.go_on();
+    }
+}
+
+#[test]
 fn another_call_that_is_over_or_says_nothing_is_not_waited_for() {
     // It is being transferred itself.
     let mut two = Two::talking();
@@ -265,5 +282,5 @@ fn another_call_that_is_over_or_says_nothing_is_not_waited_for() {
     two.first.time_passes();
     assert!(two.failed());
     two.consult();
-    assert_eq!(two.first.other, ["BYE"]);
+    assert_eq!(two.first.other, ["abandoned"]);
 }
