@@ -258,6 +258,7 @@ impl CallTask {
             while let Some(action) = self.machine.poll_action() {
                 if let Action::Finished(record) = action {
                     self.registry.recorder.write(*record).await;
+                    self.consult_no_more().await;
                     return;
                 }
                 self.act(action).await;
@@ -354,6 +355,22 @@ impl CallTask {
         }
     }
 
+    /// Nobody waits any more for what another call says. A telephone that is on its way speaks with nobody then.
+    async fn consult_no_more(&mut self) {
+        let Some((_, mut said)) = self.consulting.take() else {
+            return;
+        };
+        said.close();
+        if let Ok(Said {
+            telephone: Some((leg, _)),
+            ..
+        }) = said.try_recv()
+        {
+            let reason = CauseCode::Transferred.reason();
+            self.registry.sip.bye(leg, reason).await;
+        }
+    }
+
     /// What another call says, whose telephone is our other one if it comes with it.
     fn consulted(&mut self, wish: Wish, said: Option<Said>) -> Input {
         let consulted = said.map(|said| {
@@ -444,6 +461,7 @@ impl CallTask {
                 Ok(())
             }
             Action::Consult(call, wish) => {
+                self.consult_no_more().await;
                 let (reply, said) = oneshot::channel();
                 // Where there is no such call, the reply is dropped, and so nothing is said.
                 self.registry
@@ -485,7 +503,7 @@ impl CallTask {
                 self.leave_dead_leg(name);
                 if name == LegName::Other {
                     // Its place is taken.
-                    self.consulting = None;
+                    self.consult_no_more().await;
                 }
                 self.side(name).dialing = Some(Box::pin(dialing));
                 return;

@@ -35,12 +35,13 @@ impl Machine {
         self.timeline
             .note_sdp(now, "the telephone answers anew", &text, &[]);
         // The other has been offered what the telephone said before.
-        if body.is_some_and(|body| !is_same(body, &self.their_sdp)) {
+        let changed = body.is_some_and(|body| !is_same(body, &self.their_sdp));
+        if changed {
             let body = self.told(LegName::Other, body.unwrap_or_default());
             self.other_does(PhoneAction::Offer(body));
         }
         let said = [body.unwrap_or_default().to_vec(), other];
-        self.leave_to_telephones(now, deadline, seat, said, false);
+        self.leave_to_telephones(now, deadline, seat, said, changed);
         true
     }
 
