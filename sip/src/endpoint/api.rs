@@ -313,7 +313,8 @@ pub enum Event {
         /// Their offer; none where they want ours, and answer it in their ACK ([`Event::Confirmed`]).
         body: Option<Vec<u8>>,
     },
-    /// They answered an offer of ours: the session is changed.
+    /// They answered an offer of ours, the last: the session is changed. Answers to offers that another followed before they
+    /// came are not told.
     OfferAnswered {
         /// The call.
         session: Session,

@@ -297,11 +297,13 @@ impl Endpoint {
             up.timer = SessionTimer::of_response(now, response);
             up.local_sdp = offer;
             let same = refresh && is_same_session(&up.remote_sdp, &response.body);
+            // Of offers that follow each other quickly, the last answer is to the last.
+            let superseded = up.wanted.is_some();
             up.remote_sdp.clone_from(&response.body);
             let dialog = up.dialog.clone();
             self.acknowledge(id, &dialog, number);
             let body = (!response.body.is_empty()).then(|| response.body.clone());
-            if !same {
+            if !same && !superseded {
                 self.events
                     .push_back(Event::OfferAnswered { session, body });
             }
