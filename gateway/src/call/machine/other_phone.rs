@@ -176,7 +176,10 @@ impl Machine {
     /// Its INVITE could not be sent: whether another way is tried.
     pub(super) fn other_not_sent(&mut self, now: Instant, why: &str) -> bool {
         self.timeline.note(now, Topic::Sip, why.to_owned());
-        self.called_failed(now);
+        // It never left: that says nothing of the trunk.
+        if let Some(seat) = self.take_called_seat() {
+            seat.withdraw(now);
+        }
         self.call_another(now)
     }
 

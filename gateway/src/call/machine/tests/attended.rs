@@ -61,6 +61,14 @@ impl Two {
         });
     }
 
+    /// The first telephone will not, and is offered what the second said.
+    fn offer_the_first(&mut self) {
+        self.connect();
+        self.consult();
+        self.refer_is_refused();
+        self.consult();
+    }
+
     fn first_agrees(&mut self) {
         self.first.sip(SipEvent::OfferAnswered {
             session: session(),
@@ -159,10 +167,7 @@ fn where_the_telephone_will_not_the_gateway_connects_it_with_the_other() {
 #[test]
 fn an_answer_that_changes_the_media_is_told_the_first() {
     let mut two = Two::talking();
-    two.connect();
-    two.consult();
-    two.refer_is_refused();
-    two.consult();
+    two.offer_the_first();
     two.first_agrees();
     two.consult();
     let moved = OTHER_SDP.replace("m=audio 7000", "m=audio 7002");
@@ -181,10 +186,7 @@ fn an_answer_that_changes_the_media_is_told_the_first() {
 #[test]
 fn a_second_telephone_that_will_not_ends_what_nobody_would_hear() {
     let mut two = Two::talking();
-    two.connect();
-    two.consult();
-    two.refer_is_refused();
-    two.consult();
+    two.offer_the_first();
     two.first_agrees();
     two.consult();
     two.other(SipEvent::OfferRefused {
@@ -224,10 +226,7 @@ fn keys_that_each_has_with_the_gateway_keep_the_two_apart() {
 #[test]
 fn nothing_has_happened_where_the_first_telephone_does_not_agree() {
     let mut two = Two::talking();
-    two.connect();
-    two.consult();
-    two.refer_is_refused();
-    two.consult();
+    two.offer_the_first();
     two.first.sip(SipEvent::OfferRefused {
         session: session(),
         status: StatusCode::new(488),
@@ -239,10 +238,7 @@ fn nothing_has_happened_where_the_first_telephone_does_not_agree() {
 fn an_answer_without_audio_is_no_agreement() {
     for body in [None, Some(PHONE_SDP.replace("m=audio 4000", "m=audio 0"))] {
         let mut two = Two::talking();
-        two.connect();
-        two.consult();
-        two.refer_is_refused();
-        two.consult();
+        two.offer_the_first();
         two.first.sip(SipEvent::OfferAnswered {
             session: session(),
             body: body.map(String::into_bytes),
@@ -263,10 +259,7 @@ fn another_call_that_is_over_or_says_nothing_is_not_waited_for() {
     assert!(two.failed());
     // It ends while the first is asked: the first is offered ours again.
     let mut two = Two::talking();
-    two.connect();
-    two.consult();
-    two.refer_is_refused();
-    two.consult();
+    two.offer_the_first();
     two.second.phone_ends(SipEndedBy::Remote);
     two.first_agrees();
     two.consult();
@@ -274,10 +267,7 @@ fn another_call_that_is_over_or_says_nothing_is_not_waited_for() {
     assert!(two.first.bodies.last().unwrap().contains("m=audio 20000"));
     // It says nothing, and its telephone comes too late.
     let mut two = Two::talking();
-    two.connect();
-    two.consult();
-    two.refer_is_refused();
-    two.consult();
+    two.offer_the_first();
     two.first_agrees();
     two.first.time_passes();
     assert!(two.failed());
