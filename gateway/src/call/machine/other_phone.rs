@@ -304,7 +304,17 @@ impl Machine {
                     }
                 }
             }
+            // There is nothing that the first could be offered.
+            Stage::Joining(_) if body.is_none() => {
+                self.transfer = Some(transfer);
+                let cause = CauseCode::NotAcceptable.because("the answer had no SDP");
+                self.give_other_up(now, &cause);
+            }
             Stage::Joining(called) => {
+                if let Some(seat) = &called.seat {
+                    let trunks = &self.environment.routes.trunks;
+                    trunks.report(now, seat.trunk(), Outcome::Served);
+                }
                 transfer.stage = Stage::Connecting(called.seat, text.clone().into_bytes());
                 transfer.deadline = now + ANSWER;
                 self.transfer = Some(transfer);

@@ -582,3 +582,18 @@ fn of_two_that_are_joined_one_that_asks_for_an_offer_gets_what_the_other_said_la
     story.sip(wants_ours());
     assert_eq!(story.sip.last(), Some(&"re-200"));
 }
+
+#[test]
+fn one_that_answers_without_sdp_is_joined_with_nobody() {
+    let mut story = talking();
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
+    story.other(SipEvent::Answered {
+        session: session(),
+        body: None,
+    });
+    assert_eq!(story.other, ["INVITE", "abandoned"]);
+    assert_eq!(story.sip, ["REFER"]);
+    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+    story.ends_cleanly();
+}
