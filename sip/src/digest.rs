@@ -1,7 +1,8 @@
 //! Digest access authentication, the client's side (RFC 7616; in SIP RFC 3261 §22 and RFC 8760).
 //!
 //! An [`Authenticator`] is one account's: it takes challenges of its realm and no other, answers with the first
-//! algorithm it knows, counts how often a nonce was used, and gives up when the same nonce is refused.
+//! algorithm it knows, counts how often a nonce was used, and gives up when the same nonce is refused. A proxy and the
+//! server behind it may both ask: one request then answers both (RFC 3261 §22.3).
 
 use std::fmt;
 
@@ -103,16 +104,38 @@ enum Qop {
 
 /// Which side of a request a challenge came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+enum Asker {
     /// 401: a user agent or registrar.
     Server,
     /// 407: a proxy.
     Proxy,
 }
 
+impl Asker {
+    fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Self::Proxy,
+            _ => Self::Server,
+        }
+    }
+
+    fn challenge_header(self) -> &'static str {
+        match self {
+            Self::Server => "WWW-Authenticate",
+            Self::Proxy => "Proxy-Authenticate",
+        }
+    }
+
+    fn credentials_header(self) -> &'static str {
+        match self {
+            Self::Server => "Authorization",
+            Self::Proxy => "Proxy-Authorization",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Challenge {
-    from: From,
     realm: String,
     nonce: String,
     opaque: Option<String>,
@@ -123,14 +146,49 @@ struct Challenge {
     stale: bool,
 }
 
-/// One account's credentials and the challenge they answer now.
+/// A challenge that is being answered.
 #[derive(Debug, Clone)]
-pub struct Authenticator {
-    credentials: Credentials,
-    challenge: Option<Challenge>,
+struct Answering {
+    challenge: Challenge,
     cnonce: String,
     /// Requests that were sent with this nonce.
     count: u32,
+}
+
+/// Whose challenges a request answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Authorized {
+    server: bool,
+    proxy: bool,
+}
+
+impl Authorized {
+    /// Whether it carries credentials at all.
+    pub fn any(self) -> bool {
+        self.server || self.proxy
+    }
+
+    fn mark(&mut self, asker: Asker) {
+        match asker {
+            Asker::Server => self.server = true,
+            Asker::Proxy => self.proxy = true,
+        }
+    }
+
+    fn to(self, asker: Asker) -> bool {
+        match asker {
+            Asker::Server => self.server,
+            Asker::Proxy => self.proxy,
+        }
+    }
+}
+
+/// One account's credentials and the challenges they answer now.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    credentials: Credentials,
+    server: Option<Answering>,
+    proxy: Option<Answering>,
 }
 
 impl Authenticator {
@@ -138,9 +196,8 @@ impl Authenticator {
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
-            challenge: None,
-            cnonce: String::new(),
-            count: 0,
+            server: None,
+            proxy: None,
         }
     }
 
@@ -158,54 +215,66 @@ impl Authenticator {
         &mut self,
         status: StatusCode,
         headers: &Headers,
-        sent: bool,
+        sent: Authorized,
         cnonce: String,
     ) -> Result<(), Unanswerable> {
-        let challenge = self.choose(status, headers)?;
-        let same_nonce = |before: &Challenge| before.nonce == challenge.nonce;
-        if sent && !challenge.stale {
+        let asker = Asker::of(status);
+        let challenge = self.choose(asker, headers)?;
+        let answering = self.answering(asker);
+        if sent.to(asker) && !challenge.stale {
             // A fresh nonce without `stale` may be a server that never says it; the same one is a refusal.
-            let counted = self.count > 1 && !self.challenge.as_ref().is_some_and(same_nonce);
-            if !counted {
-                self.challenge = None;
+            let fresh = answering.as_ref().is_some_and(|before| {
+                before.count > 1 && before.challenge.nonce != challenge.nonce
+            });
+            if !fresh {
+                *answering = None;
                 return Err(Unanswerable::Refused);
             }
         }
         // Pinned: what the account's host called itself first, it must go on calling itself.
-        self.credentials.realm = Some(challenge.realm.clone());
-        self.challenge = Some(challenge);
-        self.cnonce = cnonce;
-        self.count = 0;
+        let realm = challenge.realm.clone();
+        *answering = Some(Answering {
+            challenge,
+            cnonce,
+            count: 0,
+        });
+        self.credentials.realm = Some(realm);
         Ok(())
     }
 
-    /// Puts the credentials into a request, if a challenge has come; says whether it did.
-    pub fn authorize(&mut self, request: &mut Request) -> bool {
-        request.headers.remove("Authorization");
-        request.headers.remove("Proxy-Authorization");
-        let Some(challenge) = &self.challenge else {
-            return false;
-        };
-        self.count = self.count.saturating_add(1);
-        let name = match challenge.from {
-            From::Server => "Authorization",
-            From::Proxy => "Proxy-Authorization",
-        };
-        let uri = request.uri.to_string();
-        let method = request.method.as_str();
-        let value = self.answer(challenge, method, &uri, &request.body);
-        request.headers.push(name, value).is_ok()
+    /// Puts the credentials into a request, for each challenge that has come; says for which.
+    pub fn authorize(&mut self, request: &mut Request) -> Authorized {
+        let mut authorized = Authorized::default();
+        for asker in [Asker::Proxy, Asker::Server] {
+            request.headers.remove(asker.credentials_header());
+            let Some(answering) = self.answering(asker) else {
+                continue;
+            };
+            answering.count = answering.count.saturating_add(1);
+            let answering = answering.clone();
+            let uri = request.uri.to_string();
+            let method = request.method.as_str();
+            let value = self.answer(&answering, method, &uri, &request.body);
+            let name = asker.credentials_header();
+            if request.headers.push(name, value).is_ok() {
+                authorized.mark(asker);
+            }
+        }
+        authorized
+    }
+
+    fn answering(&mut self, asker: Asker) -> &mut Option<Answering> {
+        match asker {
+            Asker::Server => &mut self.server,
+            Asker::Proxy => &mut self.proxy,
+        }
     }
 
     /// The first challenge that we can answer (RFC 8760 §2.4); else why the first one cannot be.
-    fn choose(&self, status: StatusCode, headers: &Headers) -> Result<Challenge, Unanswerable> {
-        let (name, from) = match status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => ("Proxy-Authenticate", From::Proxy),
-            _ => ("WWW-Authenticate", From::Server),
-        };
+    fn choose(&self, asker: Asker, headers: &Headers) -> Result<Challenge, Unanswerable> {
         let mut why = None;
-        for text in headers.get_all(name) {
-            match self.read(text, from) {
+        for text in headers.get_all(asker.challenge_header()) {
+            match self.read(text) {
                 Ok(challenge) => return Ok(challenge),
                 Err(error) => why = why.or(Some(error)),
             }
@@ -213,7 +282,7 @@ impl Authenticator {
         Err(why.unwrap_or(Unanswerable::NoDigest))
     }
 
-    fn read(&self, text: &str, from: From) -> Result<Challenge, Unanswerable> {
+    fn read(&self, text: &str) -> Result<Challenge, Unanswerable> {
         let params = digest_params(text).ok_or(Unanswerable::NoDigest)?;
         let realm = params.get_unquoted("realm").ok_or(Unanswerable::NoDigest)?;
         let nonce = params.get_unquoted("nonce").ok_or(Unanswerable::NoDigest)?;
@@ -240,7 +309,6 @@ impl Authenticator {
                 .ok_or_else(|| Unanswerable::Unsupported(format!("with qop {offered}")))?,
         };
         Ok(Challenge {
-            from,
             realm,
             nonce,
             opaque: params.get_unquoted("opaque"),
@@ -254,7 +322,12 @@ impl Authenticator {
     }
 
     /// RFC 7616 §3.4.
-    fn answer(&self, challenge: &Challenge, method: &str, uri: &str, body: &[u8]) -> String {
+    fn answer(&self, answering: &Answering, method: &str, uri: &str, body: &[u8]) -> String {
+        let Answering {
+            challenge,
+            cnonce,
+            count,
+        } = answering;
         let Challenge {
             realm,
             nonce,
@@ -268,7 +341,6 @@ impl Authenticator {
             ..
         } = &self.credentials;
         let hash = |text: &str| algorithm.hash.of(text.as_bytes());
-        let cnonce = &self.cnonce;
         let mut a1 = hash(&format!("{username}:{realm}:{password}"));
         if algorithm.sess {
             a1 = hash(&format!("{a1}:{nonce}:{cnonce}"));
@@ -277,7 +349,7 @@ impl Authenticator {
             Qop::AuthInt => hash(&format!("{method}:{uri}:{}", algorithm.hash.of(body))),
             Qop::None | Qop::Auth => hash(&format!("{method}:{uri}")),
         };
-        let count = format!("{:08x}", self.count);
+        let count = format!("{count:08x}");
         let response = match qop.name() {
             None => hash(&format!("{a1}:{nonce}:{a2}")),
             Some(qop) => hash(&format!("{a1}:{nonce}:{count}:{cnonce}:{qop}:{a2}")),

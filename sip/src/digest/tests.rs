@@ -21,6 +21,10 @@ fn challenge(values: &[&str]) -> Headers {
 
 fn take(account: &mut Authenticator, values: &[&str], sent: bool) -> Result<(), Unanswerable> {
     let headers = challenge(values);
+    let sent = Authorized {
+        server: sent,
+        proxy: false,
+    };
     account.handle_challenge(StatusCode::UNAUTHORIZED, &headers, sent, CNONCE.to_owned())
 }
 
@@ -31,7 +35,7 @@ fn request() -> Request {
 /// What the account says of itself in a REGISTER.
 fn said(account: &mut Authenticator) -> Params {
     let mut request = request();
-    assert!(account.authorize(&mut request));
+    assert!(account.authorize(&mut request).any());
     digest_params(request.headers.get("Authorization").unwrap()).unwrap()
 }
 
@@ -51,8 +55,8 @@ fn the_examples_of_rfc_7616_come_out() {
              nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
         );
         take(&mut account, &[&text], false).unwrap();
-        account.count = 1;
-        let chosen = account.challenge.clone().unwrap();
+        let mut chosen = account.server.clone().unwrap();
+        chosen.count = 1;
         let value = account.answer(&chosen, "GET", "/dir/index.html", b"");
         let params = digest_params(&value).unwrap();
         assert_eq!(params.get_unquoted("response").as_deref(), Some(response));
@@ -159,7 +163,7 @@ fn credentials_go_to_no_realm_but_theirs() {
         expected: "carrier".into(),
     };
     assert_eq!(take(&mut account, &[other], false), Err(expected));
-    assert!(!account.authorize(&mut request()));
+    assert!(!account.authorize(&mut request()).any());
 
     let mut open = self::account(None);
     take(&mut open, &["Digest realm=\"r\", nonce=\"n\""], false).unwrap();
@@ -168,6 +172,36 @@ fn credentials_go_to_no_realm_but_theirs() {
         matches!(moved, Err(Unanswerable::Realm { .. })),
         "{moved:?}"
     );
+}
+
+#[test]
+fn a_proxy_and_the_server_behind_it_are_both_answered_in_one_request() {
+    let mut account = account(None);
+    let mut asked = |status, name, nonce: &str, sent| {
+        let mut headers = Headers::new();
+        let text = format!("Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\"");
+        headers.push(name, text).unwrap();
+        let cnonce = CNONCE.to_owned();
+        account.handle_challenge(status, &headers, sent, cnonce)?;
+        let mut request = request();
+        let sent = account.authorize(&mut request);
+        let count = |name| {
+            let params = digest_params(request.headers.get(name)?)?;
+            Some((params.get_unquoted("nonce")?, params.get("nc")?.to_owned()))
+        };
+        Ok((sent, count("Proxy-Authorization"), count("Authorization")))
+    };
+    let said = |nonce: &str, count: &str| Some((nonce.to_owned(), count.to_owned()));
+    let proxy = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    let (sent, to_proxy, to_server) =
+        asked(proxy, "Proxy-Authenticate", "p", Authorized::default()).unwrap();
+    assert_eq!((to_proxy, to_server), (said("p", "00000001"), None));
+    let server = StatusCode::UNAUTHORIZED;
+    let (sent, to_proxy, to_server) = asked(server, "WWW-Authenticate", "s", sent).unwrap();
+    assert_eq!(to_proxy, said("p", "00000002"));
+    assert_eq!(to_server, said("s", "00000001"));
+    let refused: Result<_, Unanswerable> = asked(server, "WWW-Authenticate", "t", sent);
+    assert_eq!(refused, Err(Unanswerable::Refused));
 }
 
 #[test]

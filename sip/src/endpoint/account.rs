@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     dialog::{for_request_line, is_same_peer},
-    digest::{Authenticator, Credentials, Unanswerable},
+    digest::{Authenticator, Authorized, Credentials, Unanswerable},
     message::{Request, Response},
     method::{Method, StatusCode},
     transaction::ClientId,
@@ -94,7 +94,7 @@ struct Pending {
     transaction: ClientId,
     register: Register,
     /// It carried credentials.
-    authorized: bool,
+    authorized: Authorized,
     challenges: u8,
 }
 
@@ -214,20 +214,25 @@ impl Endpoint {
         Ok(request)
     }
 
-    /// Puts an account's credentials into a request, where it was challenged before; says whether it did.
-    pub(super) fn authorize(&mut self, account: Option<Account>, request: &mut Request) -> bool {
+    /// Puts an account's credentials into a request, for each challenge that came before; says for which.
+    pub(super) fn authorize(
+        &mut self,
+        account: Option<Account>,
+        request: &mut Request,
+    ) -> Authorized {
         account
             .and_then(|account| self.accounts.states.get_mut(&account))
             .and_then(|state| state.authenticator.as_mut())
-            .is_some_and(|authenticator| authenticator.authorize(request))
+            .map(|authenticator| authenticator.authorize(request))
+            .unwrap_or_default()
     }
 
-    /// A 401 or 407 to a request that carried the account's credentials, or not (`sent`). After `Ok` it is to be sent again.
+    /// A 401 or 407 to a request that carried the account's credentials for what `sent` says. After `Ok` it is to be sent again.
     pub(super) fn take_challenge(
         &mut self,
         account: Account,
         response: &Response,
-        sent: bool,
+        sent: Authorized,
     ) -> Result<(), Unanswerable> {
         let cnonce = self.random_token();
         let state = self.accounts.states.get_mut(&account);

@@ -7,6 +7,7 @@ use super::{
     TransportError,
     account::{MAX_CHALLENGES, is_challenge},
     build::LARGEST_DATAGRAM,
+    early::{Agreed, Early},
     info::Infos,
     modify::Change,
     refer::Referrals,
@@ -72,6 +73,7 @@ impl Endpoint {
             local_tag,
             phase,
             early: Vec::new(),
+            change: None,
             last_progress: None,
         };
         self.calls.put(session, Call::Calling(calling));
@@ -154,7 +156,7 @@ impl Endpoint {
             Phase::Cancelling { until, why } if now >= *until => {
                 let (transaction, why) = (calling.transaction, why.clone());
                 self.layer.abandon_client(transaction);
-                self.fail(session, why);
+                self.fail(now, session, why);
             }
             _ => {}
         }
@@ -179,7 +181,7 @@ impl Endpoint {
         }
         if let Phase::CancelWanted { why, .. } | Phase::Cancelling { why, .. } = &calling.phase {
             let why = why.clone();
-            return self.fail(session, why);
+            return self.fail(now, session, why);
         }
         if error == Some(TransportError::ConnectFailed)
             && let Some(flow) = invite.fallback.take()
@@ -189,7 +191,11 @@ impl Endpoint {
             invite.request = request.clone();
             return self.restart_invite(now, session, invite, request);
         }
-        self.fail(session, error.map_or(Failure::Timeout, Failure::Transport));
+        self.fail(
+            now,
+            session,
+            error.map_or(Failure::Timeout, Failure::Transport),
+        );
     }
 
     fn restart_invite(
@@ -201,7 +207,7 @@ impl Endpoint {
     ) {
         let Some(id) = self.layer.begin_client(now, invite.flow, request) else {
             let error = Failure::Transport(TransportError::ConnectFailed);
-            return self.fail(session, error);
+            return self.fail(now, session, error);
         };
         self.clients.insert(id, ClientUse::Invite(invite));
         if let Some(Call::Calling(calling)) = self.calls.get_mut(session) {
@@ -250,10 +256,13 @@ impl Endpoint {
         if let Some(tag) = &remote_tag
             && response.status != StatusCode::TRYING
             && calling.early.len() < self.config.limits.early_dialogs
-            && !calling.early.iter().any(|early| early.remote_tag() == tag)
+            && !calling
+                .early
+                .iter()
+                .any(|early| early.dialog.remote_tag() == tag)
             && let Ok(dialog) = Dialog::of_caller(&invite.request, response, invite.flow, from)
         {
-            calling.early.push(dialog);
+            calling.early.push(Early::new(dialog));
         }
         if response.status != StatusCode::TRYING {
             self.acknowledge_provisional(now, session, response);
@@ -292,11 +301,11 @@ impl Endpoint {
         }
         let session = invite.session;
         let number = invite.request.headers.cseq().map_or(1, |cseq| cseq.number);
-        let local_sdp = std::mem::take(&mut invite.request.body);
+        let mut local_sdp = std::mem::take(&mut invite.request.body);
         let dialog = Dialog::of_caller(&invite.request, response, invite.flow, from);
         let Ok(mut dialog) = dialog else {
             // A 2xx that no dialog can be made of cannot even be ACKed: the caller hears it failed.
-            return self.fail_if_calling(session, Failure::Transport(TransportError::Closed));
+            return self.fail_if_calling(now, session, Failure::Transport(TransportError::Closed));
         };
         let ack = self.build_ack(&dialog, number);
         self.transmits.push_back(ack.clone());
@@ -313,16 +322,29 @@ impl Endpoint {
         };
         if let Some(why) = why {
             self.send_hidden_bye(now, &mut dialog);
-            return self.fail(session, why);
+            return self.fail(now, session, why);
         }
+        let mut body = body(response);
+        let mut remote_sdp = response.body.clone();
+        let mut change = Change::None;
         if let Some(Call::Calling(calling)) = self.calls.take(session) {
-            let same = |early: &&Dialog| early.remote_tag() == dialog.remote_tag();
-            if let Some(early) = calling.early.iter().find(same) {
-                let early = early.clone();
-                dialog.continue_from(&early);
+            let same = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
+            if let Some(early) = calling.early.into_iter().find(same) {
+                dialog.continue_from(&early.dialog);
+                if let Some(Agreed { remote, local }) = early.agreed {
+                    // After an UPDATE what the 2xx says is old (RFC 6337 §3.1.1).
+                    match local {
+                        Some(said) => (local_sdp, body) = (said, None),
+                        None => body = body.or_else(|| Some(remote.clone())),
+                    }
+                    remote_sdp = body.clone().unwrap_or(remote);
+                }
+            }
+            match calling.change {
+                Some(asked) if dialog.matches(&asked.request) => change = Change::Theirs(asked),
+                other => self.drop_early_change(now, other),
             }
         }
-        let remote_sdp = response.body.clone();
         let up = Up {
             dialog,
             local_sdp,
@@ -330,17 +352,14 @@ impl Endpoint {
             ack: AckWait::Confirmed,
             infos: Infos::default(),
             referrals: Referrals::default(),
-            change: Change::None,
+            change,
             wanted: None,
             timer: SessionTimer::of_response(now, response),
             min_se: None,
             prack: None,
         };
         self.calls.put(session, Call::Up(up));
-        self.events.push_back(Event::Answered {
-            session,
-            body: body(response),
-        });
+        self.events.push_back(Event::Answered { session, body });
     }
 
     fn remember_ack(&mut self, id: ClientId, remote_tag: String, ack: Transmit) {
@@ -362,7 +381,7 @@ impl Endpoint {
             Phase::Calling { .. } | Phase::Proceeding { .. } => None,
         };
         if let Some(why) = given_up {
-            return self.fail(session, why);
+            return self.fail(now, session, why);
         }
         if is_challenge(response.status)
             && let Some(account) = invite.account
@@ -372,10 +391,10 @@ impl Endpoint {
             let sent = invite.authorized;
             return match self.take_challenge(account, response, sent) {
                 Ok(()) => self.invite_again(now, id, session, account),
-                Err(why) => self.fail(session, Failure::Unauthorized(why)),
+                Err(why) => self.fail(now, session, Failure::Unauthorized(why)),
             };
         }
-        self.fail(session, Failure::of_response(response));
+        self.fail(now, session, Failure::of_response(response));
     }
 
     /// The INVITE once more, with the answer to a challenge: the same call, the next CSeq (§22.1). Requests inside the dialog
@@ -394,6 +413,8 @@ impl Endpoint {
             calling.phase = Phase::Calling { ring_until };
         }
         calling.early.clear();
+        let change = calling.change.take();
+        self.drop_early_change(now, change);
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
         let _ = request.headers.set("CSeq", format_args!("{number} INVITE"));
         let authorized = self.authorize(Some(account), &mut request);
@@ -411,14 +432,17 @@ impl Endpoint {
         self.restart_invite(now, session, Box::new(invite), request);
     }
 
-    fn fail_if_calling(&mut self, session: Session, failure: Failure) {
+    fn fail_if_calling(&mut self, now: Instant, session: Session, failure: Failure) {
         if matches!(self.calls.get(session), Some(Call::Calling(_))) {
-            self.fail(session, failure);
+            self.fail(now, session, failure);
         }
     }
 
-    fn fail(&mut self, session: Session, failure: Failure) {
-        if self.calls.take(session).is_some() {
+    fn fail(&mut self, now: Instant, session: Session, failure: Failure) {
+        if let Some(call) = self.calls.take(session) {
+            if let Call::Calling(calling) = call {
+                self.drop_early_change(now, calling.change);
+            }
             self.events.push_back(Event::Failed { session, failure });
         }
     }

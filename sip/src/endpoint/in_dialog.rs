@@ -65,6 +65,7 @@ impl Endpoint {
             Call::Calling(calling) => calling
                 .early
                 .iter_mut()
+                .map(|early| &mut early.dialog)
                 .find(|dialog| dialog.matches(request)),
             Call::Ringing(ringing) => Some(&mut ringing.dialog),
             Call::Up(up) => Some(&mut up.dialog),
@@ -94,7 +95,9 @@ impl Endpoint {
             // the call goes on.
             Some(Call::Calling(calling)) if calling.early.len() <= 1 => {
                 let transaction = calling.transaction;
-                self.calls.take(session);
+                if let Some(Call::Calling(calling)) = self.calls.take(session) {
+                    self.drop_early_change(now, calling.change);
+                }
                 self.layer.abandon_client(transaction);
                 self.events.push_back(Event::Ended {
                     session,

@@ -27,6 +27,7 @@ mod bucket;
 mod build;
 mod callee;
 mod caller;
+mod early;
 mod in_dialog;
 mod info;
 mod modify;

@@ -40,9 +40,9 @@ pub(super) enum Change {
 /// Their offer.
 #[derive(Debug)]
 pub(super) struct Asked {
-    transaction: ServerId,
-    request: Request,
-    flow: Flow,
+    pub(super) transaction: ServerId,
+    pub(super) request: Request,
+    pub(super) flow: Flow,
 }
 
 /// A re-INVITE of ours.
@@ -84,9 +84,8 @@ impl Endpoint {
             Some(Call::Calling(_) | Call::Ringing(_)) if is_update && request.body.is_empty() => {
                 return self.answer(now, flow, request, StatusCode::OK);
             }
-            // Our own offer is still open.
             Some(Call::Calling(_)) => {
-                return self.answer(now, flow, request, StatusCode::REQUEST_PENDING);
+                return self.handle_early_change(now, flow, session, request);
             }
             // Theirs is: they must wait for our answer first.
             Some(Call::Ringing(_)) => return self.answer_try_again(now, flow, request),
@@ -111,14 +110,8 @@ impl Endpoint {
             false => (is_same_session(&up.remote_sdp, &request.body) && !up.local_sdp.is_empty())
                 .then(|| up.local_sdp.clone()),
         };
-        let trying = self.build_response(request, StatusCode::TRYING, None);
-        let Some(transaction) = self.layer.begin_server(flow, request, &trying) else {
+        let Some(asked) = self.begin_change(flow, request) else {
             return;
-        };
-        let asked = Asked {
-            transaction,
-            request: request.clone(),
-            flow,
         };
         if let Some(body) = refreshed {
             return self.accept_change(now, session, &asked, body);
@@ -131,6 +124,17 @@ impl Endpoint {
         self.events.push_back(Event::Offer { session, body });
     }
 
+    /// Keeps an offer of theirs until it is answered.
+    pub(super) fn begin_change(&mut self, flow: Flow, request: &Request) -> Option<Asked> {
+        let trying = self.build_response(request, StatusCode::TRYING, None);
+        let transaction = self.layer.begin_server(flow, request, &trying)?;
+        Some(Asked {
+            transaction,
+            request: request.clone(),
+            flow,
+        })
+    }
+
     /// The application's answer to [`Event::Offer`].
     pub(super) fn finish_change(
         &mut self,
@@ -138,6 +142,9 @@ impl Endpoint {
         session: Session,
         answer: Result<Vec<u8>, StatusCode>,
     ) {
+        if matches!(self.calls.get(session), Some(Call::Calling(_))) {
+            return self.finish_early_change(now, session, answer);
+        }
         let Some(Call::Up(up)) = self.calls.get_mut(session) else {
             return;
         };

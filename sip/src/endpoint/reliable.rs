@@ -76,13 +76,15 @@ impl Endpoint {
         let early = calling
             .early
             .iter_mut()
-            .find(|early| Some(early.remote_tag()) == to.tag());
+            .find(|early| Some(early.dialog.remote_tag()) == to.tag());
         let Some(early) = early else {
             return;
         };
-        if !early.take_rseq(number) {
+        if !early.dialog.take_rseq(number) {
             return;
         }
+        early.take_answer(response);
+        let early = &mut early.dialog;
         let flow = early.next_hop();
         let mut prack = early.request(Method::Prack);
         let acknowledged = format!("{number} {} INVITE", invite.number);

@@ -7,14 +7,16 @@ use std::{
 
 use super::{
     Account, EndedBy, Failure, Flow, Probe, Session, Transmit,
+    early::Early,
     info::Infos,
-    modify::{Change, Reinvite},
+    modify::{Asked, Change, Reinvite},
     refer::Referrals,
     reliable::Reliable,
     session_timer::SessionTimer,
 };
 use crate::{
     dialog::Dialog,
+    digest::Authorized,
     headers::ReasonHeader,
     message::Request,
     method::StatusCode,
@@ -40,7 +42,9 @@ pub(super) struct Calling {
     pub(super) transaction: ClientId,
     pub(super) local_tag: String,
     pub(super) phase: Phase,
-    pub(super) early: Vec<Dialog>,
+    pub(super) early: Vec<Early>,
+    /// An offer of theirs that waits for our answer.
+    pub(super) change: Option<Box<Asked>>,
     pub(super) last_progress: Option<Progress>,
 }
 
@@ -191,7 +195,7 @@ pub(super) struct InviteUse {
     /// Whose credentials answer a challenge.
     pub(super) account: Option<Account>,
     /// It carries credentials.
-    pub(super) authorized: bool,
+    pub(super) authorized: Authorized,
     /// How often it was sent again for a challenge.
     pub(super) challenges: u8,
 }

@@ -142,6 +142,28 @@ fn refused_credentials_end_the_call_in_words() {
 }
 
 #[test]
+fn a_proxy_and_the_phone_behind_it_both_ask_and_one_invite_answers_both() {
+    let mut net = good();
+    let account = account(&mut net);
+    let (_, first) = call(&mut net, Some(account));
+    reply(&mut net, &response(&first, 407, "p", &[PROXY_CHALLENGE]));
+    let second = received(&mut net, "INVITE");
+    reply(&mut net, &response(&second, 401, "b", &[CHALLENGE]));
+    let third = received(&mut net, "INVITE");
+    let proxy = third.headers.get("Proxy-Authorization").unwrap();
+    assert!(proxy.contains("nc=00000002"), "{proxy}");
+    let server = third.headers.get("Authorization").unwrap();
+    assert!(server.contains("nc=00000001"), "{server}");
+    reply(&mut net, &response(&third, 401, "b", &[CHALLENGE]));
+    let events = net.events(CALLER);
+    let refused = Failure::Unauthorized(Unanswerable::Refused);
+    assert!(
+        matches!(&events[..], [Event::Failed { failure, .. }] if *failure == refused),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn a_call_that_was_given_up_answers_no_challenge() {
     let mut net = good();
     let account = account(&mut net);

@@ -3,6 +3,7 @@
 mod account;
 mod by_hand;
 mod calls;
+mod early;
 mod hostile;
 mod info;
 mod limits;

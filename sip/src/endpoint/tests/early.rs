@@ -1,0 +1,178 @@
+//! What is agreed on while a phone, played by hand, still rings: answers in reliable provisional responses and UPDATEs.
+
+use super::{
+    by_hand::{find, phone, received, reply, response},
+    help::{ANSWER, CALLER, OFFER, good, invite, seconds},
+};
+use crate::{
+    Message, Request, Response, StatusCode,
+    endpoint::{Event, Failure, Session, Transport},
+    parse_datagram,
+    testing::{Net, address},
+};
+
+const CONTACT: (&str, &str) = ("Contact", "<sip:bob@192.0.2.50:5060>");
+const MOVED: &str = "v=0\r\no=phone 2 2 IN IP4 192.0.2.51\r\ns=-\r\n";
+const AGREED: &[u8] = b"v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\n";
+
+/// A call that has its answer in a reliable 183.
+fn agreed() -> (Net, Session, Request) {
+    let mut net = good();
+    let mut call = invite(Transport::Udp);
+    call.target.remote = phone();
+    let now = net.now;
+    let session = net.endpoints[CALLER].invite(now, call).unwrap();
+    net.run(seconds(1) / 10);
+    let invite = received(&mut net, "INVITE");
+    assert_eq!(invite.body, OFFER);
+    let reliable = [("Require", "100rel"), ("RSeq", "1"), CONTACT];
+    let mut progress = response(&invite, 183, "phone", &reliable);
+    with_sdp(&mut progress, ANSWER);
+    reply(&mut net, &progress);
+    let prack = received(&mut net, "PRACK");
+    reply(&mut net, &response(&prack, 200, "", &[]));
+    net.events(CALLER);
+    (net, session, invite)
+}
+
+fn with_sdp(response: &mut Response, sdp: &[u8]) {
+    let headers = &mut response.headers;
+    headers.set("Content-Type", "application/sdp").unwrap();
+    response.body = sdp.to_vec();
+}
+
+/// Its UPDATE.
+fn update(net: &mut Net, invite: &Request, tag: &str, number: u32) {
+    let (from, to) = (
+        invite.headers.get("To").unwrap(),
+        invite.headers.get("From").unwrap(),
+    );
+    let text = format!(
+        "UPDATE sip:bob@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.50:5060;branch=z9hG4bK{tag}{number}\r\n\
+         Max-Forwards: 70\r\nFrom: {from};tag={tag}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {number} UPDATE\r\n\
+         {}: {}\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{MOVED}",
+        invite.headers.call_id().unwrap(),
+        CONTACT.0,
+        CONTACT.1,
+        MOVED.len(),
+    );
+    net.inject(phone(), address(CALLER), text.as_bytes());
+    net.run(seconds(1) / 10);
+}
+
+/// What it was answered, the 100 aside.
+fn answered(net: &mut Net) -> Option<Response> {
+    let packets = std::mem::take(&mut net.elsewhere);
+    let responses = packets
+        .into_iter()
+        .filter_map(|packet| match parse_datagram(&packet.bytes) {
+            Ok(Message::Response(response)) => Some(response),
+            _ => None,
+        });
+    responses.filter(|one| !one.status.is_provisional()).last()
+}
+
+fn answer(net: &mut Net, session: Session, answer: Result<&[u8], StatusCode>) {
+    let now = net.now;
+    let answer = answer.map(<[u8]>::to_vec);
+    net.endpoints[CALLER].answer_offer(now, session, answer);
+    net.run(seconds(1) / 10);
+}
+
+/// It answers the call.
+fn picks_up(net: &mut Net, invite: &Request, sdp: &[u8]) -> Vec<Event> {
+    let mut ok = response(invite, 200, "phone", &[CONTACT]);
+    with_sdp(&mut ok, sdp);
+    reply(net, &ok);
+    received(net, "ACK");
+    net.events(CALLER)
+}
+
+#[test]
+fn a_phone_may_answer_in_a_reliable_183_alone() {
+    let (mut net, session, invite) = agreed();
+    let body = Some(ANSWER.to_vec());
+    assert_eq!(
+        picks_up(&mut net, &invite, b""),
+        [Event::Answered { session, body }]
+    );
+}
+
+#[test]
+fn a_phone_may_change_while_it_rings_what_it_has_agreed_to() {
+    let (mut net, session, invite) = agreed();
+    update(&mut net, &invite, "phone", 1);
+    let body = Some(MOVED.as_bytes().to_vec());
+    assert_eq!(net.events(CALLER), [Event::Offer { session, body }]);
+    answer(&mut net, session, Ok(AGREED));
+    let ok = answered(&mut net).unwrap();
+    assert_eq!((ok.status.code(), &ok.body[..]), (200, AGREED));
+    // What the INVITE was answered with is old.
+    let body = None;
+    assert_eq!(
+        picks_up(&mut net, &invite, ANSWER),
+        [Event::Answered { session, body }]
+    );
+    // A session that stays as it is: what was said last is said again.
+    update(&mut net, &invite, "phone", 2);
+    let ok = answered(&mut net).unwrap();
+    assert_eq!((ok.status.code(), &ok.body[..]), (200, AGREED));
+    assert_eq!(net.events(CALLER), []);
+}
+
+#[test]
+fn an_offer_before_ours_is_answered_must_wait() {
+    let (mut net, _, invite) = agreed();
+    let reliable = [("Require", "100rel"), ("RSeq", "1"), CONTACT];
+    reply(&mut net, &response(&invite, 180, "fork", &reliable));
+    net.events(CALLER);
+    update(&mut net, &invite, "fork", 1);
+    assert_eq!(answered(&mut net).unwrap().status.code(), 491);
+    update(&mut net, &invite, "phone", 1);
+    update(&mut net, &invite, "phone", 2);
+    let again = answered(&mut net).unwrap();
+    assert_eq!(again.status.code(), 500);
+    assert!(again.headers.contains("Retry-After"));
+    assert_eq!(net.events(CALLER).len(), 1);
+}
+
+#[test]
+fn a_change_that_is_still_asked_for_when_the_phone_is_picked_up_is_answered() {
+    let (mut net, session, invite) = agreed();
+    update(&mut net, &invite, "phone", 1);
+    picks_up(&mut net, &invite, b"");
+    answer(&mut net, session, Ok(AGREED));
+    let ok = answered(&mut net).unwrap();
+    assert_eq!((ok.status.code(), &ok.body[..]), (200, AGREED));
+}
+
+#[test]
+fn a_change_that_is_still_asked_for_when_the_call_fails_is_over_too() {
+    for other in [false, true] {
+        let (mut net, session, invite) = agreed();
+        update(&mut net, &invite, "phone", 1);
+        net.events(CALLER);
+        if other {
+            let mut ok = response(&invite, 200, "fork", &[CONTACT]);
+            with_sdp(&mut ok, ANSWER);
+            reply(&mut net, &ok);
+            assert!(net.endpoints[CALLER].is_up(session));
+        } else {
+            reply(&mut net, &response(&invite, 486, "phone", &[]));
+            let events = net.events(CALLER);
+            assert!(
+                matches!(
+                    &events[..],
+                    [Event::Failed {
+                        failure: Failure::Status { .. },
+                        ..
+                    }]
+                ),
+                "{events:?}"
+            );
+        }
+        assert_eq!(answered(&mut net).unwrap().status.code(), 487);
+        answer(&mut net, session, Ok(AGREED));
+        assert!(find(&mut net, "UPDATE").is_none() && answered(&mut net).is_none());
+    }
+}
