@@ -55,7 +55,7 @@ impl Diverted {
     /// What an INVITE says; of a long list, the beginning.
     pub fn of(request: &Request) -> Self {
         let values = |name| {
-            let values = request.headers.get_all(name);
+            let values = request.headers.get_all(name).flat_map(elements);
             values.take(MAX_HEADERS).map(str::to_owned).collect()
         };
         Self {
@@ -110,6 +110,24 @@ fn index(header: &str) -> Option<&str> {
     .then_some(index)
 }
 
+/// What a list in one header is made of: its commas are those outside of quotes and brackets.
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
+    let parts = list.split(move |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '<' if !quoted => bracketed = true,
+            '>' if !quoted => bracketed = false,
+            ',' => return !quoted && !bracketed,
+            _ => {}
+        }
+        false
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +172,23 @@ mod tests {
             diverted.history = vec![broken.into()];
             assert!(diverted.history("sip:2@b.example").is_empty(), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_list_in_one_header_is_as_many_as_headers() {
+        let mut request = Request::new(sip::Method::Invite, "sip:1@a.example".parse().unwrap());
+        let list = r#""One, \"and\" more" <sip:1@a.example;x=1,2>;reason=no-answer, <sip:2@a.example>,,sip:3@a.example"#;
+        request.headers.push("Diversion", list).unwrap();
+        request
+            .headers
+            .push("Diversion", "<sip:4@a.example>")
+            .unwrap();
+        let diverted = Diverted::of(&request);
+        assert_eq!(diverted.times(), 4, "{diverted:?}");
+        assert_eq!(
+            diverted.diversions()[1..3],
+            ["<sip:2@a.example>", "sip:3@a.example"]
+        );
+        assert!(diverted.diversions()[0].ends_with("2>;reason=no-answer"));
     }
 }

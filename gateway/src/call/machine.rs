@@ -607,6 +607,10 @@ impl Machine {
             Input::Media(event) => self.handle_media(now, event),
             Input::MediaOverloaded => {
                 self.media_is_gone();
+                // Nothing of it is the worker's.
+                if self.is_without_browser() {
+                    return;
+                }
                 self.end(
                     now,
                     CauseCode::Overloaded.because("the media workers are busy"),
@@ -625,9 +629,6 @@ impl Machine {
             Input::TransferTo(leg, call) => self.transfer_to(now, leg, call),
             Input::Consulted(wish, said) => self.consultation(now, wish, said.map(|said| *said)),
             Input::Replaced(replacement) => self.replaced(now, *replacement),
-            Input::Other(input) if matches!(self.state, State::Forwarding { .. }) => {
-                self.forwarded(now, *input);
-            }
             Input::Other(input) => self.other(now, *input),
             Input::Shutdown => self.end(now, CauseCode::ShuttingDown.cause(), EndedBy::Gateway),
         }

@@ -188,6 +188,12 @@ impl Machine {
         true
     }
 
+    /// Whether our telephone has agreed to what the other said, and the other is not ours yet.
+    pub(super) fn is_being_given_away(&self) -> bool {
+        let stage = self.transfer.as_deref().map(|transfer| &transfer.stage);
+        matches!(stage, Some(Stage::Taking { .. }))
+    }
+
     /// The other call's telephone is ours.
     fn take_consulted(&mut self, now: Instant, said: Consulted) {
         let State::Talking { deadline } = self.state else {

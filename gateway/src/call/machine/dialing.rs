@@ -409,10 +409,7 @@ impl Machine {
 
     /// The trunk does what it is there for.
     pub(super) fn trunk_served(&self, now: Instant) {
-        if let Some(seat) = &self.seat {
-            let trunks = &self.environment.routes.trunks;
-            trunks.report(now, seat.trunk(), Outcome::Served);
-        }
+        self.seat_served(now, self.seat.as_ref());
     }
 
     /// An INVITE could not be sent at all.

@@ -4,10 +4,8 @@
 use std::time::Instant;
 
 use sip::Replaces;
-use sip::endpoint::Event as SipEvent;
 
-use super::phone::cause_of_failure;
-use super::{EndedBy, Input, Machine, PhoneAction, State};
+use super::{EndedBy, Machine, PhoneAction, State};
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::diverted::Why;
 use crate::call::timeline::Topic;
@@ -82,64 +80,29 @@ impl Machine {
         self.call_other(now, ways, replaces, true)
     }
 
-    /// What happens to the telephone that the call goes on to.
-    pub(super) fn forwarded(&mut self, now: Instant, input: Input) {
-        match input {
-            Input::Dialed { to, .. } => {
-                let text = format!("the INVITE is out, to {to}");
-                self.timeline.note(now, Topic::Sip, text);
-            }
-            Input::DialFailed(why) if self.other_not_sent(now, &why) => {}
-            Input::DialFailed(why) => {
-                self.other_up = false;
-                self.forward_failed(now, CauseCode::Unreachable.because(why));
-            }
-            Input::LegLost if self.other_up => {
-                self.other_up = false;
-                self.forward_failed(now, CauseCode::Unavailable.cause());
-            }
-            Input::Sip(event) => match *event {
-                SipEvent::Progress { status, .. } => {
-                    let text = format!("the other telephone: {}", status.code());
-                    self.timeline.note(now, Topic::Sip, text);
-                    self.other_is_heard(now, status);
-                    if status == sip::StatusCode::RINGING {
-                        self.story.ringing.get_or_insert(now);
-                        self.phone_does(PhoneAction::Ring);
-                    }
-                }
-                SipEvent::Answered { body, .. } => self.forward_answered(now, body),
-                SipEvent::Failed { failure, .. } if self.other_failed(now, &failure) => {}
-                SipEvent::Failed { failure, .. } => {
-                    self.other_up = false;
-                    let (cause, _) = cause_of_failure(&failure);
-                    self.forward_failed(now, cause);
-                }
-                SipEvent::Ended { .. } => {
-                    self.other_up = false;
-                    self.forward_failed(now, CauseCode::Unavailable.cause());
-                }
-                _ => {}
-            },
-            _ => {}
-        }
+    /// It rings where the call goes on to.
+    pub(super) fn forward_rings(&mut self, now: Instant) {
+        self.story.ringing.get_or_insert(now);
+        self.phone_does(PhoneAction::Ring);
     }
 
-    fn forward_failed(&mut self, now: Instant, cause: Cause) {
+    pub(super) fn forward_failed(&mut self, now: Instant, cause: Cause) {
         self.transfer_failed(now, &cause);
         self.end(now, cause, EndedBy::Phone);
     }
 
-    fn forward_answered(&mut self, now: Instant, body: Option<Vec<u8>>) {
-        let text = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
+    pub(super) fn forward_answered(&mut self, now: Instant, body: Option<&[u8]>) {
+        let text = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
         self.timeline
             .note_sdp(now, "the other telephone answers", &text, &[]);
         let Some(body) = body else {
             let cause = CauseCode::NotAcceptable.because("the answer had no SDP");
             return self.forward_failed(now, cause);
         };
+        let body = body.to_vec();
         let said = [std::mem::take(&mut self.their_sdp), body.clone()];
         self.phone_does(PhoneAction::Accept(body));
+        self.called_served(now);
         self.other_seat = self.take_called_seat();
         self.transfer_done(now, EndedBy::Gateway);
         self.story.answered = Some(now);

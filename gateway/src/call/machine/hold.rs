@@ -147,6 +147,9 @@ impl Machine {
 
     /// A re-INVITE without an offer wants ours, and has its answer in the ACK.
     fn offer_for_nothing(&mut self, now: Instant) -> Result<Vec<u8>, (StatusCode, String)> {
+        if self.is_being_given_away() {
+            return Err(not_now());
+        }
         self.timeline
             .note(now, Topic::Sip, "re-INVITE without an offer: we make it");
         let trunk = self.next_description().ok_or_else(not_now)?;
@@ -160,35 +163,24 @@ impl Machine {
     fn take_offer(&mut self, now: Instant, text: &str) -> Result<Vec<u8>, (StatusCode, String)> {
         self.timeline
             .note_sdp(now, "the telephone offers anew", text, &[]);
-        if !matches!(self.state, State::Talking { .. }) {
-            return Err(not_now());
+        match &self.state {
+            // It is between two sessions: the other call gives its telephone away just now.
+            State::Talking { .. } if self.is_being_given_away() => return Err(not_now()),
+            State::Talking { .. } => {}
+            State::Calling(_) => return self.take_early_offer(now, text),
+            _ => return Err(not_now()),
         }
-        let refuse = |refusal: sdp::Refusal| (StatusCode::NOT_ACCEPTABLE_HERE, refusal.to_string());
-        let keying = match &self.phone {
-            Some(phone) => &phone.trunk.options.keying,
-            None => return Err(not_now()),
-        };
-        let offer = sdp::trunk::read_offer(text, keying).map_err(refuse)?;
+        let before = self.phone.as_ref().ok_or_else(not_now)?.media.clone();
         let trunk = self.next_description().ok_or_else(not_now)?;
-        let (answer, mut agreed, notes) =
-            sdp::trunk::answer(&offer, &trunk.options).map_err(refuse)?;
-        // Of a held telephone without an address the last one is kept: it will be back (RFC 3264 §8.4).
-        if let Some(phone) = &self.phone {
-            agreed.remote_rtp = agreed.remote_rtp.or(Some(phone.media.rtp));
-            agreed.remote_rtcp = agreed.remote_rtcp.or(phone.media.rtcp);
-        }
-        let options = &trunk.options;
-        let media = trunk_media(
-            &agreed,
-            trunk.behind_nat,
-            trunk.dtmf,
-            options.profile.rtcp_xr,
-        )
-        .ok_or_else(not_now)?;
-        self.timeline
-            .note_sdp(now, "the telephone is answered anew", &answer, &notes);
-        self.story.phone_codec = Some(codec_name(agreed.codec));
-        let there = !offer.audio.direction.receives();
+        let answered = trunk.answer_again(text, &before)?;
+        self.timeline.note_sdp(
+            now,
+            "the telephone is answered anew",
+            &answered.text,
+            &answered.notes,
+        );
+        self.story.phone_codec = Some(answered.codec);
+        let there = !answered.hears;
         if there != self.hold.there {
             let text = match there {
                 true => "the telephone holds the browser",
@@ -198,9 +190,41 @@ impl Machine {
         }
         self.hold.there = there;
         self.their_sdp = text.as_bytes().to_vec();
-        self.phone = Some(PhoneLeg::new(trunk, media));
+        self.phone = Some(PhoneLeg::new(trunk, answered.media));
         self.set_media();
-        Ok(answer.into_bytes())
+        Ok(answered.text.into_bytes())
+    }
+
+    /// The telephone changes its early media (RFC 3311 §5): it has answered our offer, though nobody has picked up.
+    fn take_early_offer(
+        &mut self,
+        now: Instant,
+        text: &str,
+    ) -> Result<Vec<u8>, (StatusCode, String)> {
+        let State::Calling(calling) = &mut self.state else {
+            return Err(not_now());
+        };
+        let before = calling.early.clone().ok_or_else(not_now)?;
+        let leg = PhoneLeg::new(TrunkOffer::clone(&calling.trunk), before);
+        let mut trunk = leg.trunk;
+        trunk.options.session_version += 1;
+        let answered = trunk.answer_again(text, &leg.media)?;
+        *calling.trunk = trunk;
+        calling.early = Some(answered.media.clone());
+        self.dtmf = answered.media.dtmf;
+        self.timeline.note_sdp(
+            now,
+            "the telephone is answered anew",
+            &answered.text,
+            &answered.notes,
+        );
+        self.story.phone_codec = Some(answered.codec);
+        self.their_sdp = text.as_bytes().to_vec();
+        self.actions.push_back(Action::Media(MediaCommand::Bridge(
+            self.id,
+            Box::new(answered.media),
+        )));
+        Ok(answered.text.into_bytes())
     }
 
     /// Tells the worker what crosses now: nothing while the browser holds.
@@ -232,7 +256,41 @@ impl Machine {
     }
 }
 
+/// Our answer to a later offer of the telephone's.
+struct AnsweredAgain {
+    text: String,
+    notes: Vec<sdp::Note>,
+    codec: &'static str,
+    media: TrunkMedia,
+    /// It takes what we send.
+    hears: bool,
+}
+
 impl TrunkOffer {
+    /// The answer to a later offer of the telephone's, which was agreed with `before`. Of a held telephone without an
+    /// address the last one is kept: it will be back (RFC 3264 §8.4).
+    fn answer_again(
+        &self,
+        text: &str,
+        before: &TrunkMedia,
+    ) -> Result<AnsweredAgain, (StatusCode, String)> {
+        let refuse = |refusal: sdp::Refusal| (StatusCode::NOT_ACCEPTABLE_HERE, refusal.to_string());
+        let options = &self.options;
+        let offer = sdp::trunk::read_offer(text, &options.keying).map_err(refuse)?;
+        let (answer, mut agreed, notes) = sdp::trunk::answer(&offer, options).map_err(refuse)?;
+        agreed.remote_rtp = agreed.remote_rtp.or(Some(before.rtp));
+        agreed.remote_rtcp = agreed.remote_rtcp.or(before.rtcp);
+        let voip_metrics = options.profile.rtcp_xr;
+        let media = trunk_media(&agreed, self.behind_nat, self.dtmf, voip_metrics);
+        Ok(AnsweredAgain {
+            text: answer,
+            notes,
+            codec: codec_name(agreed.codec),
+            media: media.ok_or_else(not_now)?,
+            hears: offer.audio.direction.receives(),
+        })
+    }
+
     /// What the telephone's answer to a later offer agrees to; where it names no address, the last one is kept.
     fn read_again(&self, text: &str, before: Option<&TrunkMedia>) -> Result<TrunkMedia, String> {
         let mut agreed =

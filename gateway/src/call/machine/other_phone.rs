@@ -29,6 +29,10 @@ impl Machine {
         replaces: Option<Replaces>,
         joins: bool,
     ) -> Result<(), Cause> {
+        if joins && self.their_sdp.is_empty() {
+            let why = "the telephone has said nothing of its media yet";
+            return Err(CauseCode::NotAcceptable.because(why));
+        }
         // Two telephones that are joined need none of ours.
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let (rtp, rtcp) = self.rtp.unwrap_or((nowhere, nowhere));
@@ -199,7 +203,7 @@ impl Machine {
                     self.other_up = false;
                     self.end(now, CauseCode::Normal.cause(), EndedBy::Phone);
                 }
-                _ => self.other_ended(now, &CauseCode::Normal.cause()),
+                _ => self.other_is_gone(now),
             },
             Input::Sip(event) => match self.state {
                 State::Joined { .. } => self.joined(now, LegName::Other, *event),
@@ -216,6 +220,12 @@ impl Machine {
                 let text = format!("the other telephone: {}", status.code());
                 self.timeline.note(now, Topic::Sip, text);
                 self.other_is_heard(now, status);
+                if matches!(self.state, State::Forwarding { .. }) {
+                    if status == StatusCode::RINGING {
+                        self.forward_rings(now);
+                    }
+                    return;
+                }
                 match self.transfer.as_deref().map(|transfer| &transfer.stage) {
                     Some(Stage::Replacing(_)) if status != StatusCode::TRYING => {
                         self.phone_does(PhoneAction::Notify(status));
@@ -229,15 +239,16 @@ impl Machine {
                     _ => {}
                 }
             }
+            SipEvent::Answered { body, .. } if matches!(self.state, State::Forwarding { .. }) => {
+                self.forward_answered(now, body.as_deref());
+            }
             SipEvent::Answered { body, .. } => self.other_answered(now, body.as_deref()),
             SipEvent::Failed { failure, .. } if self.other_failed(now, &failure) => {}
             SipEvent::Failed { failure, .. } => {
                 let (cause, _) = cause_of_failure(&failure);
                 self.other_ended(now, &cause);
             }
-            SipEvent::Ended { .. } | SipEvent::Cancelled { .. } => {
-                self.other_ended(now, &CauseCode::Normal.cause());
-            }
+            SipEvent::Ended { .. } | SipEvent::Cancelled { .. } => self.other_is_gone(now),
             // It is not ours to change anything before it is in its place.
             SipEvent::Offer { .. } => {
                 let refused = Err(StatusCode::REQUEST_PENDING);
@@ -263,9 +274,21 @@ impl Machine {
         }
     }
 
+    /// It was there, and is no longer.
+    fn other_is_gone(&mut self, now: Instant) {
+        let code = match self.state {
+            State::Forwarding { .. } => CauseCode::Unavailable,
+            _ => CauseCode::Normal,
+        };
+        self.other_ended(now, &code.cause());
+    }
+
     /// The other telephone is no longer there.
     pub(super) fn other_ended(&mut self, now: Instant, cause: &Cause) {
         self.other_up = false;
+        if matches!(self.state, State::Forwarding { .. }) {
+            return self.forward_failed(now, cause.clone());
+        }
         if let State::Ending { other_pending, .. } = &mut self.state {
             *other_pending = false;
             return;
@@ -311,10 +334,7 @@ impl Machine {
                 self.give_other_up(now, &cause);
             }
             Stage::Joining(called) => {
-                if let Some(seat) = &called.seat {
-                    let trunks = &self.environment.routes.trunks;
-                    trunks.report(now, seat.trunk(), Outcome::Served);
-                }
+                self.seat_served(now, called.seat.as_ref());
                 transfer.stage = Stage::Connecting(called.seat, text.clone().into_bytes());
                 transfer.deadline = now + ANSWER;
                 self.transfer = Some(transfer);
@@ -325,6 +345,23 @@ impl Machine {
                 transfer.stage = stage;
                 self.transfer = Some(transfer);
             }
+        }
+    }
+
+    /// The trunk that was tried does what it is there for.
+    pub(super) fn called_served(&mut self, now: Instant) {
+        if let Some(seat) = self.take_called_seat() {
+            self.seat_served(now, Some(&seat));
+            if let Some(called) = self.tried() {
+                called.seat = Some(seat);
+            }
+        }
+    }
+
+    pub(super) fn seat_served(&self, now: Instant, seat: Option<&Seat>) {
+        if let Some(seat) = seat {
+            let trunks = &self.environment.routes.trunks;
+            trunks.report(now, seat.trunk(), Outcome::Served);
         }
     }
 

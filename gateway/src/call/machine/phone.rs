@@ -12,7 +12,6 @@ use crate::call::cause::{self, Cause, CauseCode};
 use crate::call::negotiation::{codec_name, dtmf_name};
 use crate::call::timeline::Topic;
 use crate::signaling::message::ServerMessage;
-use crate::trunks::Outcome;
 use crate::worker::{MediaCommand, TrunkMedia};
 
 impl Machine {
@@ -138,6 +137,9 @@ impl Machine {
         let text = String::from_utf8_lossy(body.unwrap_or_default());
         self.timeline
             .note_sdp(now, "the telephone answers", &text, &[]);
+        if matches!(self.state, State::Calling(_)) {
+            self.trunk_served(now);
+        }
         let State::Calling(calling) = &mut self.state else {
             return;
         };
@@ -146,10 +148,6 @@ impl Machine {
         }
         self.route = Some(calling.attempt.route.clone());
         let trunk = TrunkOffer::clone(&calling.trunk);
-        if let Some(seat) = &self.seat {
-            let trunks = &self.environment.routes.trunks;
-            trunks.report(now, seat.trunk(), Outcome::Served);
-        }
         let media = match (body, calling.early.clone()) {
             (Some(body), _) => trunk.read_answer(body),
             // The answer came in a reliable or repeated provisional response already.

@@ -274,3 +274,17 @@ fn another_call_that_is_over_or_says_nothing_is_not_waited_for() {
     two.consult();
     assert_eq!(two.first.other, ["abandoned"]);
 }
+
+#[test]
+fn the_first_telephone_changes_nothing_while_the_second_is_being_taken() {
+    let mut calls = Two::talking();
+    calls.offer_the_first();
+    calls.first_agrees();
+    for body in [Some(PHONE_SDP.into()), None] {
+        let session = session();
+        calls.first.sip(SipEvent::Offer { session, body });
+        assert_eq!(calls.first.sip.last(), Some(&"re-491"));
+    }
+    assert_eq!(calls.consult(), Wish::Telephone);
+    assert_eq!(calls.first.cause(), CauseCode::Transferred);
+}

@@ -100,7 +100,10 @@ fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
     assert_eq!(story.time_passes(), Duration::from_secs(15));
     assert_eq!(story.told()[2..], ["hangup", "hangup"]);
     assert_goes_on(&story, "no-answer");
-    let session = session();
+    let (session, body) = (session(), Some(OTHER_SDP.into()));
+    other(&mut story, SipEvent::Offer { session, body });
+    assert_eq!(story.other, ["INVITE", "re-491"], "its time comes later");
+    story.other.pop();
     let body = Some(OTHER_SDP.into());
     other(&mut story, SipEvent::Answered { session, body });
     assert_eq!(story.sip, ["180", "200"]);

@@ -217,3 +217,25 @@ fn only_a_call_that_is_answered_can_be_held() {
     story.holds(false);
     assert_eq!(story.told(), ["answer", "accepted"], "nothing changed");
 }
+
+#[test]
+fn the_telephone_may_change_its_early_media_before_it_is_picked_up() {
+    let mut story = Story::calling();
+    let moved = phone_sdp(2, "").replace("192.0.2.9", "192.0.2.10");
+    story.phone_offers(Some(&moved));
+    assert_eq!(story.sip, ["INVITE", "re-491"], "ours is not answered");
+    story.progress(183, Some(PHONE_SDP));
+    let before = story.joined().rtp;
+    story.phone_offers(Some(&moved));
+    assert_eq!(story.sip, ["INVITE", "re-491", "re-200"]);
+    let offer = String::from_utf8(story.dialed[0].body.clone()).unwrap();
+    assert_eq!(version(&story.bodies[0]), version(&offer) + 1);
+    let after = story.joined().rtp;
+    assert_ne!(before, after);
+    story.answered(None);
+    assert_eq!(story.told(), ["answer", "early", "accepted"]);
+    assert_eq!(story.joined().rtp, after);
+    // What is said from now on goes on from there.
+    story.holds(true);
+    assert_eq!(version(story.bodies.last().unwrap()), version(&offer) + 2);
+}

@@ -328,6 +328,7 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two_itself() {
         story.media(MediaEvent::PeerClosed);
         story.media_closes();
         story.input(Input::BrowserGone(Device::CALLER));
+        story.input(Input::MediaOverloaded);
         assert!(story.records.is_empty(), "the two go on");
         // One changes its session: the other is asked.
         story.sip(SipEvent::Offer {
@@ -411,6 +412,14 @@ fn a_call_without_an_offer_may_take_the_telephones_place_too() {
         (&["200"][..], &["other taken"][..])
     );
     assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
+    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+    assert_eq!(
+        story.other,
+        ["200"],
+        "there is nothing to offer anybody yet"
+    );
     story.sip(SipEvent::Confirmed {
         session: session(),
         body: Some(OTHER_SDP.into()),
