@@ -22,6 +22,20 @@ fn ringing_is_acknowledged_where_it_wants_to_be_and_the_answer_in_it_counts() {
 }
 
 #[test]
+fn one_that_rings_may_let_another_be_heard_instead() {
+    let scene = Scene::begin();
+    let [rtp, other] = voices();
+    let scenario = "changes_while_it_rings";
+    let (mut phone, gateway, page) = calling_two(&scene, scenario, [&rtp, &other], 1);
+    page.wait_for("early", SOON);
+    assert_hears(&page, PHONE_HZ);
+    assert_hears(&page, OTHER_HZ);
+    page.wait_for("in_call", SOON);
+    assert_hears(&page, OTHER_HZ);
+    hang_up(&page, &mut phone, gateway);
+}
+
+#[test]
 fn of_two_telephones_that_ring_the_one_that_answers_is_heard() {
     let scene = Scene::begin();
     let [rtp, other] = voices();

@@ -137,6 +137,22 @@ fn calls_say_whose_they_are_in_every_way_that_a_trunk_may_ask_for() {
 }
 
 #[test]
+fn a_call_says_whose_it_is_to_a_proxy_and_to_the_server_behind_it() {
+    let scene = Scene::begin();
+    let rtp = RtpPhone::start(PHONE_HZ);
+    let mut phones = vec![Sipp::scenario_with(
+        &scene,
+        "asks_who_calls_at_two_places",
+        &rtp,
+        1,
+        &[],
+    )];
+    let account = ", username = \"4930\", password = \"secret\"";
+    let gateway = trunks(&scene, &phones, account);
+    call_each(&gateway, &mut phones, &[ENDED]);
+}
+
+#[test]
 fn credentials_are_for_their_realm_and_never_in_clear() {
     let scene = Scene::begin();
     let rtp = RtpPhone::start(PHONE_HZ);
