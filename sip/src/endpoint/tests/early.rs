@@ -69,7 +69,9 @@ fn answered(net: &mut Net) -> Option<Response> {
             Ok(Message::Response(response)) => Some(response),
             _ => None,
         });
-    responses.filter(|one| !one.status.is_provisional()).last()
+    responses
+        .filter(|one| !one.status.is_provisional())
+        .next_back()
 }
 
 fn answer(net: &mut Net, session: Session, answer: Result<&[u8], StatusCode>) {
