@@ -63,15 +63,15 @@ fn update(net: &mut Net, invite: &Request, tag: &str, number: u32) {
 /// What it was answered, the 100 aside.
 fn answered(net: &mut Net) -> Option<Response> {
     let packets = std::mem::take(&mut net.elsewhere);
-    let responses = packets
-        .into_iter()
-        .filter_map(|packet| match parse_datagram(&packet.bytes) {
-            Ok(Message::Response(response)) => Some(response),
-            _ => None,
-        });
-    responses
-        .filter(|one| !one.status.is_provisional())
-        .next_back()
+    let response = |bytes: &[u8]| match parse_datagram(bytes) {
+        Ok(Message::Response(response)) => Some(response),
+        _ => None,
+    };
+    let mut responses = packets
+        .iter()
+        .rev()
+        .filter_map(|packet| response(&packet.bytes));
+    responses.find(|one| !one.status.is_provisional())
 }
 
 fn answer(net: &mut Net, session: Session, answer: Result<&[u8], StatusCode>) {
