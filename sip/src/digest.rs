@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::{
     headers::Headers,
     message::Request,
+    method::Method,
     params::{Params, write_quoted},
     parse::{chars, cursor::Cursor, params::value},
     status::StatusCode,
@@ -187,6 +188,14 @@ impl Authorized {
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     credentials: Credentials,
+    /// Of requests to the registrar.
+    registering: Answers,
+    /// Of all others: what the registrar asked is answered to nobody who is called.
+    calling: Answers,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Answers {
     server: Option<Answering>,
     proxy: Option<Answering>,
 }
@@ -196,8 +205,8 @@ impl Authenticator {
     pub fn new(credentials: Credentials) -> Self {
         Self {
             credentials,
-            server: None,
-            proxy: None,
+            registering: Answers::default(),
+            calling: Answers::default(),
         }
     }
 
@@ -206,21 +215,21 @@ impl Authenticator {
         &self.credentials.username
     }
 
-    /// Takes a 401 or 407 to a request that carried `sent` ([`Authenticator::authorize`]). After `Ok` the request is to be
-    /// sent again, authorised anew. `cnonce` is fresh randomness.
+    /// Takes a 401 or 407 to a request with that method that carried `sent` ([`Authenticator::authorize`]). After `Ok` the
+    /// request is to be sent again, authorised anew. `cnonce` is fresh randomness.
     ///
     /// # Errors
     /// [`Unanswerable`]: the request must not be sent again.
     pub fn handle_challenge(
         &mut self,
-        status: StatusCode,
+        (method, status): (&Method, StatusCode),
         headers: &Headers,
         sent: Authorized,
         cnonce: String,
     ) -> Result<(), Unanswerable> {
         let asker = Asker::of(status);
         let challenge = self.choose(asker, headers)?;
-        let answering = self.answering(asker);
+        let answering = self.answering(method, asker);
         if sent.to(asker) && !challenge.stale {
             // A fresh nonce without `stale` may be a server that never says it; the same one is a refusal.
             let fresh = answering.as_ref().is_some_and(|before| {
@@ -247,7 +256,7 @@ impl Authenticator {
         let mut authorized = Authorized::default();
         for asker in [Asker::Proxy, Asker::Server] {
             request.headers.remove(asker.credentials_header());
-            let Some(answering) = self.answering(asker) else {
+            let Some(answering) = self.answering(&request.method, asker) else {
                 continue;
             };
             answering.count = answering.count.saturating_add(1);
@@ -263,10 +272,14 @@ impl Authenticator {
         authorized
     }
 
-    fn answering(&mut self, asker: Asker) -> &mut Option<Answering> {
+    fn answering(&mut self, method: &Method, asker: Asker) -> &mut Option<Answering> {
+        let answers = match method {
+            Method::Register => &mut self.registering,
+            _ => &mut self.calling,
+        };
         match asker {
-            Asker::Server => &mut self.server,
-            Asker::Proxy => &mut self.proxy,
+            Asker::Server => &mut answers.server,
+            Asker::Proxy => &mut answers.proxy,
         }
     }
 

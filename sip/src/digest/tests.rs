@@ -25,7 +25,8 @@ fn take(account: &mut Authenticator, values: &[&str], sent: bool) -> Result<(), 
         server: sent,
         proxy: false,
     };
-    account.handle_challenge(StatusCode::UNAUTHORIZED, &headers, sent, CNONCE.to_owned())
+    let asked = (&Method::Register, StatusCode::UNAUTHORIZED);
+    account.handle_challenge(asked, &headers, sent, CNONCE.to_owned())
 }
 
 fn request() -> Request {
@@ -55,7 +56,7 @@ fn the_examples_of_rfc_7616_come_out() {
              nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
         );
         take(&mut account, &[&text], false).unwrap();
-        let mut chosen = account.server.clone().unwrap();
+        let mut chosen = account.registering.server.clone().unwrap();
         chosen.count = 1;
         let value = account.answer(&chosen, "GET", "/dir/index.html", b"");
         let params = digest_params(&value).unwrap();
@@ -182,7 +183,7 @@ fn a_proxy_and_the_server_behind_it_are_both_answered_in_one_request() {
         let text = format!("Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\"");
         headers.push(name, text).unwrap();
         let cnonce = CNONCE.to_owned();
-        account.handle_challenge(status, &headers, sent, cnonce)?;
+        account.handle_challenge((&Method::Register, status), &headers, sent, cnonce)?;
         let mut request = request();
         let sent = account.authorize(&mut request);
         let count = |name| {
@@ -202,6 +203,16 @@ fn a_proxy_and_the_server_behind_it_are_both_answered_in_one_request() {
     assert_eq!(to_server, said("s", "00000001"));
     let refused: Result<_, Unanswerable> = asked(server, "WWW-Authenticate", "t", sent);
     assert_eq!(refused, Err(Unanswerable::Refused));
+}
+
+#[test]
+fn what_the_registrar_asked_is_not_answered_to_who_is_called() {
+    let mut account = account(None);
+    let text = "Digest realm=\"r\", nonce=\"n\", qop=\"auth\"";
+    take(&mut account, &[text], false).unwrap();
+    let mut invite = Request::new(Method::Invite, "sip:bob@example.org".parse().unwrap());
+    assert!(!account.authorize(&mut invite).any());
+    assert!(account.authorize(&mut request()).any());
 }
 
 #[test]

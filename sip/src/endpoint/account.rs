@@ -231,15 +231,18 @@ impl Endpoint {
     pub(super) fn take_challenge(
         &mut self,
         account: Account,
-        response: &Response,
+        (method, response): (&Method, &Response),
         sent: Authorized,
     ) -> Result<(), Unanswerable> {
         let cnonce = self.random_token();
         let state = self.accounts.states.get_mut(&account);
         match state.and_then(|state| state.authenticator.as_mut()) {
-            Some(authenticator) => {
-                authenticator.handle_challenge(response.status, &response.headers, sent, cnonce)
-            }
+            Some(authenticator) => authenticator.handle_challenge(
+                (method, response.status),
+                &response.headers,
+                sent,
+                cnonce,
+            ),
             None => Err(Unanswerable::NoCredentials),
         }
     }
@@ -261,7 +264,11 @@ impl Endpoint {
                     && pending.challenges < MAX_CHALLENGES
                     && is_same_peer(pending.register.target, from) =>
             {
-                match self.take_challenge(account, response, pending.authorized) {
+                match self.take_challenge(
+                    account,
+                    (&Method::Register, response),
+                    pending.authorized,
+                ) {
                     Ok(()) => self.register_again(now, account, pending),
                     Err(why) => self.registration_failed(account, Failure::Unauthorized(why)),
                 }

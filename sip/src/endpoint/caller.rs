@@ -20,7 +20,7 @@ use crate::{
     dialog::{Dialog, is_same_peer},
     headers::ReasonHeader,
     message::{Request, Response},
-    method::StatusCode,
+    method::{Method, StatusCode},
     transaction::ClientId,
 };
 
@@ -389,7 +389,7 @@ impl Endpoint {
             && is_same_peer(invite.flow, from)
         {
             let sent = invite.authorized;
-            return match self.take_challenge(account, response, sent) {
+            return match self.take_challenge(account, (&Method::Invite, response), sent) {
                 Ok(()) => self.invite_again(now, id, session, account),
                 Err(why) => self.fail(now, session, Failure::Unauthorized(why)),
             };
