@@ -9,8 +9,8 @@ use crate::format::{RtpFormat, StreamStart};
 /// The settings of one call's media.
 #[derive(Debug, Clone)]
 pub struct BridgeConfig {
-    /// How the browser is spoken with.
-    pub browser: RtpFormat,
+    /// How the browser is spoken with; none where there is none, since another telephone will be in its place.
+    pub browser: Option<RtpFormat>,
     /// Our stream towards the browser.
     pub browser_start: StreamStart,
     /// Our stream towards the trunk.
@@ -36,14 +36,14 @@ pub struct BridgeConfig {
 impl BridgeConfig {
     /// Settings with the default codec settings and limits.
     pub fn new(
-        browser: RtpFormat,
+        browser: impl Into<Option<RtpFormat>>,
         browser_start: StreamStart,
         trunk_start: StreamStart,
         cname: impl Into<String>,
         seed: u64,
     ) -> Self {
         Self {
-            browser,
+            browser: browser.into(),
             browser_start,
             trunk_start,
             cname: cname.into(),

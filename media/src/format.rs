@@ -12,7 +12,7 @@ const COMFORT_NOISE: u8 = 13;
 /// The side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Leg {
-    /// The browser (DTLS-SRTP outside of this crate).
+    /// The browser (DTLS-SRTP outside of this crate), or another telephone in its place.
     Browser,
     /// The trunk, PBX or phone.
     Trunk,

@@ -12,7 +12,8 @@ use codecs::tone::{DtmfTone, Sine};
 use peer::srtp::MAX_OVERHEAD;
 use peer::{DtlsSession, Identity, demux};
 
-use crate::scene::lock;
+use crate::scene::{lock, wait_until};
+use crate::sound::usual_level_at;
 
 const PCMU: u8 = 0;
 const PCMA: u8 = 8;
@@ -141,9 +142,44 @@ impl RtpPhone {
         *lock(&self.peer) = Some(peer);
     }
 
+    /// Speaks to where that SDP has its audio, on this machine.
+    ///
+    /// # Panics
+    /// It has none.
+    #[track_caller]
+    pub fn speak_as_told(&self, sdp: &[u8]) {
+        let sdp = String::from_utf8_lossy(sdp);
+        let media = sdp.split("m=audio ").nth(1);
+        let port = media.and_then(|media| media.split(' ').next()?.parse().ok());
+        let port: u16 = port.expect("a port for audio");
+        self.speak_to((Ipv4Addr::LOCALHOST, port).into());
+    }
+
     /// What it has got so far.
     pub fn received(&self) -> Received {
         lock(&self.received).clone()
+    }
+
+    /// Asserts that it hears that tone, so loud, for a whole second, soon. A machine that is busy with other tests may make
+    /// one second late, and so quieter.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn assert_hears(&self, hz: f64, dbfs: f64, soon: Duration) {
+        let deadline = Instant::now() + soon;
+        loop {
+            self.forget();
+            let heard = wait_until("second of audio at the phone", soon, || {
+                Some(self.received().audio).filter(|audio| audio.len() >= 8000)
+            });
+            let level = usual_level_at(&heard, hz, 8000);
+            if (level - dbfs).abs() < 3.0 {
+                return;
+            }
+            let late = Instant::now() >= deadline;
+            assert!(!late, "the phone hears {hz} Hz at {level} dBFS");
+        }
     }
 
     /// Forgets what it has got.

@@ -260,6 +260,22 @@ impl LegName {
         }
     }
 
+    /// For the timeline.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Phone => "the telephone",
+            Self::Other => "the other telephone",
+        }
+    }
+
+    /// What the media worker calls it.
+    fn in_media(self) -> media::Leg {
+        match self {
+            Self::Phone => media::Leg::Trunk,
+            Self::Other => media::Leg::Browser,
+        }
+    }
+
     /// The other one.
     pub fn opposite(self) -> Self {
         match self {
@@ -330,18 +346,18 @@ pub struct Machine {
     waiting_keys: Vec<DtmfInfo>,
     /// Keys of the telephone have come in its media: what comes by INFO are the same.
     keys_in_media: bool,
-    /// What the telephone was offered in the answer to an INVITE without an offer; its own answer is in the ACK.
-    offered: Option<Box<TrunkOffer>>,
-    /// The telephone's leg, once it is agreed on.
-    phone: Option<PhoneLeg>,
+    /// What each telephone was offered in the answer to an INVITE without an offer; its own answer is in the ACK.
+    offered: [Option<Box<TrunkOffer>>; 2],
+    /// The telephones' legs, once they are agreed on: that of the other is, once the two are joined.
+    phones: [Option<PhoneLeg>; 2],
     hold: Hold,
     told_hold: Hold,
     /// The way to the telephone.
     route: Option<Route>,
-    /// Where the worker hears it.
-    rtp: Option<(SocketAddr, SocketAddr)>,
-    /// What it said of its media last.
-    their_sdp: Vec<u8>,
+    /// Where the worker hears each of them.
+    rtp: [Option<(SocketAddr, SocketAddr)>; 2],
+    /// The worker has the call.
+    media_open: bool,
     /// It has hung up, and another is called in its place.
     phone_gone: bool,
     /// Headers that the browser wants the telephone to see.
@@ -358,8 +374,6 @@ pub struct Machine {
     other_up: bool,
     /// Its place on a trunk, where it stays beside the first.
     other_seat: Option<Seat>,
-    /// What it was told last, where it was with the browser before.
-    other_told: Option<TrunkOffer>,
     rng: StdRng,
 }
 
@@ -374,17 +388,12 @@ enum State {
     /// Both sides can talk (RFC 3261 §13.2.2.4).
     Talking { deadline: Instant },
     /// The call goes on to another telephone, and neither is answered.
-    Forwarding { deadline: Instant },
-    /// Two telephones talk, and the browser is no longer in it.
-    Joined {
+    Forwarding {
+        called: Box<Called>,
         deadline: Instant,
-        /// Whose change the other is asked about, and what it offers; nothing where it wants an offer.
-        asked: Option<(LegName, Vec<u8>)>,
-        /// What each said last of its media.
-        said: [Vec<u8>; 2],
-        /// The second has not answered yet what it was told of the first.
-        settling: bool,
     },
+    /// Two telephones talk, and the browser is no longer in it.
+    Joined { deadline: Instant },
     /// Both legs have been told that the call is over.
     Ending {
         sip_pending: bool,
@@ -496,13 +505,13 @@ impl Machine {
             dtmf: DtmfWay::Events,
             waiting_keys: Vec::new(),
             keys_in_media: false,
-            offered: None,
-            phone: None,
+            offered: [None, None],
+            phones: [None, None],
             hold: Hold::default(),
             told_hold: Hold::default(),
             route: None,
-            rtp: None,
-            their_sdp: Vec::new(),
+            rtp: [None, None],
+            media_open: false,
             phone_gone: false,
             headers: BTreeMap::new(),
             forward: Forward::default(),
@@ -511,7 +520,6 @@ impl Machine {
             transfer: None,
             other_up: false,
             other_seat: None,
-            other_told: None,
             rng: StdRng::from_seed(seed),
         }
     }
@@ -524,11 +532,13 @@ impl Machine {
     /// When [`Machine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match &self.state {
-            State::Opening { deadline, .. } | State::Joined { deadline, .. } => *deadline,
-            State::Talking { deadline } | State::Forwarding { deadline } => match &self.transfer {
-                Some(transfer) => transfer.deadline.min(*deadline),
-                None => *deadline,
-            },
+            State::Opening { deadline, .. } | State::Joined { deadline } => *deadline,
+            State::Talking { deadline } | State::Forwarding { deadline, .. } => {
+                match &self.transfer {
+                    Some(transfer) => transfer.deadline.min(*deadline),
+                    None => *deadline,
+                }
+            }
             State::Calling(calling) => calling.deadline(),
             State::Ringing(ringing) => ringing.deadline,
             State::Ending { deadline, .. } => return Some(*deadline),
@@ -573,7 +583,7 @@ impl Machine {
                     self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
                 }
             }
-            State::Forwarding { deadline } => {
+            State::Forwarding { deadline, .. } => {
                 let over = now >= *deadline;
                 if over || !self.leave_silent_way(now) {
                     self.end(now, CauseCode::NoAnswer.cause(), EndedBy::Gateway);
@@ -607,10 +617,6 @@ impl Machine {
             Input::Media(event) => self.handle_media(now, event),
             Input::MediaOverloaded => {
                 self.media_is_gone();
-                // Nothing of it is the worker's.
-                if self.is_without_browser() {
-                    return;
-                }
                 self.end(
                     now,
                     CauseCode::Overloaded.because("the media workers are busy"),
@@ -698,10 +704,7 @@ impl Machine {
             self.other_does(PhoneAction::Bye(cause.code.reason()));
         }
         self.transfer = None;
-        let media_pending = self
-            .browser
-            .as_ref()
-            .is_some_and(|leg| leg.agreed.is_some());
+        let media_pending = self.media_open;
         if media_pending {
             self.actions
                 .push_back(Action::Media(MediaCommand::Close(self.id)));
@@ -723,8 +726,11 @@ impl Machine {
         self.finish_if_both_ended(now);
     }
 
-    /// Tells the browser.
+    /// Tells the browser, if there is one.
     fn tell(&mut self, message: ServerMessage) {
+        if self.is_without_browser() {
+            return;
+        }
         self.actions
             .push_back(Action::Browser(self.device, message));
     }

@@ -93,16 +93,6 @@ pub struct Route {
     pub account: Option<Account>,
 }
 
-impl Route {
-    /// Whether what a telephone there says of its media means something to one that the other way leads to: between users
-    /// of ours it is our own address that is said, and that may be one of this machine alone.
-    pub(super) fn reaches(&self, other: &Self) -> bool {
-        let ours = self.trunk.as_ref().and_then(|trunk| trunk.internal);
-        let here = |host: &Host| host.ip().is_some_and(|ip| ip.is_loopback());
-        ours.is_none_or(|ip| !ip.is_loopback() || here(&other.next_hop.host))
-    }
-}
-
 /// Where a number leads.
 #[derive(Clone, Debug)]
 pub struct Ways {

@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media::{Bridge, BridgeConfig, BridgeEvent, Digit, DtmfWay, Leg, PacketKind, Transmit};
+use media::{
+    Bridge, BridgeConfig, BridgeEvent, Digit, DtmfWay, Leg, PacketKind, StreamStart, Transmit,
+};
 use mio::net::UdpSocket;
-use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, SessionEvent, demux};
+use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, SessionEvent};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -16,7 +18,8 @@ use super::command::{MediaEvent, MediaReport, OpenCall, TrunkMedia};
 use super::impaired::Impaired;
 use super::one_way::{Expected, Watch};
 use super::report;
-use super::trunk_leg::{Taken, TrunkLeg};
+use super::telephone::{Telephone, TrunkSockets};
+use super::trunk_leg::TrunkLeg;
 use crate::call::CallId;
 
 /// Room for the largest packet we make and its SRTP tag and index.
@@ -24,9 +27,6 @@ const OUT: usize = 1600;
 
 /// How soon an end that found no room in the queue of its call's task is offered again.
 const RETRY: Duration = Duration::from_millis(20);
-
-/// The longest such datagram: a ClientHello is much shorter.
-const MAX_EARLY: usize = 1500;
 
 /// How long the browser may take from its answer to a connected path.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,31 +53,20 @@ impl BrowserSockets {
     }
 }
 
-/// The telephone-side sockets of a call.
-pub(super) struct TrunkSockets {
-    pub(super) rtp: UdpSocket,
-    pub(super) rtcp: UdpSocket,
-    /// The even port, for the pool.
-    pub(super) port: u16,
-}
-
 /// See the module's documentation.
 pub(super) struct MediaCall {
     pub(super) id: CallId,
-    pub(super) sockets: TrunkSockets,
-    peer: Peer,
+    /// None once another telephone is in the browser's place.
+    peer: Option<Peer>,
     bridge: Bridge,
-    trunk: Option<TrunkLeg>,
-    /// The first datagram of a telephone's handshake, which was faster than its answer.
-    early: Option<Box<(SocketAddr, Vec<u8>)>>,
+    telephone: Telephone,
+    /// The one that is, or will be, in the browser's place, and where our stream towards it begins.
+    other: Option<Box<(Telephone, StreamStart)>>,
     answered: Option<Instant>,
     silence: Duration,
-    strangers: u64,
     events: mpsc::Sender<Box<MediaEvent>>,
     /// The end that found no room, and when it is offered again.
     undelivered: Option<(Instant, MediaEvent)>,
-    /// When the telephone's last RTCP came: one that sends no audio, in a pause or on hold, lives.
-    reported: Option<Instant>,
     abandoned: bool,
     pub(super) sabotaged: bool,
     /// Of a test call with a bad network.
@@ -103,20 +92,22 @@ impl MediaCall {
         sockets: TrunkSockets,
         events: mpsc::Sender<Box<MediaEvent>>,
     ) -> Result<Self, String> {
-        let peer = Peer::new(
-            now,
-            PeerConfig {
-                identity: Arc::clone(&settings.identity),
-                local: open.local.clone(),
-                remote: open.remote.clone(),
-                fingerprint: open.fingerprint,
-                consent_timeout: settings.consent,
-                handshake_timeout: HANDSHAKE_TIMEOUT,
-            },
-        )
-        .map_err(|error| error.to_string())?;
+        let peer = open.browser.as_ref().map(|browser| {
+            Peer::new(
+                now,
+                PeerConfig {
+                    identity: Arc::clone(&settings.identity),
+                    local: browser.local.clone(),
+                    remote: browser.remote.clone(),
+                    fingerprint: browser.fingerprint,
+                    consent_timeout: settings.consent,
+                    handshake_timeout: HANDSHAKE_TIMEOUT,
+                },
+            )
+        });
+        let peer = peer.transpose().map_err(|error| error.to_string())?;
         let config = BridgeConfig::new(
-            open.browser,
+            open.browser.as_ref().map(|browser| browser.format),
             open.browser_start,
             open.trunk_start,
             open.cname.as_str(),
@@ -133,17 +124,14 @@ impl MediaCall {
         );
         Ok(Self {
             id: open.call,
-            sockets,
             peer,
             bridge,
-            trunk: None,
-            early: None,
+            telephone: Telephone::new(sockets),
+            other: None,
             answered: None,
             silence: settings.silence,
-            strangers: 0,
             events,
             undelivered: None,
-            reported: None,
             abandoned: false,
             sabotaged: false,
             impaired: (!open.impairments.is_none())
@@ -162,7 +150,10 @@ impl MediaCall {
         browsers: &BrowserSockets,
     ) {
         assert!(!self.sabotaged, "sabotaged");
-        match self.peer.handle_packet(now, path, packet) {
+        let Some(peer) = &mut self.peer else {
+            return;
+        };
+        match peer.handle_packet(now, path, packet) {
             Received::Nothing => {}
             Received::Rtp(packet) => match &mut self.impaired {
                 None => self.bridge.handle_rtp(now, Leg::Browser, packet),
@@ -176,100 +167,138 @@ impl MediaCall {
         self.flush(now, browsers);
     }
 
-    /// A datagram on the telephone's RTP port, RTCP and DTLS included where they share it.
-    pub(super) fn handle_trunk_rtp(
+    /// A datagram on a port of the telephone on that leg.
+    pub(super) fn handle_telephone(
         &mut self,
         now: Instant,
+        (leg, rtcp): (Leg, bool),
         from: SocketAddr,
         packet: &mut [u8],
         browsers: &BrowserSockets,
     ) {
         assert!(!self.sabotaged, "sabotaged");
-        let Some(trunk) = self.trunk.as_mut() else {
-            if demux::classify(packet) == demux::Kind::Dtls && packet.len() <= MAX_EARLY {
-                self.early
-                    .get_or_insert_with(|| Box::new((from, packet.to_vec())));
-            }
+        let Some(telephone) = self.telephone_mut(leg) else {
             return;
         };
-        let taken = trunk.on_rtp_port(now, from, packet);
-        self.trunk_packet(now, from, taken, packet);
+        if let Some(came) = telephone.take(now, from, rtcp, packet) {
+            if let Some(before) = came.moved_from {
+                let (from, to) = (before, from);
+                self.tell(now, MediaEvent::Moved { from, to });
+            }
+            let packet = packet.get(..came.len).unwrap_or_default();
+            match (&mut self.impaired, came.kind) {
+                (Some(way), kind) => way.came(now, leg, kind, packet),
+                (None, PacketKind::Rtp) => self.bridge.handle_rtp(now, leg, packet),
+                (None, PacketKind::Rtcp) => self.bridge.handle_rtcp(now, leg, packet),
+            }
+        }
         self.flush(now, browsers);
     }
 
-    /// A datagram on the telephone's RTCP port.
-    pub(super) fn handle_trunk_rtcp(
+    /// The ports of another telephone, which is to take the browser's place; where there are some already, nothing.
+    pub(super) fn add_telephone(&mut self, sockets: TrunkSockets, start: StreamStart) {
+        self.other = Some(Box::new((Telephone::new(sockets), start)));
+    }
+
+    /// The sockets of the telephone on that leg.
+    pub(super) fn sockets(&self, leg: Leg) -> Option<&TrunkSockets> {
+        match leg {
+            Leg::Trunk => Some(&self.telephone.sockets),
+            Leg::Browser => self.other.as_ref().map(|other| &other.0.sockets),
+        }
+    }
+
+    pub(super) fn sockets_mut(&mut self, leg: Leg) -> Option<&mut TrunkSockets> {
+        self.telephone_mut(leg)
+            .map(|telephone| &mut telephone.sockets)
+    }
+
+    fn telephone_mut(&mut self, leg: Leg) -> Option<&mut Telephone> {
+        match leg {
+            Leg::Trunk => Some(&mut self.telephone),
+            Leg::Browser => self.other.as_mut().map(|other| &mut other.0),
+        }
+    }
+
+    /// Joins a telephone's media. On the browser's leg that ends the browser's.
+    pub(super) fn bridge(
         &mut self,
         now: Instant,
-        from: SocketAddr,
-        packet: &mut [u8],
+        leg: Leg,
+        media: TrunkMedia,
         browsers: &BrowserSockets,
     ) {
-        let Some(trunk) = self.trunk.as_mut() else {
+        match leg {
+            Leg::Trunk => {
+                self.bridge.connect_trunk(now, media.format);
+                self.bridge.set_voip_metrics(media.voip_metrics);
+            }
+            Leg::Browser => {
+                let Some((other, start)) = self.other.as_deref() else {
+                    return;
+                };
+                match other.leg {
+                    Some(_) => self.bridge.change_browser(now, media.format),
+                    None => {
+                        let start = *start;
+                        self.let_browser_go(now, browsers);
+                        self.bridge.replace_browser(now, media.format, start);
+                        self.answered = self.answered.map(|_| now);
+                    }
+                }
+            }
+        }
+        self.bridge.set_dtmf(now, leg, media.dtmf);
+        let identity = Arc::clone(&self.identity);
+        if let Some(telephone) = self.telephone_mut(leg) {
+            let was_held = !telephone.speaks();
+            let speaks = media.receive;
+            telephone.connect(now, media, &identity);
+            if was_held && speaks {
+                self.answered = self.answered.map(|_| now);
+            }
+        }
+        self.set_directions();
+        self.flush(now, browsers);
+    }
+
+    /// What comes from a telephone on hold is for nobody.
+    fn set_directions(&mut self) {
+        let other = self.other.as_ref().map(|other| &other.0);
+        let (hears, speaks) = other.map_or((true, true), |one| (one.hears(), one.speaks()));
+        self.bridge
+            .set_trunk_sending(self.telephone.hears() && speaks);
+        self.bridge
+            .set_browser_sending(hears && self.telephone.speaks());
+    }
+
+    /// The browser has been told, and its figures are those of the call's record.
+    fn let_browser_go(&mut self, now: Instant, browsers: &BrowserSockets) {
+        let Some(mut peer) = self.peer.take() else {
             return;
         };
-        let taken = trunk.on_rtcp_port(now, from, packet);
-        self.trunk_packet(now, from, taken, packet);
-        self.flush(now, browsers);
-    }
-
-    fn trunk_packet(&mut self, now: Instant, to: SocketAddr, taken: Taken, packet: &[u8]) {
-        let (kind, len, moved_from) = match taken {
-            Taken::Handshake => return,
-            Taken::Refused => return self.strangers += 1,
-            Taken::Media {
-                kind,
-                len,
-                moved_from,
-            } => (kind, len, moved_from),
-        };
-        if kind == PacketKind::Rtcp {
-            self.reported = Some(now);
-        } else if let Some(from) = moved_from {
-            self.tell(now, MediaEvent::Moved { from, to });
+        let report = report::media_report(&self.bridge.report(), self.telephone.strangers);
+        self.tell(now, MediaEvent::BrowserLeft(Box::new(report)));
+        peer.close(now);
+        let mut out = browsers.out.borrow_mut();
+        while let Some((len, path)) = peer.poll_transmit(&mut out[..]) {
+            browsers.send(&out[..len], path);
         }
-        let packet = packet.get(..len).unwrap_or_default();
-        match (&mut self.impaired, kind) {
-            (Some(way), kind) => way.came(now, Leg::Trunk, kind, packet),
-            (None, PacketKind::Rtp) => self.bridge.handle_rtp(now, Leg::Trunk, packet),
-            (None, PacketKind::Rtcp) => self.bridge.handle_rtcp(now, Leg::Trunk, packet),
-        }
-    }
-
-    /// Joins the telephone's media. The same address again keeps what was learned of it.
-    pub(super) fn bridge(&mut self, now: Instant, media: TrunkMedia, browsers: &BrowserSockets) {
-        self.bridge.connect_trunk(now, media.format);
-        self.bridge.set_trunk_sending(media.send);
-        // What comes from a telephone on hold is not for the browser.
-        self.bridge.set_browser_sending(media.receive);
-        if media.receive && self.is_held() {
-            self.answered = self.answered.map(|_| now);
-        }
-        self.bridge.set_trunk_dtmf(now, media.dtmf);
-        self.bridge.set_voip_metrics(media.voip_metrics);
-        let identity = &self.identity;
-        self.trunk = Some(match self.trunk.take() {
-            None => TrunkLeg::new(now, media, identity),
-            Some(mut trunk) if trunk.media.is_as_reached(&media) => {
-                trunk.media = media;
-                trunk
-            }
-            Some(trunk) => trunk.change(now, media, identity),
-        });
-        // It would come again, but only after a second (RFC 6347 §4.2.4.1).
-        if let (Some(trunk), Some(early)) = (&mut self.trunk, self.early.take()) {
-            let (from, mut packet) = *early;
-            trunk.on_rtp_port(now, from, &mut packet);
-        }
-        self.flush(now, browsers);
     }
 
     pub(super) fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
         self.watch.begin(now);
-        if let Some(trunk) = &mut self.trunk {
-            trunk.answered(now);
+        for telephone in self.telephones() {
+            if let Some(leg) = &mut telephone.leg {
+                leg.answered(now);
+            }
         }
+    }
+
+    fn telephones(&mut self) -> impl Iterator<Item = &mut Telephone> {
+        let other = self.other.as_mut().map(|other| &mut other.0);
+        [Some(&mut self.telephone), other].into_iter().flatten()
     }
 
     pub(super) fn send_digit(
@@ -292,7 +321,9 @@ impl MediaCall {
         local: peer::IceCredentials,
         remote: peer::IceCredentials,
     ) {
-        self.peer.restart_ice(now, local, remote);
+        if let Some(peer) = &mut self.peer {
+            peer.restart_ice(now, local, remote);
+        }
     }
 
     pub(super) fn set_opus_complexity(&mut self, complexity: u8) {
@@ -300,7 +331,9 @@ impl MediaCall {
     }
 
     pub(super) fn is_validated(&self, path: Path) -> bool {
-        self.peer.is_validated(path)
+        self.peer
+            .as_ref()
+            .is_some_and(|peer| peer.is_validated(path))
     }
 
     /// When [`MediaCall::handle_timeout`] wants to be called.
@@ -308,12 +341,15 @@ impl MediaCall {
         let silent = self.silent_at();
         let retry = self.undelivered.as_ref().map(|(at, _)| *at);
         [
-            self.peer.poll_timeout(),
+            self.peer.as_ref().and_then(Peer::poll_timeout),
             self.bridge.poll_timeout(),
             silent,
             retry,
-            self.watch.poll_timeout(),
-            self.trunk.as_ref().and_then(TrunkLeg::poll_timeout),
+            self.peer.as_ref().and_then(|_| self.watch.poll_timeout()),
+            self.telephone.leg.as_ref().and_then(TrunkLeg::poll_timeout),
+            self.other
+                .as_ref()
+                .and_then(|other| other.0.leg.as_ref()?.poll_timeout()),
             self.impaired.as_ref().and_then(|way| way.poll_timeout()),
         ]
         .into_iter()
@@ -325,9 +361,13 @@ impl MediaCall {
         assert!(!self.sabotaged, "sabotaged");
         // Its task may have gone without a word; nobody else would close this call.
         self.abandoned |= self.events.is_closed();
-        self.peer.handle_timeout(now);
-        if let Some(trunk) = &mut self.trunk {
-            trunk.handle_timeout(now);
+        if let Some(peer) = &mut self.peer {
+            peer.handle_timeout(now);
+        }
+        for telephone in self.telephones() {
+            if let Some(leg) = &mut telephone.leg {
+                leg.handle_timeout(now);
+            }
         }
         self.bridge.handle_timeout(now);
         if let Some((_, event)) = self.undelivered.take_if(|(at, _)| *at <= now) {
@@ -351,12 +391,16 @@ impl MediaCall {
     pub(super) fn close(&mut self, now: Instant, browsers: &BrowserSockets) -> MediaReport {
         self.bridge.close(now);
         self.flush(now, browsers);
-        self.peer.close(now);
-        if let Some(trunk) = &mut self.trunk {
-            trunk.close(now);
+        if let Some(peer) = &mut self.peer {
+            peer.close(now);
+        }
+        for telephone in self.telephones() {
+            if let Some(leg) = &mut telephone.leg {
+                leg.close(now);
+            }
         }
         self.flush(now, browsers);
-        report::media_report(&self.bridge.report(), self.strangers)
+        report::media_report(&self.bridge.report(), self.telephone.strangers)
     }
 
     /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
@@ -379,13 +423,15 @@ impl MediaCall {
         self.events.clone()
     }
 
-    /// Looks for one-way audio, when it is time.
+    /// Looks for one-way audio, when it is time, where there is a browser to tell of it.
     fn look(&mut self, now: Instant) {
-        let Some(trunk) = &self.trunk else { return };
+        let (Some(leg), Some(_)) = (&self.telephone.leg, &self.peer) else {
+            return;
+        };
         let expected = Expected {
-            hears: trunk.media.send,
-            speaks: trunk.media.receive,
-            unauthentic: trunk.unauthentic(),
+            hears: leg.media.send,
+            speaks: leg.media.receive,
+            unauthentic: leg.unauthentic(),
         };
         let news = self.watch.look(now, || self.bridge.report(), expected);
         if let Some(news) = news {
@@ -394,29 +440,39 @@ impl MediaCall {
     }
 
     fn keys_go_by_signalling(&self) -> bool {
-        let trunk = self.trunk.as_ref();
-        trunk.is_some_and(|trunk| trunk.media.dtmf == DtmfWay::Signalling)
+        let media = self.telephone.media();
+        media.is_some_and(|media| media.dtmf == DtmfWay::Signalling)
     }
 
-    /// Nothing is expected of the telephone.
-    fn is_held(&self) -> bool {
-        let trunk = self.trunk.as_ref();
-        trunk.is_some_and(|trunk| !trunk.media.receive)
-    }
-
+    /// When the first of the telephones that are to speak has been silent for too long.
     fn silent_at(&self) -> Option<Instant> {
-        let answered = self.answered.filter(|_| !self.is_held())?;
-        let heard = self.bridge.last_packet(Leg::Trunk).max(self.reported);
-        let heard = heard.map_or(answered, |heard| heard.max(answered));
-        Some(heard + self.silence)
+        let answered = self.answered?;
+        let silent = |telephone: &Telephone, leg| {
+            telephone.media().filter(|media| media.receive)?;
+            let heard = self.bridge.last_packet(leg).max(telephone.reported);
+            let heard = heard.map_or(answered, |heard| heard.max(answered));
+            Some(heard + self.silence)
+        };
+        let other = self.other.as_ref();
+        let other = other.and_then(|other| silent(&other.0, Leg::Browser));
+        match self.telephone.media() {
+            // It has answered without a word of its media.
+            None => Some(answered + self.silence),
+            Some(_) => silent(&self.telephone, Leg::Trunk),
+        }
+        .into_iter()
+        .chain(other)
+        .min()
     }
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
     fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
         let mut out = browsers.out.borrow_mut();
         let out = &mut out[..];
-        while let Some((len, path)) = self.peer.poll_transmit(out) {
-            browsers.send(&out[..len], path);
+        if let Some(peer) = &mut self.peer {
+            while let Some((len, path)) = peer.poll_transmit(out) {
+                browsers.send(&out[..len], path);
+            }
         }
         match self.impaired.take() {
             None => {
@@ -429,8 +485,8 @@ impl MediaCall {
                 self.impaired = Some(way);
             }
         }
-        self.flush_handshake(now);
-        while let Some(event) = self.peer.poll_event() {
+        self.flush_handshakes(now);
+        while let Some(event) = self.peer.as_mut().and_then(Peer::poll_event) {
             match event {
                 PeerEvent::PathSelected(path) | PeerEvent::PathChanged(path) => {
                     self.tell(now, MediaEvent::PathSelected(path.remote));
@@ -494,53 +550,44 @@ impl MediaCall {
         let Transmit { leg, kind, len } = transmit;
         match leg {
             Leg::Browser => {
-                let Some(path) = self.peer.selected_path() else {
+                let Some(peer) = &mut self.peer else {
+                    if let Some((other, _)) = self.other.as_deref_mut() {
+                        other.send(kind, out, len);
+                    }
+                    return;
+                };
+                let Some(path) = peer.selected_path() else {
                     return;
                 };
                 let protected = match kind {
-                    PacketKind::Rtp => self.peer.protect_rtp(out, len),
-                    PacketKind::Rtcp => self.peer.protect_rtcp(out, len),
+                    PacketKind::Rtp => peer.protect_rtp(out, len),
+                    PacketKind::Rtcp => peer.protect_rtcp(out, len),
                 };
                 // Before DTLS is up there are no keys, and nothing is sent in the clear.
                 if let Ok(len) = protected {
                     browsers.send(&out[..len], path);
                 }
             }
-            Leg::Trunk => {
-                let Some(trunk) = &mut self.trunk else {
-                    return;
-                };
-                let sent = trunk.send(kind, out, len);
-                // Before there are keys, nothing is sent in the clear.
-                let Some((len, target, from_rtcp_port)) = sent else {
-                    return;
-                };
-                let socket = match from_rtcp_port {
-                    true => &self.sockets.rtcp,
-                    false => &self.sockets.rtp,
-                };
-                let _ = socket.send_to(&out[..len], target);
-            }
+            Leg::Trunk => self.telephone.send(kind, out, len),
         }
     }
 
-    /// Sends what the handshake with the telephone has ready, and passes on what came of it.
-    fn flush_handshake(&mut self, now: Instant) {
-        let Some(trunk) = &mut self.trunk else { return };
-        while let Some((datagram, target)) = trunk.poll_handshake() {
-            let _ = self.sockets.rtp.send_to(&datagram, target);
-        }
-        match trunk.poll_event() {
-            None => {}
-            Some(SessionEvent::Connected { profile }) => {
-                let profile = profile.to_string();
-                self.tell(now, MediaEvent::TrunkConnected { profile });
+    /// Sends what handshakes with telephones have ready, and passes on what came of them.
+    fn flush_handshakes(&mut self, now: Instant) {
+        for leg in [Leg::Trunk, Leg::Browser] {
+            let telephone = self.telephone_mut(leg);
+            match telephone.and_then(Telephone::flush_handshake) {
+                None => {}
+                Some(SessionEvent::Connected { profile }) => {
+                    let profile = profile.to_string();
+                    self.tell(now, MediaEvent::TrunkConnected { profile });
+                }
+                Some(SessionEvent::Failed(failure)) => {
+                    self.tell(now, MediaEvent::TrunkFailed(failure));
+                }
+                // Signalling ends calls: a BYE is on its way.
+                Some(SessionEvent::Closed) => {}
             }
-            Some(SessionEvent::Failed(failure)) => {
-                self.tell(now, MediaEvent::TrunkFailed(failure));
-            }
-            // Signalling ends calls: a BYE is on its way.
-            Some(SessionEvent::Closed) => {}
         }
     }
 }

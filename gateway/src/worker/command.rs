@@ -22,8 +22,12 @@ pub const EVENT_QUEUE: usize = 64;
 pub enum MediaCommand {
     /// Makes a call's browser leg and the ports of its telephone leg.
     Open(Box<OpenCall>, mpsc::Sender<Box<MediaEvent>>),
-    /// Joins the telephone's media, early or final; again when it changes.
-    Bridge(CallId, Box<TrunkMedia>),
+    /// Makes the ports of another telephone, whose stream of ours begins there; answered by [`MediaEvent::Added`] or
+    /// [`MediaEvent::NotAdded`].
+    AddTelephone(CallId, StreamStart),
+    /// Joins a telephone's media, early or final; again when it changes. On [`Leg::Browser`] it is the other telephone's,
+    /// which takes the browser's place.
+    Bridge(CallId, Leg, Box<TrunkMedia>),
     /// The telephone has answered: from now on its silence is a fault.
     Answered(CallId),
     /// Sends a digit to a side.
@@ -47,14 +51,8 @@ pub enum MediaCommand {
 pub struct OpenCall {
     /// The call.
     pub call: CallId,
-    /// Our ICE credentials.
-    pub local: IceCredentials,
-    /// The browser's.
-    pub remote: IceCredentials,
-    /// The certificate the browser announced.
-    pub fingerprint: Fingerprint,
-    /// The format towards the browser.
-    pub browser: RtpFormat,
+    /// The browser; none where two telephones are to speak.
+    pub browser: Option<OpenBrowser>,
     /// Where our stream towards the browser begins.
     pub browser_start: StreamStart,
     /// Where our stream towards the telephone begins.
@@ -67,6 +65,19 @@ pub struct OpenCall {
     pub ntp_start: u64,
     /// How bad the network of a test call is meant to be.
     pub impairments: Impairments,
+}
+
+/// What is known of a call's browser.
+#[derive(Clone, Debug)]
+pub struct OpenBrowser {
+    /// Our ICE credentials.
+    pub local: IceCredentials,
+    /// The browser's.
+    pub remote: IceCredentials,
+    /// The certificate that it announced.
+    pub fingerprint: Fingerprint,
+    /// The format towards it.
+    pub format: RtpFormat,
 }
 
 /// The telephone's media, as its SDP has it.
@@ -116,6 +127,17 @@ pub enum MediaEvent {
     },
     /// The call could not be opened.
     Refused(OpenError),
+    /// The ports of the other telephone are bound.
+    Added {
+        /// Where it sends RTP.
+        rtp: SocketAddr,
+        /// Where it sends RTCP.
+        rtcp: SocketAddr,
+    },
+    /// There are none for it.
+    NotAdded(OpenError),
+    /// The other telephone is in the browser's place: what was counted until then.
+    BrowserLeft(Box<MediaReport>),
     /// The browser nominated a path (RFC 8445 §8.1.1).
     PathSelected(SocketAddr),
     /// DTLS is up: media flows.

@@ -14,6 +14,7 @@ mod ports;
 mod report;
 mod schedule;
 mod sockets;
+mod telephone;
 mod thread;
 mod trunk_leg;
 
@@ -26,8 +27,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use command::{
-    EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenCall, OpenError, Score,
-    TrunkMedia,
+    EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenBrowser, OpenCall,
+    OpenError, Score, TrunkMedia,
 };
 pub use impaired::Impairments;
 pub use one_way::OneWay;

@@ -64,10 +64,12 @@ impl Scene {
         let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
         let open = OpenCall {
             call: CALL,
-            local: ours.clone(),
-            remote: theirs.clone(),
-            fingerprint: Fingerprint::of(&certificate.certificate),
-            browser: RtpFormat::usual(Codec::Opus),
+            browser: Some(OpenBrowser {
+                local: ours.clone(),
+                remote: theirs.clone(),
+                fingerprint: Fingerprint::of(&certificate.certificate),
+                format: RtpFormat::usual(Codec::Opus),
+            }),
             browser_start: start(1),
             trunk_start: start(2),
             cname: "test".into(),
@@ -96,7 +98,11 @@ impl Scene {
             dtmf: media::DtmfWay::Events,
         };
         commands
-            .send(MediaCommand::Bridge(CALL, Box::new(media)))
+            .send(MediaCommand::Bridge(
+                CALL,
+                media::Leg::Trunk,
+                Box::new(media),
+            ))
             .unwrap();
         worker.waker().wake().unwrap();
         let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Instant;
 
-use media::{Codec, Digit, RtpFormat, StreamStart};
+use media::{Codec, Digit, Leg, RtpFormat, StreamStart};
 use peer::{Fingerprint, IceCredentials};
 use tokio::sync::mpsc::{self, Receiver};
 
@@ -38,6 +38,22 @@ fn settings(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> WorkerSettings
     }
 }
 
+/// How a telephone with that socket is reached.
+fn telephone(socket: &UdpSocket, codec: Codec) -> TrunkMedia {
+    TrunkMedia {
+        format: RtpFormat::usual(codec),
+        rtp: socket.local_addr().unwrap(),
+        rtcp: None,
+        rtcp_mux: false,
+        srtp: Default::default(),
+        send: true,
+        receive: true,
+        voip_metrics: true,
+        behind_nat: false,
+        dtmf: media::DtmfWay::Events,
+    }
+}
+
 /// A call on a worker and the telephone it talks to.
 struct Call {
     id: CallId,
@@ -59,10 +75,12 @@ fn start(ssrc: u32) -> StreamStart {
 fn open(worker: &WorkerHandle, id: u64) -> Receiver<Box<MediaEvent>> {
     let open = OpenCall {
         call: CallId(id),
-        local: IceCredentials::from_random(&[id as u8; 32]),
-        remote: IceCredentials::from_random(&[id as u8 + 100; 32]),
-        fingerprint: Fingerprint([0; 32]),
-        browser: RtpFormat::usual(Codec::Opus),
+        browser: Some(OpenBrowser {
+            local: IceCredentials::from_random(&[id as u8; 32]),
+            remote: IceCredentials::from_random(&[id as u8 + 100; 32]),
+            fingerprint: Fingerprint([0; 32]),
+            format: RtpFormat::usual(Codec::Opus),
+        }),
         browser_start: start(1),
         trunk_start: start(2),
         cname: "test".into(),
@@ -98,21 +116,9 @@ impl Call {
         };
         let phone = UdpSocket::bind((LOCALHOST, 0)).unwrap();
         phone.set_read_timeout(Some(PATIENCE)).unwrap();
-        let media = TrunkMedia {
-            format: RtpFormat::usual(Codec::Pcmu),
-            rtp: phone.local_addr().unwrap(),
-            rtcp: None,
-            rtcp_mux: false,
-            srtp: Default::default(),
-            send: true,
-            receive: true,
-            voip_metrics: true,
-            behind_nat: false,
-            dtmf: media::DtmfWay::Events,
-        };
-        worker
-            .send(MediaCommand::Bridge(CallId(id), Box::new(media)))
-            .unwrap();
+        let media = Box::new(telephone(&phone, Codec::Pcmu));
+        let bridge = MediaCommand::Bridge(CallId(id), Leg::Trunk, media);
+        worker.send(bridge).unwrap();
         let worker = worker.clone();
         Self {
             id: CallId(id),
@@ -225,6 +231,77 @@ fn a_call_without_a_free_port_is_refused_and_the_port_of_an_ended_call_rests() {
     assert!(refused(2));
     only.closes();
     assert!(refused(3), "the port rests");
+    workers.stop();
+}
+
+#[test]
+fn another_telephone_takes_the_browsers_place_on_ports_of_its_own() {
+    let workers = workers(21800..=21803, Duration::from_millis(500));
+    let worker = workers.least_loaded().unwrap();
+    let mut call = Call::open(&worker, 1);
+    call.send(MediaCommand::Answered(call.id));
+    call.presses_a_key();
+    call.send(MediaCommand::AddTelephone(call.id, start(77)));
+    let MediaEvent::Added { rtp, rtcp } = next(&mut call.events) else {
+        panic!("not added")
+    };
+    assert!(rtp != call.rtp && rtcp.port() == rtp.port() + 1);
+    let other = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    let id = call.id;
+    let media = |media: TrunkMedia| MediaCommand::Bridge(id, Leg::Browser, Box::new(media));
+    call.send(media(telephone(&other, Codec::Pcma)));
+    let MediaEvent::BrowserLeft(report) = next(&mut call.events) else {
+        panic!("the browser is there still")
+    };
+    assert_eq!(report.phone.packets_in, 1);
+    // What one says the other hears, in its own codec; each from its own port.
+    let mut packet = [0; 1500];
+    call.speak();
+    let (len, from) = other.recv_from(&mut packet).unwrap();
+    assert_eq!((len, from, packet[1] & 0x7f), (172, rtp, 8));
+    let says = |payload_type: u8, sequence: u8| {
+        let header = [
+            0x80,
+            payload_type,
+            0,
+            sequence,
+            0,
+            0,
+            sequence,
+            0,
+            0,
+            0,
+            0,
+            9,
+        ];
+        let packet = [&header[..], &[0xd5; 160]].concat();
+        other.send_to(&packet, rtp).unwrap();
+    };
+    says(8, 1);
+    let (len, from) = call.phone.recv_from(&mut packet).unwrap();
+    assert_eq!((len, from, packet[1] & 0x7f), (172, call.rtp, 0));
+    // Who falls silent ends it, whichever of the two that is; who is on hold is silent by right.
+    let held = TrunkMedia {
+        receive: false,
+        ..telephone(&other, Codec::Pcma)
+    };
+    call.send(media(held));
+    loop {
+        match next(&mut call.events) {
+            MediaEvent::FirstPacket(_) => {}
+            MediaEvent::Silent(_) => break,
+            event => panic!("not silent: {event:?}"),
+        }
+    }
+    call.closes();
+    assert!(
+        matches!(
+            next(&mut open(&worker, 2)),
+            MediaEvent::Refused(OpenError::NoPort(_))
+        ),
+        "both of its ports rest"
+    );
     workers.stop();
 }
 

@@ -8,17 +8,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use media::{Leg, StreamStart};
 use mio::{Events, Interest, Poll, Token, Waker};
 use peer::{Path, demux};
 use tokio::sync::mpsc;
 
-use super::call::{BrowserSockets, CallSettings, MediaCall, TrunkSockets};
+use super::call::{BrowserSockets, CallSettings, MediaCall};
 use super::calls::Calls;
 use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
 use super::inbox::{BATCH, Inbox};
 use super::pace::{Effort, Pace};
 use super::ports::PortPool;
 use super::sockets::{browser_socket, call_socket};
+use super::telephone::TrunkSockets;
 use super::{WorkerSettings, share_of_ports};
 use crate::call::CallId;
 
@@ -27,6 +29,9 @@ use crate::call::CallId;
 const TRUNK_BATCH: usize = 4;
 
 const WAKER: Token = Token(usize::MAX);
+
+/// The sockets of a call's telephones: two each.
+const SOCKETS: usize = 4;
 
 /// A worker before and while it runs.
 pub(super) struct WorkerThread {
@@ -203,7 +208,8 @@ impl WorkerThread {
             browsers if token.0 < browsers => self.read_browsers(token.0, turns),
             browsers => {
                 let n = token.0 - browsers;
-                self.read_trunk(n / 2, n % 2 == 1, turns)
+                let leg = if n & 2 == 0 { Leg::Trunk } else { Leg::Browser };
+                self.read_telephone(n / SOCKETS, (leg, n & 1 == 1), turns)
             }
         };
         if more {
@@ -243,16 +249,13 @@ impl WorkerThread {
         taken == BATCH
     }
 
-    /// Takes a batch of datagrams from one call's telephone; true when there may be more.
-    fn read_trunk(&mut self, slot: usize, rtcp: bool, turns: &mut Turns) -> bool {
-        let Some(call) = self.calls.get(slot) else {
+    /// Takes a batch of datagrams from a call's telephone; true when there may be more.
+    fn read_telephone(&mut self, slot: usize, (leg, rtcp): (Leg, bool), turns: &mut Turns) -> bool {
+        let sockets = self.calls.get(slot).and_then(|call| call.sockets(leg));
+        let Some(sockets) = sockets else {
             return false;
         };
-        let socket = if rtcp {
-            &call.sockets.rtcp
-        } else {
-            &call.sockets.rtp
-        };
+        let socket = if rtcp { &sockets.rtcp } else { &sockets.rtp };
         let is_ipv6 = self.rtp_address.is_ipv6();
         let taken = match turns.inbox.take::<TRUNK_BATCH>(socket, is_ipv6) {
             Ok(taken) => taken,
@@ -264,11 +267,7 @@ impl WorkerThread {
             let (packet, from) = turns.inbox.get(number);
             let now = Instant::now();
             self.with_call(now, slot, |call, browsers| {
-                if rtcp {
-                    call.handle_trunk_rtcp(now, from, packet, browsers);
-                } else {
-                    call.handle_trunk_rtp(now, from, packet, browsers);
-                }
+                call.handle_telephone(now, (leg, rtcp), from, packet, browsers);
             });
         }
         taken == TRUNK_BATCH
@@ -303,9 +302,14 @@ impl WorkerThread {
             let now = Instant::now();
             match command {
                 MediaCommand::Open(open, events) => self.open(now, &open, events),
-                MediaCommand::Bridge(id, media) => {
-                    self.command(now, id, |call, browsers| call.bridge(now, *media, browsers))
+                MediaCommand::AddTelephone(id, start) => {
+                    if let Some(slot) = self.calls.by_id(id) {
+                        self.add_telephone(now, slot, start);
+                    }
                 }
+                MediaCommand::Bridge(id, leg, media) => self.command(now, id, |call, browsers| {
+                    call.bridge(now, leg, *media, browsers);
+                }),
                 MediaCommand::Answered(id) => self.command(now, id, |call, _| call.answered(now)),
                 MediaCommand::Dtmf(id, to, digit, duration) => {
                     self.command(now, id, |call, browsers| {
@@ -353,7 +357,9 @@ impl WorkerThread {
     }
 
     fn open(&mut self, now: Instant, open: &OpenCall, events: mpsc::Sender<Box<MediaEvent>>) {
-        let opened = self.bind_call(now).and_then(|sockets| {
+        let slot = self.calls.next_slot();
+        let opened = self.bind_call(now).and_then(|mut sockets| {
+            self.register(now, slot, Leg::Trunk, &mut sockets)?;
             let port = sockets.port;
             let call = MediaCall::open(now, open, &self.settings, sockets, events.clone());
             call.map_err(|error| {
@@ -361,22 +367,52 @@ impl WorkerThread {
                 OpenError::Peer(error)
             })
         });
-        let slot = match opened.and_then(|call| self.insert(now, call)) {
-            Ok(slot) => slot,
+        let slot = match opened {
+            Ok(call) => {
+                self.count.fetch_add(1, Ordering::Relaxed);
+                self.calls.insert(call)
+            }
             Err(error) => {
                 let _ = events.try_send(Box::new(MediaEvent::Refused(error)));
                 return;
             }
         };
-        self.calls.learn_ufrag(open.local.ufrag.clone(), slot);
-        let rtp = SocketAddr::new(
-            self.rtp_external.unwrap_or(self.rtp_address),
-            self.calls.get(slot).map_or(0, |call| call.sockets.port),
-        );
-        let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
+        if let Some(browser) = &open.browser {
+            self.calls.learn_ufrag(browser.local.ufrag.clone(), slot);
+        }
+        let (rtp, rtcp) = self.addresses(slot, Leg::Trunk);
         self.with_call(now, slot, |call, _| {
             call.tell(now, MediaEvent::Opened { rtp, rtcp })
         });
+    }
+
+    /// The ports of a call's other telephone; it may have them from a transfer of which nothing came.
+    fn add_telephone(&mut self, now: Instant, slot: usize, start: StreamStart) {
+        let has_them = |call: &MediaCall| call.sockets(Leg::Browser).is_some();
+        let added = match self.calls.get(slot).is_some_and(has_them) {
+            true => Ok(()),
+            false => self.bind_call(now).and_then(|mut sockets| {
+                self.register(now, slot, Leg::Browser, &mut sockets)?;
+                self.with_call(now, slot, |call, _| call.add_telephone(sockets, start));
+                Ok(())
+            }),
+        };
+        let (rtp, rtcp) = self.addresses(slot, Leg::Browser);
+        self.with_call(now, slot, |call, _| match added {
+            Ok(()) => call.tell(now, MediaEvent::Added { rtp, rtcp }),
+            Err(error) => call.tell(now, MediaEvent::NotAdded(error)),
+        });
+    }
+
+    /// Where the telephone on that leg sends RTP and RTCP.
+    fn addresses(&self, slot: usize, leg: Leg) -> (SocketAddr, SocketAddr) {
+        let sockets = self.calls.get(slot).and_then(|call| call.sockets(leg));
+        let port = sockets.map_or(0, |sockets| sockets.port);
+        let ip = self.rtp_external.unwrap_or(self.rtp_address);
+        (
+            SocketAddr::new(ip, port),
+            SocketAddr::new(ip, port.saturating_add(1)),
+        )
     }
 
     /// The next port pair that can be bound; one that another program holds goes back to rest.
@@ -403,20 +439,28 @@ impl WorkerThread {
         Err(last)
     }
 
-    fn insert(&mut self, now: Instant, mut call: MediaCall) -> Result<usize, OpenError> {
-        let first = self.browsers.sockets.len() + 2 * self.calls.next_slot();
+    fn register(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        leg: Leg,
+        sockets: &mut TrunkSockets,
+    ) -> Result<(), OpenError> {
+        let place = match leg {
+            Leg::Trunk => 0,
+            Leg::Browser => 2,
+        };
+        let first = self.browsers.sockets.len() + SOCKETS * slot + place;
         let registry = self.poll.registry();
         let registered = registry
-            .register(&mut call.sockets.rtp, Token(first), Interest::READABLE)
+            .register(&mut sockets.rtp, Token(first), Interest::READABLE)
             .and_then(|()| {
-                registry.register(&mut call.sockets.rtcp, Token(first + 1), Interest::READABLE)
+                registry.register(&mut sockets.rtcp, Token(first + 1), Interest::READABLE)
             });
-        if let Err(error) = registered {
-            self.ports.give_back(now, call.sockets.port);
-            return Err(OpenError::Socket(error.to_string()));
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        Ok(self.calls.insert(call))
+        registered.map_err(|error| {
+            self.ports.give_back(now, sockets.port);
+            OpenError::Socket(error.to_string())
+        })
     }
 
     /// Lets a call do something. If it panics, it alone ends.
@@ -462,9 +506,13 @@ impl WorkerThread {
         let Some(mut call) = self.calls.remove(slot) else {
             return;
         };
-        let _ = self.poll.registry().deregister(&mut call.sockets.rtp);
-        let _ = self.poll.registry().deregister(&mut call.sockets.rtcp);
-        self.ports.give_back(now, call.sockets.port);
+        for leg in [Leg::Trunk, Leg::Browser] {
+            if let Some(sockets) = call.sockets_mut(leg) {
+                let _ = self.poll.registry().deregister(&mut sockets.rtp);
+                let _ = self.poll.registry().deregister(&mut sockets.rtcp);
+                self.ports.give_back(now, sockets.port);
+            }
+        }
         self.count.fetch_sub(1, Ordering::Relaxed);
         if catch_unwind(AssertUnwindSafe(|| drop(call))).is_err() {
             tracing::error!("a call's media panicked once more while it was put away");

@@ -13,7 +13,9 @@ use crate::quality;
 use crate::receiver::Accepted;
 use crate::rtp;
 use crate::side::Side;
-use crate::{BridgeConfig, BridgeReport, Codec, Digit, DtmfQueueFull, DtmfWay, Leg, RtpFormat};
+use crate::{
+    BridgeConfig, BridgeReport, Codec, Digit, DtmfQueueFull, DtmfWay, Leg, RtpFormat, StreamStart,
+};
 
 /// Events that may wait to be fetched.
 const EVENTS: usize = 24;
@@ -74,10 +76,12 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge with its browser's leg alone. What the browser says is counted and dropped.
+    /// A bridge with its browser's leg alone, or none. What the browser says is counted and dropped.
     pub fn new(now: Instant, config: BridgeConfig) -> Self {
         let mut browser = Side::new(now, config.browser_start, config.seed, &config);
-        browser.set_format(config.browser);
+        if let Some(format) = config.browser {
+            browser.set_format(format);
+        }
         let trunk = Side::new(
             now,
             config.trunk_start,
@@ -110,6 +114,16 @@ impl Bridge {
             self.browser.set_format(format);
             self.lay_pipes();
         }
+    }
+
+    /// Another telephone takes the browser's place, which [`Leg::Browser`] is the name of from then on. Its stream begins
+    /// anew there, and so do the figures of that leg.
+    pub fn replace_browser(&mut self, now: Instant, format: RtpFormat, start: StreamStart) {
+        let seed = self.config.seed.rotate_left(16) ^ u64::from(start.ssrc);
+        self.browser = Side::new(now, start, seed, &self.config);
+        self.browser.set_format(format);
+        (self.to_trunk, self.to_browser) = (None, None);
+        self.lay_pipes();
     }
 
     /// Takes a plaintext RTP packet of a leg. What is malformed, unknown or not of the leg's stream is counted and
@@ -181,9 +195,9 @@ impl Bridge {
         Ok(())
     }
 
-    /// How keys cross on the telephone's leg; at first as telephone-events. Allocates.
-    pub fn set_trunk_dtmf(&mut self, now: Instant, way: DtmfWay) {
-        self.trunk.set_dtmf(now, way);
+    /// How keys cross on a telephone's leg; at first as telephone-events. Allocates.
+    pub fn set_dtmf(&mut self, now: Instant, leg: Leg, way: DtmfWay) {
+        self.side_mut(leg).set_dtmf(now, way);
     }
 
     /// Whether the trunk is told how its voice arrives (RTCP XR, RFC 3611 §4.7).

@@ -310,6 +310,12 @@ impl World {
                 let opened = Happening::Media(MediaEvent::Opened { rtp, rtcp });
                 self.book_within(20, opened);
             }
+            Action::Media(MediaCommand::AddTelephone(..)) => {
+                let at = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port);
+                let (rtp, rtcp) = (at(20_002), at(20_003));
+                let added = Happening::Media(MediaEvent::Added { rtp, rtcp });
+                self.book_within(20, added);
+            }
             Action::Media(MediaCommand::Close(_)) => {
                 let closed = Happening::Media(MediaEvent::Closed(Box::default()));
                 self.book_within(20, closed);

@@ -11,7 +11,7 @@ use switchhook_tests::rtp::RtpPhone;
 use switchhook_tests::scene::{Scene, free_port, wait_until};
 use switchhook_tests::sip_phone::SipPhone;
 use switchhook_tests::sipp::Sipp;
-use switchhook_tests::sound::{MICROPHONE_DBFS, MICROPHONE_HZ, usual_level_at};
+use switchhook_tests::sound::{MICROPHONE_DBFS, MICROPHONE_HZ};
 
 use crate::{A_SECOND, LISTEN, SOON, assert_hears_itself, talk};
 
@@ -20,25 +20,10 @@ const PHONE_DBFS: f64 = -16.2;
 
 const PHONE_HZ: f64 = 850.0;
 
-/// Asserts that the phone hears the browser's microphone: for a whole second, soon. A machine that is busy with other
-/// tests may make one second late, and so quieter.
+/// Asserts that the phone hears the browser's microphone.
 #[track_caller]
 fn assert_hears_the_microphone(phone: &RtpPhone) {
-    let deadline = Instant::now() + SOON;
-    loop {
-        phone.forget();
-        let heard = wait_until("second of audio at the phone", SOON, || {
-            Some(phone.received().audio).filter(|audio| audio.len() >= 8000)
-        });
-        let level = usual_level_at(&heard, MICROPHONE_HZ, 8000);
-        if (level - MICROPHONE_DBFS).abs() < 3.0 {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "the phone hears {MICROPHONE_HZ} Hz at {level} dBFS"
-        );
-    }
+    phone.assert_hears(MICROPHONE_HZ, MICROPHONE_DBFS, SOON);
 }
 
 /// Hangs up in the page; the phone's scenario must end within a second.

@@ -9,7 +9,7 @@ use sip::Uri;
 use sip::endpoint::Failure;
 
 use super::legs::{BrowserLeg, TrunkOffer, keying};
-use super::{Action, Calling, Dial, Machine, OPEN_DEADLINE, Other, PhoneAction, State};
+use super::{Action, Calling, Dial, Machine, OPEN_DEADLINE, Other, PhoneAction, PhoneLeg, State};
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::codec_name;
 use crate::call::record::EndedBy;
@@ -202,15 +202,16 @@ impl Machine {
             other,
             deadline: now + OPEN_DEADLINE,
         };
+        self.media_open = true;
         self.actions.push_back(Action::OpenMedia(Box::new(open)));
     }
 
     /// The worker listens: the browser gets its answer, and the telephone its INVITE or its 200, in one step.
     pub(super) fn opened(&mut self, now: Instant, rtp: SocketAddr, rtcp: SocketAddr) {
+        self.rtp[0] = Some((rtp, rtcp));
         let State::Opening { other, .. } = &mut self.state else {
             return;
         };
-        self.rtp = Some((rtp, rtcp));
         let other = match other {
             Other::Dial(ways) => Other::Dial(ways.clone()),
             Other::Caller(called) => Other::Caller(called.clone()),
@@ -495,16 +496,18 @@ impl Machine {
         }
     }
 
-    /// The codec the browser was answered with goes first, so that it can pass straight through.
+    /// The codec that the other side was answered with goes first, so that it can pass straight through.
     fn trunk_codecs(&self) -> Vec<sdp::Codec> {
-        match self
-            .browser
-            .as_ref()
-            .and_then(|leg| leg.agreed.as_ref())
-            .map(|agreed| agreed.codec)
-        {
-            Some(sdp::Codec::Pcma) => vec![sdp::Codec::Pcma, sdp::Codec::Pcmu],
-            _ => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
+        let browser = self.browser.as_ref();
+        let browser = browser.and_then(|leg| Some(leg.agreed.as_ref()?.codec));
+        let is_a_law = |phone: &PhoneLeg| phone.media.format.codec == media::Codec::Pcma;
+        let a_law = match browser {
+            Some(codec) => codec == sdp::Codec::Pcma,
+            None => self.phones.iter().flatten().any(is_a_law),
+        };
+        match a_law {
+            true => vec![sdp::Codec::Pcma, sdp::Codec::Pcmu],
+            false => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::time::Instant;
 
-use sip::Replaces;
-
-use super::{EndedBy, Machine, PhoneAction, State};
+use super::hold::PhoneLeg;
+use super::legs::open_call;
+use super::ringing::Called;
+use super::transfer::{Instead, Stage};
+use super::{Action, EndedBy, Machine, PhoneAction, State};
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::diverted::Why;
 use crate::call::timeline::Topic;
@@ -40,6 +42,10 @@ impl Forward {
 impl Machine {
     /// Sends the call on, if the user wants that; false where it ends instead.
     pub(super) fn forward(&mut self, now: Instant, why: Why) -> bool {
+        let State::Ringing(ringing) = &self.state else {
+            return false;
+        };
+        let (called, devices) = (ringing.called.clone(), ringing.devices());
         let Some(to) = self.forward.target(why).cloned() else {
             return false;
         };
@@ -51,11 +57,9 @@ impl Machine {
         }
         let text = format!("the call goes on to {to}: {}", why.reason());
         self.timeline.note(now, Topic::Call, text);
-        if let State::Ringing(ringing) = &self.state {
-            let devices = ringing.devices();
-            self.hang_up(devices, &CauseCode::NoAnswer.cause());
-        }
+        self.hang_up(devices, &CauseCode::NoAnswer.cause());
         self.state = State::Forwarding {
+            called,
             deadline: now + self.environment.ring_timeout,
         };
         true
@@ -66,9 +70,6 @@ impl Machine {
         if self.diverted.times() >= MAX_DIVERSIONS {
             return Err(CauseCode::Unavailable.because("it was diverted too often"));
         }
-        if self.their_sdp.is_empty() {
-            return Err(CauseCode::NotAcceptable.because("the caller made no offer"));
-        }
         let found = self.environment.routes.find(now, to, &mut self.rng);
         let ways = found.map_err(|no| no.code.because(no.text))?;
         self.permits(&ways)?;
@@ -76,8 +77,11 @@ impl Machine {
         let host = self.route.as_ref().map(|route| route.target.host.clone());
         let host = host.map_or_else(String::new, |host| host.to_string());
         self.diverted.goes_on(&format!("sip:{called}@{host}"), why);
-        let replaces: Option<Replaces> = None;
-        self.call_other(now, ways, replaces, true)
+        let open = open_call(self.id, None, self.story.wall, &mut self.rng);
+        self.media_open = true;
+        self.actions.push_back(Action::OpenMedia(Box::new(open)));
+        self.join_telephones(now, Instead::Call(ways));
+        Ok(())
     }
 
     /// It rings where the call goes on to.
@@ -95,22 +99,30 @@ impl Machine {
         let text = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
         self.timeline
             .note_sdp(now, "the other telephone answers", &text, &[]);
-        let Some(body) = body else {
-            let cause = CauseCode::NotAcceptable.because("the answer had no SDP");
-            return self.forward_failed(now, cause);
-        };
-        let body = body.to_vec();
-        let said = [std::mem::take(&mut self.their_sdp), body.clone()];
-        self.phone_does(PhoneAction::Accept(body));
         self.called_served(now);
-        self.other_seat = self.take_called_seat();
-        self.transfer_done(now, EndedBy::Gateway);
-        self.story.answered = Some(now);
-        self.state = State::Joined {
-            deadline: now + self.max_duration,
-            asked: None,
-            said,
-            settling: false,
+        let stage = self.transfer.as_deref_mut().map(|one| &mut one.stage);
+        let (
+            State::Forwarding { called: caller, .. },
+            Some(Stage::Joining(called)),
+            Some((rtp, rtcp)),
+        ) = (&self.state, stage, self.rtp[0])
+        else {
+            return;
         };
+        let caller = Called::clone(caller);
+        let seat = called.seat.take();
+        let trunk = called.trunk.clone();
+        let read = body.ok_or_else(|| "the answer had no SDP".to_owned());
+        let other = match read.and_then(|body| trunk.read_answer(body)) {
+            Ok((_, media)) => PhoneLeg::new(trunk, media),
+            Err(why) => return self.forward_failed(now, CauseCode::NotAcceptable.because(why)),
+        };
+        self.phones[1] = Some(other.clone());
+        if let Err(cause) = self.accept_caller(now, caller, rtp, rtcp) {
+            return self.forward_failed(now, cause);
+        }
+        self.story.answered = Some(now);
+        let deadline = now + self.max_duration;
+        self.leave_to_telephones(now, deadline, other, seat);
     }
 }

@@ -2,18 +2,21 @@
 //! takes the one that the browser has called already ([`attended`](super::attended)), and joins the two telephones
 //! ([`joined`](super::joined)).
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use sip::StatusCode;
 
+use super::legs::stream_start;
 use super::transfer::{ANSWER, Instead, Stage, Transfer};
-use super::{Machine, PhoneAction, State};
+use super::{Action, Machine, OPEN_DEADLINE, PhoneAction, State};
 use crate::call::cause::CauseCode;
 use crate::call::record::EndedBy;
-use crate::call::route::{Route, Ways};
+use crate::call::route::Route;
 use crate::call::timeline::Topic;
 use crate::signaling::message::{ErrorCode, TransferCall, TransferState};
 use crate::sip_driver::ReferTarget;
+use crate::worker::MediaCommand;
 
 impl Machine {
     /// The browser wants the telephone to speak with somebody else.
@@ -49,7 +52,7 @@ impl Machine {
                 );
             }
             // What is beyond another trunk, the telephone may not reach.
-            None => self.join_telephones(now, ways),
+            None => self.join_telephones(now, Instead::Call(ways)),
         }
     }
 
@@ -72,9 +75,28 @@ impl Machine {
     }
 
     /// The gateway carries out the browser's wish itself.
-    pub(super) fn join_telephones(&mut self, now: Instant, ways: Ways) {
-        if let Err(cause) = self.call_other(now, ways, None, true) {
-            self.transfer_failed(now, &cause);
+    pub(super) fn join_telephones(&mut self, now: Instant, instead: Instead) {
+        let start = stream_start(&mut self.rng);
+        let add = MediaCommand::AddTelephone(self.id, start);
+        self.actions.push_back(Action::Media(add));
+        self.set_stage(now + OPEN_DEADLINE, Stage::Adding(instead));
+    }
+
+    /// The worker listens for the other telephone.
+    pub(super) fn added(&mut self, now: Instant, rtp: SocketAddr, rtcp: SocketAddr) {
+        self.rtp[1] = Some((rtp, rtcp));
+        let stage = self.transfer.as_deref_mut().map(|one| &mut one.stage);
+        let Some(stage @ Stage::Adding(_)) = stage else {
+            return;
+        };
+        match std::mem::replace(stage, Stage::NOTHING) {
+            Stage::Adding(Instead::Call(ways)) => {
+                if let Err(cause) = self.call_other(now, ways, None, true) {
+                    self.other_ended(now, &cause);
+                }
+            }
+            Stage::Adding(Instead::Take(call)) => self.take(now, call),
+            _ => {}
         }
     }
 
@@ -98,8 +120,7 @@ impl Machine {
         };
         self.timeline.note(now, Topic::Sip, text.clone());
         match instead {
-            Instead::Call(ways) => self.join_telephones(now, ways),
-            Instead::Take(call) => self.consult(now, call, None),
+            instead @ (Instead::Call(_) | Instead::Take(_)) => self.join_telephones(now, instead),
             Instead::Nothing => self.transfer_failed(now, &CauseCode::TrunkError.because(text)),
         }
     }

@@ -7,12 +7,12 @@ use sdp::trunk::{Keying, Srtp};
 use sip::StatusCode;
 
 use super::legs::TrunkOffer;
-use super::{Action, EndedBy, Machine, PhoneAction, State};
+use super::{Action, EndedBy, LegName, Machine, PhoneAction, State};
 use crate::call::cause::CauseCode;
 use crate::call::negotiation::{codec_name, trunk_media};
 use crate::call::timeline::Topic;
 use crate::signaling::message::{ErrorCode, ServerMessage};
-use crate::worker::{MediaCommand, TrunkMedia};
+use crate::worker::TrunkMedia;
 
 /// Who holds whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,14 @@ pub(super) struct Hold {
     there: bool,
 }
 
-/// The telephone's leg while the call is up.
-#[derive(Debug)]
+impl Hold {
+    pub(super) fn is_here(self) -> bool {
+        self.here
+    }
+}
+
+/// A telephone's leg while the call is up.
+#[derive(Clone, Debug)]
 pub(super) struct PhoneLeg {
     /// What it was told last.
     pub(super) trunk: TrunkOffer,
@@ -50,7 +56,7 @@ impl PhoneLeg {
 impl Machine {
     /// The browser holds the telephone, or takes it back. It is so at once, whatever the telephone makes of it.
     pub(super) fn hold(&mut self, now: Instant, held: bool) {
-        if !matches!(self.state, State::Talking { .. }) || self.phone.is_none() {
+        if !matches!(self.state, State::Talking { .. }) || self.phones[0].is_none() {
             return self.browser_error(
                 ErrorCode::WrongState,
                 None,
@@ -65,13 +71,14 @@ impl Machine {
             self.timeline.note(now, Topic::Call, text);
             self.hold.here = held;
             self.offer_again(now);
-            self.set_media();
+            self.set_media(LegName::Phone);
         }
         self.tell_hold();
     }
 
+    /// Offers the telephone what has changed here.
     pub(super) fn offer_again(&mut self, now: Instant) {
-        let Some(trunk) = self.next_description() else {
+        let Some(trunk) = self.next_description(LegName::Phone) else {
             return;
         };
         let text = sdp::trunk::offer_fresh(&trunk.options);
@@ -82,9 +89,9 @@ impl Machine {
 
     /// Our next description: another version of the same session (RFC 3264 §8), in the direction that hold leaves. The
     /// codec in use goes first.
-    fn next_description(&mut self) -> Option<TrunkOffer> {
-        let here = self.hold.here;
-        let phone = self.phone.as_mut()?;
+    fn next_description(&mut self, leg: LegName) -> Option<TrunkOffer> {
+        let here = leg == LegName::Phone && self.hold.here;
+        let phone = self.phones[leg.index()].as_mut()?;
         let options = &mut phone.trunk.options;
         options.session_version += 1;
         options.direction = Direction::new(true, !here);
@@ -93,24 +100,25 @@ impl Machine {
 
     /// The telephone answered an offer of ours, or a refresh of the session in another way than before. What we said last
     /// is what counts: of offers that follow each other quickly, the last answer is to the last.
-    pub(super) fn offer_answered(&mut self, now: Instant, body: Option<&[u8]>) {
-        if self.connected(now, body) {
+    pub(super) fn offer_answered(&mut self, now: Instant, leg: LegName, body: Option<&[u8]>) {
+        let text = String::from_utf8_lossy(body.unwrap_or_default());
+        let title = format!("{} answers anew", leg.name());
+        self.timeline.note_sdp(now, &title, &text, &[]);
+        if !matches!(self.state, State::Talking { .. } | State::Joined { .. }) {
             return;
         }
-        let text = String::from_utf8_lossy(body.unwrap_or_default());
-        self.timeline
-            .note_sdp(now, "the telephone answers anew", &text, &[]);
-        let (State::Talking { .. }, Some(phone)) = (&self.state, &self.phone) else {
+        let Some(phone) = &self.phones[leg.index()] else {
             return;
         };
         let trunk = phone.trunk.clone();
         match trunk.read_again(&text, Some(&phone.media)) {
             Ok(media) => {
-                self.their_sdp = text.clone().into_owned().into_bytes();
-                // One that is held may say that it does not listen; that is no hold of its own.
-                self.hold.there = !media.send && (self.hold.there || !self.hold.here);
-                self.phone = Some(PhoneLeg::new(trunk, media));
-                self.set_media();
+                if leg == LegName::Phone {
+                    // One that is held may say that it does not listen; that is no hold of its own.
+                    self.hold.there = !media.send && (self.hold.there || !self.hold.here);
+                }
+                self.phones[leg.index()] = Some(PhoneLeg::new(trunk, media));
+                self.set_media(leg);
                 self.tell_hold();
             }
             Err(text) => {
@@ -126,61 +134,71 @@ impl Machine {
             Some(status) => format!("the telephone does not take the change: {}", status.code()),
             None => "the telephone did not answer the change".to_owned(),
         };
-        self.timeline.note(now, Topic::Sip, text.clone());
-        self.not_connected(now, &text);
+        self.timeline.note(now, Topic::Sip, text);
     }
 
-    /// The telephone offers a change: of direction (hold), address or codec.
-    pub(super) fn offered(&mut self, now: Instant, body: Option<&[u8]>) {
+    /// A telephone offers a change: of direction (hold), address or codec.
+    pub(super) fn offered(&mut self, now: Instant, leg: LegName, body: Option<&[u8]>) {
         let answer = match body {
-            Some(body) => self.take_offer(now, &String::from_utf8_lossy(body)),
-            None => self.offer_for_nothing(now),
+            Some(body) => self.take_offer(now, leg, &String::from_utf8_lossy(body)),
+            None => self.offer_for_nothing(now, leg),
         };
         let answer = answer.map_err(|(status, why)| {
             let text = format!("the change is refused with {}: {why}", status.code());
             self.timeline.note(now, Topic::Sdp, text);
             status
         });
-        self.phone_does(PhoneAction::AnswerOffer(answer));
+        let action = PhoneAction::AnswerOffer(answer);
+        self.actions.push_back(Action::Phone(leg, action));
         self.tell_hold();
     }
 
     /// A re-INVITE without an offer wants ours, and has its answer in the ACK.
-    fn offer_for_nothing(&mut self, now: Instant) -> Result<Vec<u8>, (StatusCode, String)> {
-        if self.is_being_given_away() {
-            return Err(not_now());
-        }
+    fn offer_for_nothing(
+        &mut self,
+        now: Instant,
+        leg: LegName,
+    ) -> Result<Vec<u8>, (StatusCode, String)> {
         self.timeline
             .note(now, Topic::Sip, "re-INVITE without an offer: we make it");
-        let trunk = self.next_description().ok_or_else(not_now)?;
+        let trunk = self.next_description(leg).ok_or_else(not_now)?;
         let text = sdp::trunk::offer_fresh(&trunk.options);
-        self.timeline
-            .note_sdp(now, "the telephone is offered anew", &text, &[]);
-        self.offered = Some(Box::new(trunk));
+        let title = format!("{} is offered anew", leg.name());
+        self.timeline.note_sdp(now, &title, &text, &[]);
+        self.offered[leg.index()] = Some(Box::new(trunk));
         Ok(text.into_bytes())
     }
 
-    fn take_offer(&mut self, now: Instant, text: &str) -> Result<Vec<u8>, (StatusCode, String)> {
-        self.timeline
-            .note_sdp(now, "the telephone offers anew", text, &[]);
+    fn take_offer(
+        &mut self,
+        now: Instant,
+        leg: LegName,
+        text: &str,
+    ) -> Result<Vec<u8>, (StatusCode, String)> {
+        let title = format!("{} offers anew", leg.name());
+        self.timeline.note_sdp(now, &title, text, &[]);
         match &self.state {
-            // It is between two sessions: the other call gives its telephone away just now.
-            State::Talking { .. } if self.is_being_given_away() => return Err(not_now()),
-            State::Talking { .. } => {}
+            State::Talking { .. } | State::Joined { .. } => {}
             State::Calling(_) => return self.take_early_offer(now, text),
             _ => return Err(not_now()),
         }
-        let before = self.phone.as_ref().ok_or_else(not_now)?.media.clone();
-        let trunk = self.next_description().ok_or_else(not_now)?;
+        let phone = self.phones[leg.index()].as_ref();
+        let before = phone.ok_or_else(not_now)?.media.clone();
+        let trunk = self.next_description(leg).ok_or_else(not_now)?;
         let answered = trunk.answer_again(text, &before)?;
-        self.timeline.note_sdp(
-            now,
-            "the telephone is answered anew",
-            &answered.text,
-            &answered.notes,
-        );
-        self.story.phone_codec = Some(answered.codec);
-        let there = !answered.hears;
+        let title = format!("{} is answered anew", leg.name());
+        self.timeline
+            .note_sdp(now, &title, &answered.text, &answered.notes);
+        if let State::Talking { .. } = self.state {
+            self.story.phone_codec = Some(answered.codec);
+            self.held_there(now, !answered.hears);
+        }
+        self.phones[leg.index()] = Some(PhoneLeg::new(trunk, answered.media));
+        self.set_media(leg);
+        Ok(answered.text.into_bytes())
+    }
+
+    fn held_there(&mut self, now: Instant, there: bool) {
         if there != self.hold.there {
             let text = match there {
                 true => "the telephone holds the browser",
@@ -189,10 +207,6 @@ impl Machine {
             self.timeline.note(now, Topic::Call, text);
         }
         self.hold.there = there;
-        self.their_sdp = text.as_bytes().to_vec();
-        self.phone = Some(PhoneLeg::new(trunk, answered.media));
-        self.set_media();
-        Ok(answered.text.into_bytes())
     }
 
     /// The telephone changes its early media (RFC 3311 §5): it has answered our offer, though nobody has picked up.
@@ -219,26 +233,23 @@ impl Machine {
             &answered.notes,
         );
         self.story.phone_codec = Some(answered.codec);
-        self.their_sdp = text.as_bytes().to_vec();
-        self.actions.push_back(Action::Media(MediaCommand::Bridge(
-            self.id,
-            Box::new(answered.media),
-        )));
+        self.bridge(LegName::Phone, answered.media);
         Ok(answered.text.into_bytes())
     }
 
     /// Tells the worker what crosses now: nothing while the browser holds.
-    pub(super) fn set_media(&mut self) {
-        let Some(phone) = &self.phone else { return };
+    pub(super) fn set_media(&mut self, leg: LegName) {
+        let Some(phone) = &self.phones[leg.index()] else {
+            return;
+        };
         let mut media = phone.media.clone();
-        let apart = self.hold.here || self.phone_gone;
-        media.send &= !apart;
-        media.receive &= !apart;
-        self.dtmf = media.dtmf;
-        self.actions.push_back(Action::Media(MediaCommand::Bridge(
-            self.id,
-            Box::new(media),
-        )));
+        if leg == LegName::Phone {
+            let apart = self.hold.here || self.phone_gone;
+            media.send &= !apart;
+            media.receive &= !apart;
+            self.dtmf = media.dtmf;
+        }
+        self.bridge(leg, media);
     }
 
     /// Tells the browser who holds whom, if it does not know.

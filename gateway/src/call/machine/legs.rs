@@ -15,7 +15,7 @@ use super::Environment;
 use crate::call::CallId;
 use crate::call::negotiation::{rtp_format, trunk_media};
 use crate::settings::{Prefer, Trunk, TrunkDtmf, TrunkSrtp};
-use crate::worker::{Impairments, OpenCall, TrunkMedia};
+use crate::worker::{Impairments, OpenBrowser, OpenCall, TrunkMedia};
 
 /// What was agreed with the browser.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl BrowserLeg {
             session_id: rng.random::<u64>() >> 2,
             session_version: 1,
             ssrc: rng.random(),
-            cname: format!("{:016x}", rng.random::<u64>()),
+            cname: cname(rng),
             playback_rate: playback_rate(trunk),
             prefer: prefer.towards(trunk),
         }
@@ -82,26 +82,19 @@ impl BrowserLeg {
         wall: SystemTime,
         rng: &mut StdRng,
     ) -> OpenCall {
-        OpenCall {
-            call,
+        let browser = OpenBrowser {
             local: self.local.clone(),
             remote: self.remote(),
             fingerprint: Fingerprint(self.offer.audio.fingerprint),
-            browser: rtp_format(agreed),
+            format: rtp_format(agreed),
+        };
+        OpenCall {
             browser_start: StreamStart {
                 ssrc: self.ssrc,
-                sequence: rng.random(),
-                timestamp: rng.random(),
-            },
-            trunk_start: StreamStart {
-                ssrc: rng.random(),
-                sequence: rng.random(),
-                timestamp: rng.random(),
+                ..stream_start(rng)
             },
             cname: self.cname.clone(),
-            seed: rng.random(),
-            ntp_start: ntp(wall),
-            impairments: Impairments::default(),
+            ..open_call(call, Some(browser), wall, rng)
         }
     }
 
@@ -130,6 +123,39 @@ impl BrowserLeg {
         };
         sdp::browser::answer(&self.offer, &options)
     }
+}
+
+/// What the media worker needs to begin.
+pub(super) fn open_call(
+    call: CallId,
+    browser: Option<OpenBrowser>,
+    wall: SystemTime,
+    rng: &mut StdRng,
+) -> OpenCall {
+    OpenCall {
+        call,
+        browser,
+        browser_start: stream_start(rng),
+        trunk_start: stream_start(rng),
+        cname: cname(rng),
+        seed: rng.random(),
+        ntp_start: ntp(wall),
+        impairments: Impairments::default(),
+    }
+}
+
+/// Where a stream of ours begins (RFC 3550 §5.1).
+pub(super) fn stream_start(rng: &mut StdRng) -> StreamStart {
+    StreamStart {
+        ssrc: rng.random(),
+        sequence: rng.random(),
+        timestamp: rng.random(),
+    }
+}
+
+/// RFC 7022 §4.2.
+fn cname(rng: &mut StdRng) -> String {
+    format!("{:016x}", rng.random::<u64>())
 }
 
 /// What a telephone of that trunk hears, in Hz: what its first codec has. The browser is answered before the telephone

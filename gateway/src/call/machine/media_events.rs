@@ -10,8 +10,8 @@ use crate::worker::{MediaEvent, OneWay};
 
 impl Machine {
     pub(super) fn handle_media(&mut self, now: Instant, event: MediaEvent) {
-        // Two telephones that are joined have no media here: what still comes is of the browser's end.
-        if matches!(self.state, State::Joined { .. }) && !matches!(event, MediaEvent::Closed(_)) {
+        // Of the browser's end nothing more is of interest.
+        if matches!(self.state, State::Joined { .. }) && is_browsers(&event) {
             return;
         }
         match event {
@@ -20,6 +20,12 @@ impl Machine {
                 self.media_is_gone();
                 self.end(now, CauseCode::Overloaded.because(error), EndedBy::Gateway);
             }
+            MediaEvent::Added { rtp, rtcp } => self.added(now, rtp, rtcp),
+            MediaEvent::NotAdded(error) => {
+                let cause = CauseCode::Overloaded.because(error);
+                self.other_ended(now, &cause);
+            }
+            MediaEvent::BrowserLeft(report) => self.story.media = Some(*report),
             MediaEvent::PathSelected(address) => self.timeline.note(
                 now,
                 Topic::Media,
@@ -34,6 +40,11 @@ impl Machine {
                 Topic::Media,
                 format!("first audio from the {}", side(leg)),
             ),
+            MediaEvent::Dtmf(from, digit, duration)
+                if matches!(self.state, State::Joined { .. }) =>
+            {
+                self.joined_pressed(now, from, digit, duration);
+            }
             MediaEvent::Dtmf(media::Leg::Trunk, digit, duration) => {
                 self.timeline
                     .note(now, Topic::Media, "the telephone pressed a key");
@@ -89,7 +100,10 @@ impl Machine {
                 );
             }
             MediaEvent::Closed(report) => {
-                self.story.media = Some(*report);
+                // It is the browser's call that the figures are of.
+                if self.story.browser_codec.is_some() {
+                    self.story.media.get_or_insert(*report);
+                }
                 self.media_is_gone();
             }
         }
@@ -110,15 +124,24 @@ impl Machine {
 
     /// The worker no longer has this call, so nothing more is asked of it.
     pub(super) fn media_is_gone(&mut self) {
-        match &mut self.state {
-            State::Ending { media_pending, .. } => *media_pending = false,
-            _ => {
-                if let Some(leg) = self.browser.as_mut() {
-                    leg.agreed = None;
-                }
-            }
+        self.media_open = false;
+        if let State::Ending { media_pending, .. } = &mut self.state {
+            *media_pending = false;
         }
     }
+}
+
+/// Whether it is of the browser alone.
+fn is_browsers(event: &MediaEvent) -> bool {
+    matches!(
+        event,
+        MediaEvent::PathSelected(_)
+            | MediaEvent::Connected { .. }
+            | MediaEvent::PeerFailed(_)
+            | MediaEvent::ConsentLost
+            | MediaEvent::PeerClosed
+            | MediaEvent::OneWay(_)
+    )
 }
 
 fn side(leg: media::Leg) -> &'static str {

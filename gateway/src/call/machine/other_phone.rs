@@ -1,6 +1,5 @@
 //! The other telephone of a transfer: called, answered, in the place of the first, or gone.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,15 +7,15 @@ use sip::endpoint::{Event as SipEvent, Failure};
 use sip::{Replaces, StatusCode};
 
 use super::dialing::{PATIENCE, moves_on};
-use super::hold::Hold;
+use super::hold::{Hold, PhoneLeg};
 use super::phone::cause_of_failure;
-use super::transfer::{ANSWER, Called, Stage};
+use super::transfer::{Called, Stage};
 use super::{Action, Dial, Input, LegName, Machine, PhoneAction, State};
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::record::EndedBy;
 use crate::call::route::Ways;
 use crate::call::timeline::Topic;
-use crate::settings::{Trunk, TrunkSrtp};
+use crate::settings::Trunk;
 use crate::signaling::message::TransferState;
 use crate::trunks::{Outcome, Seat};
 
@@ -29,36 +28,16 @@ impl Machine {
         replaces: Option<Replaces>,
         joins: bool,
     ) -> Result<(), Cause> {
-        if joins && self.their_sdp.is_empty() {
-            let why = "the telephone has said nothing of its media yet";
-            return Err(CauseCode::NotAcceptable.because(why));
-        }
-        // Two telephones that are joined need none of ours.
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let (rtp, rtcp) = self.rtp.unwrap_or((nowhere, nowhere));
+        // It takes the place of the first, or of the browser.
+        let place = if joins { self.rtp[1] } else { self.rtp[0] };
+        let nowhere = || CauseCode::Internal.because("its media has no port yet");
+        let (rtp, rtcp) = place.ok_or_else(nowhere)?;
         let mut cause = CauseCode::NotFound.cause();
         let trunks = Arc::clone(&self.environment.routes.trunks);
-        let ours = self.route.as_ref().and_then(|route| route.trunk.as_ref());
-        let ours = ours.map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
         let (route, seat) = loop {
             let Some(route) = ways.routes.pop_front() else {
                 return Err(cause);
             };
-            let theirs = route
-                .trunk
-                .as_ref()
-                .map_or(TrunkSrtp::Off, |trunk| trunk.srtp);
-            if joins && !self.route.as_ref().is_none_or(|ours| ours.reaches(&route)) {
-                let why = "a call between users of ours has no address that others reach";
-                cause = CauseCode::NotAcceptable.because(why);
-                continue;
-            }
-            if joins && theirs != ours {
-                // Keys that one of them keeps secret are not told the other.
-                let why = "the two trunks protect audio in different ways";
-                cause = CauseCode::NotAcceptable.because(why);
-                continue;
-            }
             match route.id.map(|id| trunks.begin(now, id, ways.help)) {
                 None => break (route, None),
                 Some(Ok(seat)) => break (route, Some(seat)),
@@ -66,16 +45,10 @@ impl Machine {
             }
         };
         let trunk = self.trunk_options(route.trunk.as_deref(), rtp, rtcp);
-        let body = match joins {
-            // What the first said of its media: the two send to each other.
-            true => both_ways(&self.their_sdp),
-            false => {
-                let text = sdp::trunk::offer_fresh(&trunk.options);
-                self.timeline
-                    .note_sdp(now, "the other telephone is offered", &text, &[]);
-                text.into_bytes()
-            }
-        };
+        let text = sdp::trunk::offer_fresh(&trunk.options);
+        self.timeline
+            .note_sdp(now, "the other telephone is offered", &text, &[]);
+        let body = text.into_bytes();
         let text = format!("INVITE {} by way of {}", route.target, route.next_hop);
         self.timeline.note(now, Topic::Sip, text);
         let internal = |trunk: &Arc<Trunk>| trunk.internal.is_some();
@@ -243,6 +216,13 @@ impl Machine {
                 self.forward_answered(now, body.as_deref());
             }
             SipEvent::Answered { body, .. } => self.other_answered(now, body.as_deref()),
+            SipEvent::OfferAnswered { body, .. } => {
+                self.taken(now, body.as_deref());
+            }
+            SipEvent::OfferRefused { .. } => {
+                let why = "the other telephone does not take our media";
+                self.give_other_up(now, &CauseCode::NotAcceptable.because(why));
+            }
             SipEvent::Failed { failure, .. } if self.other_failed(now, &failure) => {}
             SipEvent::Failed { failure, .. } => {
                 let (cause, _) = cause_of_failure(&failure);
@@ -313,7 +293,6 @@ impl Machine {
                 match read.and_then(|body| called.trunk.read_answer(body)) {
                     Ok((agreed, media)) => {
                         self.phone_does(PhoneAction::Notify(StatusCode::OK));
-                        self.their_sdp = text.into_bytes();
                         self.route = Some(called.route);
                         self.take_other(now, called.seat);
                         self.agreed(now, called.trunk, &agreed, media, false);
@@ -327,19 +306,21 @@ impl Machine {
                     }
                 }
             }
-            // There is nothing that the first could be offered.
-            Stage::Joining(_) if body.is_none() => {
-                self.transfer = Some(transfer);
-                let cause = CauseCode::NotAcceptable.because("the answer had no SDP");
-                self.give_other_up(now, &cause);
-            }
             Stage::Joining(called) => {
                 self.seat_served(now, called.seat.as_ref());
-                transfer.stage = Stage::Connecting(called.seat, text.clone().into_bytes());
-                transfer.deadline = now + ANSWER;
+                transfer.stage = Stage::NOTHING;
                 self.transfer = Some(transfer);
-                let offer = self.told(LegName::Phone, &both_ways(text.as_bytes()));
-                self.phone_does(PhoneAction::Offer(offer));
+                let State::Talking { deadline } = self.state else {
+                    return;
+                };
+                let read = body.ok_or_else(|| "the answer had no SDP".to_owned());
+                match read.and_then(|body| called.trunk.read_answer(body)) {
+                    Ok((_, media)) => {
+                        let other = PhoneLeg::new(called.trunk, media);
+                        self.leave_to_telephones(now, deadline, other, called.seat);
+                    }
+                    Err(why) => self.give_other_up(now, &CauseCode::NotAcceptable.because(why)),
+                }
             }
             stage => {
                 transfer.stage = stage;
@@ -378,7 +359,7 @@ impl Machine {
         self.other_up = false;
         self.phone_gone = false;
         self.hold = Hold::default();
-        self.offered = None;
+        self.offered[0] = None;
     }
 
     /// The other telephone, if there is one, is let go.
@@ -401,15 +382,4 @@ impl Machine {
             _ => None,
         }
     }
-}
-
-/// A description whose media goes both ways: what was on hold is not, for somebody else (RFC 3264 §5.1).
-pub(super) fn both_ways(sdp: &[u8]) -> Vec<u8> {
-    let directions: [&[u8]; 3] = [b"a=sendonly", b"a=recvonly", b"a=inactive"];
-    let lines = sdp.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .filter(|line| !directions.contains(&line.trim_ascii()))
-        .flatten()
-        .copied()
-        .collect()
 }

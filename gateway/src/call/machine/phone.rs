@@ -58,9 +58,13 @@ impl Machine {
                     .note(now, Topic::Sip, format!("CANCEL: {}", cause.text));
                 self.sip_failed(now, cause, EndedBy::Phone);
             }
-            SipEvent::Confirmed { body, .. } => self.confirmed(now, body.as_deref()),
-            SipEvent::Offer { body, .. } => self.offered(now, body.as_deref()),
-            SipEvent::OfferAnswered { body, .. } => self.offer_answered(now, body.as_deref()),
+            SipEvent::Confirmed { body, .. } => {
+                self.confirmed(now, LegName::Phone, body.as_deref());
+            }
+            SipEvent::Offer { body, .. } => self.offered(now, LegName::Phone, body.as_deref()),
+            SipEvent::OfferAnswered { body, .. } => {
+                self.offer_answered(now, LegName::Phone, body.as_deref());
+            }
             SipEvent::OfferRefused { status, .. } => self.offer_refused(now, status),
             SipEvent::Referred { to, .. } => self.referred(now, &to),
             SipEvent::ReferAnswered { status, .. } => self.refer_answered(now, status),
@@ -94,7 +98,6 @@ impl Machine {
             ));
         }
         let Some(body) = body else { return };
-        self.their_sdp = body.to_vec();
         match calling.trunk.read_answer(body) {
             Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
                 self.timeline.note(
@@ -118,10 +121,7 @@ impl Machine {
                 }
                 calling.early = Some(media.clone());
                 self.dtmf = media.dtmf;
-                self.actions.push_back(Action::Media(MediaCommand::Bridge(
-                    self.id,
-                    Box::new(media),
-                )));
+                self.bridge(LegName::Phone, media);
             }
             Ok(_) => {}
             // An early answer that cannot be used is no fault yet: the final one counts.
@@ -143,9 +143,6 @@ impl Machine {
         let State::Calling(calling) = &mut self.state else {
             return;
         };
-        if let Some(body) = body {
-            self.their_sdp = body.to_vec();
-        }
         self.route = Some(calling.attempt.route.clone());
         let trunk = TrunkOffer::clone(&calling.trunk);
         let media = match (body, calling.early.clone()) {
@@ -201,20 +198,24 @@ impl Machine {
     fn join(&mut self, now: Instant, trunk: TrunkOffer, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
         self.keys_in_media = false;
-        self.phone = Some(PhoneLeg::new(trunk, media.clone()));
+        self.phones[0] = Some(PhoneLeg::new(trunk, media.clone()));
         self.timeline.note(
             now,
             Topic::Media,
             format!("keys cross {}", dtmf_name(media.dtmf)),
         );
         if !joined {
-            self.actions.push_back(Action::Media(MediaCommand::Bridge(
-                self.id,
-                Box::new(media),
-            )));
+            self.bridge(LegName::Phone, media);
         }
         self.actions
             .push_back(Action::Media(MediaCommand::Answered(self.id)));
+    }
+
+    /// Tells the worker how a telephone is reached.
+    pub(super) fn bridge(&mut self, leg: LegName, media: TrunkMedia) {
+        let media = Box::new(media);
+        let bridge = MediaCommand::Bridge(self.id, leg.in_media(), media);
+        self.actions.push_back(Action::Media(bridge));
     }
 
     /// The call is answered.

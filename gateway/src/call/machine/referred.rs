@@ -5,7 +5,7 @@ use std::time::Instant;
 use sip::{ReferTo, StatusCode};
 
 use super::transfer::{Stage, Transfer};
-use super::{Machine, PhoneAction, State};
+use super::{LegName, Machine, PhoneAction, State};
 use crate::call::record::EndedBy;
 use crate::call::route::Ways;
 use crate::call::timeline::Topic;
@@ -80,7 +80,7 @@ impl Machine {
         );
         if replacing && matches!(self.state, State::Talking { .. }) {
             self.phone_gone = true;
-            self.set_media();
+            self.set_media(LegName::Phone);
         }
         replacing && self.phone_gone
     }

@@ -61,13 +61,12 @@ impl Machine {
         let to = number.clone().unwrap_or_default();
         self.begin_transfer(now, EndedBy::Phone, to, true);
         self.other_does(PhoneAction::Accept(answer));
-        self.their_sdp = offer;
         self.route = self.route_of(&trunk, seat.as_ref());
         self.take_other(now, seat);
         match agreed {
             Some((agreed, media)) => self.agreed(now, trunk_offer, &agreed, media, false),
             // Its answer is in the ACK.
-            None => self.offered = Some(Box::new(trunk_offer)),
+            None => self.offered[0] = Some(Box::new(trunk_offer)),
         }
         self.changed_hands(now, EndedBy::Phone, number.as_deref(), caller.display_name);
     }
@@ -90,7 +89,7 @@ impl Machine {
         if !self.may_be_replaced() {
             return Err(not_now());
         }
-        let (rtp, rtcp) = self.rtp.ok_or_else(not_now)?;
+        let (rtp, rtcp) = self.rtp[0].ok_or_else(not_now)?;
         if offer.is_empty() {
             let options = self.trunk_options(Some(trunk), rtp, rtcp);
             let text = sdp::trunk::offer_fresh(&options.options);

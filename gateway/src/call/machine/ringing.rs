@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::legs::keying;
 use super::{
     Action, CallId, CallName, Device, Direction, Diverted, EndedBy, Environment, Forward, Identity,
-    Machine, Other, Parties, PhoneAction, State, Why,
+    LegName, Machine, Other, Parties, PhoneAction, PhoneLeg, State, Why,
 };
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::negotiation::trunk_media;
@@ -77,7 +77,7 @@ pub(super) struct Called {
 /// Who still rings.
 #[derive(Debug)]
 pub(super) struct Ringing {
-    called: Box<Called>,
+    pub(super) called: Box<Called>,
     devices: Vec<(Device, String)>,
     /// One of them was busy.
     busy: bool,
@@ -136,7 +136,6 @@ impl Machine {
         machine.story.trunk = name_of_trunk;
         machine.take_signed(now, signed);
         machine.route = machine.route_of(&trunk, machine.seat.as_ref());
-        machine.their_sdp.clone_from(&offer);
         let offer = machine.understand_caller(now, &offer, &trunk);
         let refused = offer.as_ref().err().cloned();
         let offer = offer.unwrap_or_default();
@@ -322,50 +321,66 @@ impl Machine {
         rtp: SocketAddr,
         rtcp: SocketAddr,
     ) {
+        match self.accept_caller(now, called, rtp, rtcp) {
+            Ok(()) => self.up(now),
+            Err(cause) => self.end(now, cause, EndedBy::Gateway),
+        }
+    }
+
+    /// Answers the caller, and joins his media, unless it is his to say what that is.
+    pub(super) fn accept_caller(
+        &mut self,
+        now: Instant,
+        called: Called,
+        rtp: SocketAddr,
+        rtcp: SocketAddr,
+    ) -> Result<(), Cause> {
         let trunk = self.trunk_options(Some(&called.trunk), rtp, rtcp);
         let Some(offer) = called.offer else {
             let text = sdp::trunk::offer_fresh(&trunk.options);
             self.timeline
                 .note_sdp(now, "the telephone is offered", &text, &[]);
             self.phone_does(PhoneAction::Accept(text.into_bytes()));
-            self.offered = Some(Box::new(trunk));
-            return self.up(now);
+            self.offered[0] = Some(Box::new(trunk));
+            return Ok(());
         };
-        let (text, agreed, notes) = match sdp::trunk::answer(&offer, &trunk.options) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                let cause = CauseCode::NotAcceptable.because(refusal);
-                return self.end(now, cause, EndedBy::Gateway);
-            }
-        };
+        let (text, agreed, notes) = sdp::trunk::answer(&offer, &trunk.options)
+            .map_err(|refusal| CauseCode::NotAcceptable.because(refusal))?;
         let voip_metrics = trunk.options.profile.rtcp_xr;
-        let Some(media) = trunk_media(&agreed, trunk.behind_nat, trunk.dtmf, voip_metrics) else {
-            let cause = CauseCode::NotAcceptable.because("the SDP names no address for audio");
-            return self.end(now, cause, EndedBy::Gateway);
-        };
+        let media = trunk_media(&agreed, trunk.behind_nat, trunk.dtmf, voip_metrics);
+        let no_address = || CauseCode::NotAcceptable.because("the SDP names no address for audio");
+        let media = media.ok_or_else(no_address)?;
         self.timeline
             .note_sdp(now, "the telephone is answered", &text, &notes);
         self.phone_does(PhoneAction::Accept(text.into_bytes()));
         self.agreed(now, trunk, &agreed, media, false);
-        self.up(now);
+        Ok(())
     }
 
     /// The ACK to our 200 (RFC 3261 §13.2.2.4); with the answer, where ours was the offer.
-    pub(super) fn confirmed(&mut self, now: Instant, body: Option<&[u8]>) {
+    pub(super) fn confirmed(&mut self, now: Instant, leg: LegName, body: Option<&[u8]>) {
         self.timeline.note(now, Topic::Sip, "ACK");
-        let (State::Talking { .. }, Some(trunk)) = (&self.state, self.offered.take()) else {
+        if !matches!(self.state, State::Talking { .. } | State::Joined { .. }) {
+            return;
+        }
+        let Some(trunk) = self.offered[leg.index()].take() else {
             return;
         };
         let text = String::from_utf8_lossy(body.unwrap_or_default());
-        self.timeline
-            .note_sdp(now, "the telephone answers", &text, &[]);
-        self.their_sdp = body.unwrap_or_default().to_vec();
+        let title = format!("{} answers", leg.name());
+        self.timeline.note_sdp(now, &title, &text, &[]);
         let agreed = body
             .ok_or_else(|| "the ACK had no SDP".to_owned())
             .and_then(|body| trunk.read_answer(body));
-        match agreed {
-            Ok((agreed, media)) => self.agreed(now, *trunk, &agreed, media, false),
-            Err(text) => {
+        match (agreed, leg) {
+            (Ok((agreed, media)), LegName::Phone) => {
+                self.agreed(now, *trunk, &agreed, media, false);
+            }
+            (Ok((_, media)), LegName::Other) => {
+                self.phones[leg.index()] = Some(PhoneLeg::new(*trunk, media));
+                self.set_media(leg);
+            }
+            (Err(text), _) => {
                 let cause = CauseCode::NotAcceptable.because(text);
                 self.end(now, cause, EndedBy::Gateway);
             }

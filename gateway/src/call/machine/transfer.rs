@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sip::{Replaces, StatusCode};
 
 use super::legs::TrunkOffer;
-use super::{Machine, PhoneAction, State};
+use super::{Machine, PhoneAction};
 use crate::call::CallId;
 use crate::call::cause::{Cause, CauseCode};
 use crate::call::record::{EndedBy, TransferRecord, millis};
@@ -44,14 +44,14 @@ pub(super) enum Stage {
     Replacing(Box<Called>),
     /// Another telephone is called, to speak with the first in the browser's place.
     Joining(Box<Called>),
-    /// It has answered, and the first is offered what it said.
-    Connecting(Option<Seat>, Vec<u8>),
-    /// Another call of the browser's is asked for its telephone.
+    /// The worker makes the ports for the other telephone, which is then called or taken.
+    Adding(Instead),
+    /// Another call of the browser's is asked what its telephone is.
     Consulting { call: CallId, leg: Option<Leg> },
-    /// The telephone is offered what that other one said of its media.
-    Offering { call: CallId, told: Vec<u8> },
-    /// It has answered, and the other call is to give its telephone away.
-    Taking { told: Vec<u8>, answer: Vec<u8> },
+    /// The other call is to give its telephone away.
+    Taking,
+    /// It is ours, and is offered our media.
+    Offering(Box<TrunkOffer>, Option<Seat>),
 }
 
 impl Stage {
@@ -170,15 +170,6 @@ impl Machine {
             record.ended_ms = Some(since);
             record.failure = Some(cause.text.clone());
         }
-        let offered = matches!(
-            transfer.stage,
-            Stage::Connecting(..) | Stage::Offering { .. } | Stage::Taking { .. }
-        );
-        if offered && matches!(self.state, State::Talking { .. }) {
-            // It may have taken the other's session: ours is offered to it again.
-            self.offer_again(now);
-            self.set_media();
-        }
         match transfer.by {
             EndedBy::Phone if self.phone_gone => {
                 let cause = cause.clone();
@@ -193,17 +184,6 @@ impl Machine {
             EndedBy::Browser => self.tell_transfer(TransferState::Failed, &cause.text),
             // Nobody asked for it.
             EndedBy::Gateway => {}
-        }
-    }
-
-    /// The telephone does not take the other's session: the two cannot be joined.
-    pub(super) fn not_connected(&mut self, now: Instant, why: &str) {
-        if let Some(Transfer {
-            stage: Stage::Connecting(..) | Stage::Offering { .. },
-            ..
-        }) = self.transfer.as_deref()
-        {
-            self.give_other_up(now, &CauseCode::NotAcceptable.because(why));
         }
     }
 

@@ -165,7 +165,8 @@ fn lost_g722_is_made_up_and_a_packet_leaves_every_20_ms() {
 #[test]
 fn keys_cross_as_tones_in_g722_both_ways() {
     let mut call = Call::usual(Codec::Opus, Codec::G722);
-    call.bridge.set_trunk_dtmf(call.instant(), DtmfWay::Tones);
+    call.bridge
+        .set_dtmf(call.instant(), Leg::Trunk, DtmfWay::Tones);
     let mut browser = WidePhone::new(Codec::Opus, 0.0);
     for index in 0..100 {
         if index == 20 {

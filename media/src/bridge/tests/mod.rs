@@ -7,6 +7,7 @@ mod keys;
 mod loss;
 mod pauses;
 mod quality;
+mod replaced;
 mod rtcp;
 mod tones;
 mod transcode;

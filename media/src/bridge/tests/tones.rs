@@ -16,7 +16,7 @@ fn call(browser: Codec, trunk: Codec) -> Call {
     format.telephone_event_out = None;
     let mut call = Call::new(RtpFormat::usual(browser), format);
     let now = call.instant();
-    call.bridge.set_trunk_dtmf(now, DtmfWay::Tones);
+    call.bridge.set_dtmf(now, Leg::Trunk, DtmfWay::Tones);
     call
 }
 
@@ -227,7 +227,7 @@ fn a_tone_whose_sender_falls_silent_ends() {
 fn keys_that_cross_by_signalling_are_told_and_neither_sent_nor_kept() {
     let mut call = call(Codec::Opus, Codec::Pcmu);
     let now = call.instant();
-    call.bridge.set_trunk_dtmf(now, DtmfWay::Signalling);
+    call.bridge.set_dtmf(now, Leg::Trunk, DtmfWay::Signalling);
     let presses = presses(3, 100, 60);
     let manner = Manner::PausesAndEndsAtOnce;
     let packets = stream(manner, RtpFormat::usual(Codec::Opus), &presses);

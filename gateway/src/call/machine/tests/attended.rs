@@ -61,18 +61,18 @@ impl Two {
         });
     }
 
-    /// The first telephone will not, and is offered what the second said.
-    fn offer_the_first(&mut self) {
+    /// The first telephone will not: the second is taken.
+    fn take_the_second(&mut self) {
         self.connect();
         self.consult();
         self.refer_is_refused();
-        self.consult();
+        assert_eq!(self.consult(), Wish::Telephone);
     }
 
-    fn first_agrees(&mut self) {
-        self.first.sip(SipEvent::OfferAnswered {
+    fn second_agrees(&mut self, sdp: &str) {
+        self.other(SipEvent::OfferAnswered {
             session: session(),
-            body: Some(PHONE_SDP.into()),
+            body: Some(sdp.into()),
         });
     }
 
@@ -92,17 +92,12 @@ impl Two {
         )
     }
 
-    /// Both are as they were, and the browser can hang up on either.
-    fn go_on(&mut self) {
+    /// The browser is with the first telephone still.
+    fn first_goes_on(&mut self) {
         assert!(self.failed(), "{:?}", self.first.browser.last());
-        for story in [&mut self.first, &mut self.second] {
-            story.hangs_up();
-            assert_eq!(story.cause(), CauseCode::Normal);
-            assert_eq!(story.sip.last(), Some(&"BYE"));
-            story.media_closes();
-            story.phone_ends(SipEndedBy::Local);
-            assert_eq!(story.record().cause.code, CauseCode::Normal);
-        }
+        self.first.hangs_up();
+        assert_eq!(self.first.cause(), CauseCode::Normal);
+        assert_eq!(self.first.sip.last(), Some(&"BYE"));
     }
 }
 
@@ -115,42 +110,39 @@ fn origin(sdp: &str) -> (String, u64) {
 #[test]
 fn where_the_telephone_will_not_the_gateway_connects_it_with_the_other() {
     let mut two = Two::talking();
+    let told = origin(&String::from_utf8(two.second.dialed[0].body.clone()).unwrap());
     two.first.machine.hold(two.first.now, true);
     two.first.take_actions();
-    let held = origin(two.first.bodies.last().unwrap());
     two.first.sip.clear();
     two.connect();
     assert_eq!(two.consult(), Wish::Description);
     assert_eq!(two.first.sip, ["REFER to another call"]);
     two.refer_is_refused();
-    assert_eq!(two.consult(), Wish::Description);
-    // Its own session goes on, with the other's address; what was on hold no longer is.
-    let offer = two.first.bodies.last().unwrap().clone();
-    assert!(offer.contains("192.0.2.77") && offer.contains("m=audio 7000"));
-    assert!(!offer.contains("a=sendonly"), "{offer}");
-    assert_eq!(origin(&offer), (held.0, held.1 + 1));
-    assert!(two.second.records.is_empty() && two.second.told().last() != Some(&"hangup"));
-    two.first_agrees();
     assert_eq!(two.consult(), Wish::Telephone);
-    assert_eq!(two.first.other, ["re-INVITE"]);
-    let offer = two.first.bodies.last().unwrap();
-    assert!(offer.contains("c=IN IP4 192.0.2.9"), "{offer}");
-    for story in [&two.first, &two.second] {
-        assert_eq!(story.cause(), CauseCode::Transferred);
-        assert!(matches!(story.media.last(), Some(MediaCommand::Close(_))));
-    }
-    // The second call is over, and its telephone is not hung up on.
+    // The second call is over, and its telephone is not hung up on, but offered the media of the first.
+    assert_eq!(two.second.cause(), CauseCode::Transferred);
     two.second.media_closes();
     assert!(two.second.sip.is_empty());
     let record = two.second.record();
     assert_eq!(record.transfers[0].done_by, Some(EndedBy::Gateway));
-    two.first.media_closes();
-    let same = OTHER_SDP.replace("a=sendonly\r\n", "");
-    two.other(SipEvent::OfferAnswered {
-        session: session(),
-        body: Some(same.into()),
-    });
+    assert_eq!(two.first.other, ["re-INVITE"]);
+    let offer = two.first.bodies.last().unwrap().clone();
+    assert!(offer.contains("192.0.2.5") && offer.contains("m=audio 20100"));
+    assert_eq!(origin(&offer), (told.0, told.1 + 1));
+    assert!(two.first.told().last() != Some(&"hangup"), "not yet");
+    two.second_agrees(OTHER_SDP);
+    assert_eq!(two.first.cause(), CauseCode::Transferred);
+    let reached = |leg| two.first.reached(leg).unwrap();
+    assert_eq!(reached(LegName::Other).rtp.to_string(), "192.0.2.77:7000");
+    assert_eq!(reached(LegName::Phone).rtp.to_string(), "192.0.2.9:4000");
+    // Who was on hold is no longer, and is told so.
+    assert!(reached(LegName::Phone).send && reached(LegName::Phone).receive);
     assert_eq!(two.first.sip, ["REFER to another call", "re-INVITE"]);
+    assert!(two.first.bodies.last().unwrap().contains("a=sendrecv"));
+    assert!(!matches!(
+        two.first.media.last(),
+        Some(MediaCommand::Close(_))
+    ));
     // The two are one call: its end is that of both.
     two.other(SipEvent::Ended {
         session: session(),
@@ -158,6 +150,11 @@ fn where_the_telephone_will_not_the_gateway_connects_it_with_the_other() {
         by: SipEndedBy::Remote,
     });
     assert_eq!(two.first.sip.last(), Some(&"BYE"));
+    assert!(matches!(
+        two.first.media.last(),
+        Some(MediaCommand::Close(_))
+    ));
+    two.first.media_closes();
     two.first.phone_ends(SipEndedBy::Local);
     let record = two.first.record();
     assert!(record.transfers[0].attended);
@@ -165,87 +162,38 @@ fn where_the_telephone_will_not_the_gateway_connects_it_with_the_other() {
 }
 
 #[test]
-fn an_answer_that_changes_the_media_is_told_the_first() {
-    let mut two = Two::talking();
-    two.offer_the_first();
-    two.first_agrees();
-    two.consult();
-    let moved = OTHER_SDP.replace("m=audio 7000", "m=audio 7002");
-    let answer = || SipEvent::OfferAnswered {
+fn a_second_telephone_that_will_not_is_hung_up_on_and_the_first_goes_on() {
+    let no_audio = OTHER_SDP.replace("m=audio 7000", "m=audio 0");
+    let answer = |body: Option<String>| SipEvent::OfferAnswered {
         session: session(),
-        body: Some(moved.clone().into()),
+        body: body.map(String::into_bytes),
     };
-    two.other(answer());
-    assert_eq!(two.first.sip.last(), Some(&"re-INVITE"));
-    assert!(two.first.bodies.last().unwrap().contains("m=audio 7002"));
-    let said = two.first.sip.len();
-    two.other(answer());
-    assert_eq!(two.first.sip.len(), said, "it is told once");
-}
-
-#[test]
-fn a_second_telephone_that_will_not_ends_what_nobody_would_hear() {
-    let mut two = Two::talking();
-    two.offer_the_first();
-    two.first_agrees();
-    two.consult();
-    two.other(SipEvent::OfferRefused {
+    let refused = SipEvent::OfferRefused {
         session: session(),
         status: StatusCode::new(488),
-    });
-    assert_eq!(
-        (two.first.sip.last(), two.first.other.last()),
-        (Some(&"BYE"), Some(&"BYE"))
-    );
+    };
+    for event in [answer(None), answer(Some(no_audio)), refused] {
+        let mut two = Two::talking();
+        two.take_the_second();
+        two.other(event);
+        assert_eq!(two.first.other.last(), Some(&"abandoned"));
+        two.first_goes_on();
+    }
 }
 
 #[test]
-fn telephones_of_two_trunks_are_connected_at_once() {
-    let mut both = trunks(&["pbx.example", "carrier.example"]);
-    both[0].choice.numbers = vec![Pattern::parse("1*").unwrap()];
-    let mut two = Two::by(&environment_of(both, DialPlan::default()));
-    two.connect();
-    two.consult();
-    assert_eq!(two.first.sip, ["re-INVITE"]);
-    two.first_agrees();
-    two.consult();
-    assert_eq!(two.first.other, ["re-INVITE"]);
-}
-
-#[test]
-fn keys_that_each_has_with_the_gateway_keep_the_two_apart() {
+fn telephones_of_two_trunks_are_connected_at_once_however_each_has_its_keys() {
     let mut both = trunks(&["pbx.example", "carrier.example"]);
     both[0].choice.numbers = vec![Pattern::parse("1*").unwrap()];
     both[0].srtp = TrunkSrtp::Opportunistic;
     let mut two = Two::by(&environment_of(both, DialPlan::default()));
     two.connect();
     two.consult();
-    two.go_on();
-}
-
-#[test]
-fn nothing_has_happened_where_the_first_telephone_does_not_agree() {
-    let mut two = Two::talking();
-    two.offer_the_first();
-    two.first.sip(SipEvent::OfferRefused {
-        session: session(),
-        status: StatusCode::new(488),
-    });
-    two.go_on();
-}
-
-#[test]
-fn an_answer_without_audio_is_no_agreement() {
-    for body in [None, Some(PHONE_SDP.replace("m=audio 4000", "m=audio 0"))] {
-        let mut two = Two::talking();
-        two.offer_the_first();
-        two.first.sip(SipEvent::OfferAnswered {
-            session: session(),
-            body: body.map(String::into_bytes),
-        });
-        assert!(two.first.consults.is_empty());
-        two.go_on();
-    }
+    assert!(two.first.sip.is_empty(), "it is not asked");
+    assert_eq!(two.consult(), Wish::Telephone);
+    assert_eq!(two.first.other, ["re-INVITE"]);
+    two.second_agrees(OTHER_SDP);
+    assert_eq!(two.first.cause(), CauseCode::Transferred);
 }
 
 #[test]
@@ -257,34 +205,21 @@ fn another_call_that_is_over_or_says_nothing_is_not_waited_for() {
     two.connect();
     two.consult();
     assert!(two.failed());
-    // It ends while the first is asked: the first is offered ours again.
+    // It ends while the first is asked.
     let mut two = Two::talking();
-    two.offer_the_first();
-    two.second.phone_ends(SipEndedBy::Remote);
-    two.first_agrees();
+    two.connect();
     two.consult();
-    assert!(two.failed());
-    assert!(two.first.bodies.last().unwrap().contains("m=audio 20000"));
+    two.second.phone_ends(SipEndedBy::Remote);
+    two.refer_is_refused();
+    two.consult();
+    two.first_goes_on();
     // It says nothing, and its telephone comes too late.
     let mut two = Two::talking();
-    two.offer_the_first();
-    two.first_agrees();
+    two.connect();
+    two.consult();
+    two.refer_is_refused();
     two.first.time_passes();
     assert!(two.failed());
     two.consult();
     assert_eq!(two.first.other, ["abandoned"]);
-}
-
-#[test]
-fn the_first_telephone_changes_nothing_while_the_second_is_being_taken() {
-    let mut calls = Two::talking();
-    calls.offer_the_first();
-    calls.first_agrees();
-    for body in [Some(PHONE_SDP.into()), None] {
-        let session = session();
-        calls.first.sip(SipEvent::Offer { session, body });
-        assert_eq!(calls.first.sip.last(), Some(&"re-491"));
-    }
-    assert_eq!(calls.consult(), Wish::Telephone);
-    assert_eq!(calls.first.cause(), CauseCode::Transferred);
 }

@@ -84,7 +84,9 @@ fn assert_goes_on(story: &Story, reason: &str) {
     assert_eq!(story.other, ["INVITE"]);
     let dial = story.dialed.last().unwrap();
     assert_eq!(dial.target.to_string(), "sip:+4977@pbx.example");
-    assert_eq!(dial.body, CALLER_SDP.as_bytes());
+    let offer = String::from_utf8(dial.body.clone()).unwrap();
+    assert!(offer.contains("m=audio 20100"), "{offer}");
+    assert!(story.opened.as_ref().unwrap().browser.is_none());
     let diversion = format!("<sip:100@pbx.example>;reason={reason}");
     assert_eq!(dial.headers[0], ("Diversion".to_owned(), diversion));
 }
@@ -107,7 +109,10 @@ fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
     let body = Some(OTHER_SDP.into());
     other(&mut story, SipEvent::Answered { session, body });
     assert_eq!(story.sip, ["180", "200"]);
-    assert_eq!(story.bodies, [OTHER_SDP]);
+    assert!(story.bodies[0].contains("m=audio 20000"));
+    let reached = |leg| story.reached(leg).unwrap().rtp.to_string();
+    assert_eq!(reached(LegName::Phone), "192.0.2.9:4000");
+    assert_eq!(reached(LegName::Other), "192.0.2.77:7000");
     story.now += Duration::from_secs(30);
     story.phone_ends(SipEndedBy::Remote);
     assert_eq!(story.other, ["INVITE", "BYE"]);
@@ -120,8 +125,10 @@ fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
             by,
         },
     );
+    story.media_closes();
     let record = story.record();
     assert_eq!(record.cause.code, CauseCode::Normal);
+    assert!(record.media.is_none(), "there was no browser");
     assert_eq!(
         (record.transfers[0].by, record.talk_ms),
         (EndedBy::Gateway, 30_000)
@@ -180,6 +187,7 @@ fn who_declines_is_not_forwarded_and_what_fails_is_told_the_caller() {
     story.time_passes();
     other_fails(&mut story, 486);
     assert_eq!(story.sip, ["180", "486"]);
+    story.media_closes();
     let record = story.record();
     assert_eq!(record.cause.code, CauseCode::Busy);
     assert!(record.transfers[0].failure.is_some());
@@ -216,6 +224,7 @@ fn a_caller_who_gives_up_meanwhile_cancels_the_other() {
     story.sip(SipEvent::Cancelled { session, reason });
     assert_eq!(story.other, ["INVITE", "BYE"]);
     other_fails(&mut story, 487);
+    story.media_closes();
     assert_eq!(story.record().cause.code, CauseCode::Cancelled);
 }
 
@@ -267,4 +276,25 @@ fn a_call_goes_on_by_the_next_trunk_where_the_first_does_not_serve() {
     assert_eq!(silent.other, ["INVITE", "abandoned", "INVITE"]);
     silent.time_passes();
     assert_eq!(silent.sip, ["480"]);
+}
+
+#[test]
+fn a_caller_without_an_offer_is_sent_on_too() {
+    let forward = Forward {
+        always: to("+4977"),
+        ..Forward::default()
+    };
+    let arrival = Arrival {
+        offer: Vec::new(),
+        ..arrival(0, forward, Permit::default(), 0)
+    };
+    let mut story = called_by(trunks(&["pbx.example"]), arrival);
+    let (session, body) = (session(), Some(OTHER_SDP.into()));
+    other(&mut story, SipEvent::Answered { session, body });
+    assert_eq!(story.sip, ["200"]);
+    assert!(story.bodies[0].contains("m=audio 20000"));
+    let body = Some(CALLER_SDP.into());
+    story.sip(SipEvent::Confirmed { session, body });
+    let reached = |leg| story.reached(leg).unwrap().rtp.to_string();
+    assert_eq!(reached(LegName::Phone), "192.0.2.9:4000");
 }

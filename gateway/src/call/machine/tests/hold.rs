@@ -33,7 +33,7 @@ impl Story {
     /// What the worker was told of the telephone's media last.
     fn joined(&self) -> &TrunkMedia {
         let bridged = self.media.iter().rev().find_map(|command| match command {
-            MediaCommand::Bridge(_, media) => Some(media),
+            MediaCommand::Bridge(_, _, media) => Some(media),
             _ => None,
         });
         bridged.expect("media that is joined")

@@ -51,7 +51,7 @@ fn keys_cross_as_the_trunk_is_set_and_as_it_answers() {
     ] {
         let story = talking_with_trunk(set, sdp);
         let bridged = story.media.iter().find_map(|command| match command {
-            MediaCommand::Bridge(_, media) => Some(media.dtmf),
+            MediaCommand::Bridge(_, _, media) => Some(media.dtmf),
             _ => None,
         });
         assert_eq!(bridged, Some(way), "{set:?}");

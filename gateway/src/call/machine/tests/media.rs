@@ -73,7 +73,7 @@ fn keys_of_the_telephone_reach_the_worker_and_no_record() {
     );
     let mut story = talking_over(TrunkDtmf::Auto, TrunkSrtp::Sdes, &answer);
     let ours = story.media.iter().find_map(|command| match command {
-        MediaCommand::Bridge(_, media) => match &media.srtp {
+        MediaCommand::Bridge(_, _, media) => match &media.srtp {
             sdp::trunk::Srtp::Sdes { ours, .. } => Some(ours.clone()),
             _ => None,
         },

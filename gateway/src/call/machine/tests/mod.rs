@@ -24,6 +24,8 @@ use crate::worker::OneWay;
 const OFFER: &str = include_str!("../../../../../sdp/testdata/browser/chromium-audio.sdp");
 const RTP: &str = "127.0.0.1:20000";
 const RTCP: &str = "127.0.0.1:20001";
+const OTHER_RTP: &str = "192.0.2.5:20100";
+const OTHER_RTCP: &str = "192.0.2.5:20101";
 const PHONE_SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
     m=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
@@ -48,6 +50,8 @@ struct Story {
     /// What other calls are asked.
     consults: Vec<(CallId, Wish)>,
     records: Vec<CallRecord>,
+    /// The worker has no ports for another telephone.
+    no_ports: bool,
 }
 
 impl Story {
@@ -90,6 +94,7 @@ impl Story {
             bodies: vec![],
             records: vec![],
             consults: vec![],
+            no_ports: false,
         };
         story.take_actions();
         story
@@ -125,7 +130,23 @@ impl Story {
                     self.devices.push(device);
                     self.browser.push(message);
                 }
-                Action::OpenMedia(open) => self.opened = Some(*open),
+                // Between telephones the worker is quick; what a browser's waits for is told by the tests.
+                Action::OpenMedia(open) => {
+                    if open.browser.is_none() {
+                        let (rtp, rtcp) = (RTP.parse().unwrap(), RTCP.parse().unwrap());
+                        let opened = Input::Media(MediaEvent::Opened { rtp, rtcp });
+                        self.machine.handle(self.now, opened);
+                    }
+                    self.opened = Some(*open);
+                }
+                Action::Media(MediaCommand::AddTelephone(..)) => {
+                    let (rtp, rtcp) = (OTHER_RTP.parse().unwrap(), OTHER_RTCP.parse().unwrap());
+                    let added = match self.no_ports {
+                        false => MediaEvent::Added { rtp, rtcp },
+                        true => MediaEvent::NotAdded(crate::worker::OpenError::NoPort(rtp.ip())),
+                    };
+                    self.machine.handle(self.now, Input::Media(added));
+                }
                 Action::Media(command) => self.media.push(command),
                 Action::Phone(LegName::Phone, action) => {
                     let what = self.phone_action(action);
@@ -208,6 +229,14 @@ impl Story {
 
     fn media(&mut self, event: MediaEvent) {
         self.input(Input::Media(event));
+    }
+
+    /// How the worker is told to reach the telephone on that leg: the last word.
+    fn reached(&self, leg: LegName) -> Option<&crate::worker::TrunkMedia> {
+        self.media.iter().rev().find_map(|command| match command {
+            MediaCommand::Bridge(_, of, media) if *of == leg.in_media() => Some(&**media),
+            _ => None,
+        })
     }
 
     fn media_closes(&mut self) {
@@ -551,7 +580,9 @@ fn a_final_answer_elsewhere_moves_the_media() {
     let mut story = Story::calling();
     story.progress(183, Some(PHONE_SDP));
     story.answered(Some(&PHONE_SDP.replace("4000", "4002")));
-    assert!(matches!(&story.media[1], MediaCommand::Bridge(_, media) if media.rtp.port() == 4002));
+    assert!(
+        matches!(&story.media[1], MediaCommand::Bridge(_, _, media) if media.rtp.port() == 4002)
+    );
 }
 
 #[test]

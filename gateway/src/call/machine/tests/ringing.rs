@@ -120,7 +120,7 @@ fn every_device_rings_and_the_first_that_accepts_has_the_call() {
         story
             .media
             .iter()
-            .any(|command| matches!(command, MediaCommand::Bridge(_, media) if media.rtp == "192.0.2.9:4000".parse().unwrap()))
+            .any(|command| matches!(command, MediaCommand::Bridge(_, _, media) if media.rtp == "192.0.2.9:4000".parse().unwrap()))
     );
     story.confirmed(None);
 

@@ -112,7 +112,7 @@ impl Story {
     /// Where the worker sends the browser's audio.
     fn media_goes_to(&self) -> String {
         let bridge = |command: &MediaCommand| match command {
-            MediaCommand::Bridge(_, media) => Some(media.rtp.to_string()),
+            MediaCommand::Bridge(_, _, media) => Some(media.rtp.to_string()),
             _ => None,
         };
         self.media.iter().rev().find_map(bridge).unwrap()
@@ -312,44 +312,24 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two_itself() {
         assert_eq!(story.other, ["INVITE"], "{refused:?}");
         let offer = String::from_utf8(story.dialed.last().unwrap().body.clone()).unwrap();
         assert!(
-            offer.contains("c=IN IP4 192.0.2.9"),
-            "the two send to each other: {offer}"
+            offer.contains("192.0.2.5") && offer.contains("m=audio 20100"),
+            "its media has a place of its own: {offer}"
         );
         story.other_rings();
         story.other_answers();
-        assert_eq!(story.sip, ["REFER", "re-INVITE"]);
-        assert!(story.bodies.last().unwrap().contains("192.0.2.77"));
-        story.sip(SipEvent::OfferAnswered {
-            session: session(),
-            body: Some(PHONE_SDP.into()),
-        });
+        assert_eq!(story.sip, ["REFER"], "the first notices nothing");
         assert_eq!(story.cause(), CauseCode::Transferred);
-        assert!(matches!(story.media.last(), Some(MediaCommand::Close(_))));
+        let other = story.reached(LegName::Other).unwrap();
+        assert_eq!(other.rtp.to_string(), "192.0.2.77:7000");
+        assert!(!matches!(story.media.last(), Some(MediaCommand::Close(_))));
+        story.media(MediaEvent::BrowserLeft(Box::default()));
         story.media(MediaEvent::PeerClosed);
-        story.media_closes();
         story.input(Input::BrowserGone(Device::CALLER));
-        story.input(Input::MediaOverloaded);
         assert!(story.records.is_empty(), "the two go on");
-        // One changes its session: the other is asked.
-        story.sip(SipEvent::Offer {
-            session: session(),
-            body: Some(b"changed".to_vec()),
-        });
-        assert_eq!(story.other.last(), Some(&"re-INVITE"));
-        story.other(SipEvent::Offer {
-            session: session(),
-            body: Some(b"meets it".to_vec()),
-        });
-        assert_eq!(story.other.last(), Some(&"re-491"));
-        story.other(SipEvent::OfferAnswered {
-            session: session(),
-            body: Some(b"as you say".to_vec()),
-        });
-        assert_eq!(story.sip.last(), Some(&"re-200"));
-        assert_eq!(story.bodies.last().unwrap(), "as you say");
         story.now += Duration::from_secs(60);
         story.other_ends();
         assert_eq!(story.sip.last(), Some(&"BYE"));
+        story.media_closes();
         story.phone_ends(SipEndedBy::Local);
         let record = story.record();
         assert_eq!(record.transfers[0].done_by, Some(EndedBy::Gateway));
@@ -371,20 +351,11 @@ fn a_number_of_another_trunk_is_joined_and_not_asked_of_the_telephone() {
     assert_eq!(story.targets.last().unwrap(), "sip:+4989@carrier.example");
     story.other_fails(486);
     assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
-    // The first telephone may refuse the other's session: then both are as they were.
-    story.gives_to("+4989");
-    story.other_answers();
-    story.sip(SipEvent::OfferRefused {
-        session: session(),
-        status: Some(StatusCode::NOT_ACCEPTABLE_HERE),
-    });
-    assert_eq!(story.other.last(), Some(&"abandoned"));
-    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
     story.ends_cleanly();
 }
 
 #[test]
-fn keys_that_one_trunk_keeps_secret_are_not_told_another() {
+fn two_that_are_joined_have_each_its_own_keys_changes_and_hold() {
     let mut both = trunks(&["pbx.example", "carrier.example"]);
     both[0].choice.numbers = vec![Pattern::parse("1*").unwrap()];
     both[1].srtp = TrunkSrtp::Dtls;
@@ -392,9 +363,70 @@ fn keys_that_one_trunk_keeps_secret_are_not_told_another() {
     let mut story = calling("100", &environment, Permit::default());
     story.is_out(0);
     story.answered(Some(PHONE_SDP));
+    story.sip.clear();
     story.gives_to("+4989");
-    assert!(story.other.is_empty());
-    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+    let offer = String::from_utf8(story.dialed.last().unwrap().body.clone()).unwrap();
+    assert!(offer.contains("UDP/TLS/RTP/SAVP"), "{offer}");
+    let fingerprint = offer.lines().find(|line| line.starts_with("a=fingerprint"));
+    let secure = OTHER_SDP.replace("RTP/AVP", "UDP/TLS/RTP/SAVP");
+    let secure = format!(
+        "{secure}a=rtcp-mux\r\na=setup:active\r\n{}\r\n",
+        fingerprint.unwrap()
+    );
+    let session = session();
+    let body = Some(secure.clone().into());
+    story.other(SipEvent::Answered { session, body });
+    assert_eq!(story.cause(), CauseCode::Transferred);
+    let srtp = |leg| story.reached(leg).unwrap().srtp.name();
+    assert_eq!(
+        (srtp(LegName::Phone), srtp(LegName::Other)),
+        ("none", "DTLS-SRTP")
+    );
+    // Each is answered for itself, and the other hears nothing of it.
+    let held = secure.replace("o=- 7 7", "o=- 7 8") + "a=sendonly\r\n";
+    let body = Some(held.into());
+    story.other(SipEvent::Offer { session, body });
+    assert_eq!(story.other.last(), Some(&"re-200"));
+    assert!(story.bodies.last().unwrap().contains("a=recvonly"));
+    assert!(!story.reached(LegName::Other).unwrap().send);
+    assert!(story.reached(LegName::Phone).unwrap().send);
+    let moved = PHONE_SDP.replace("192.0.2.9", "192.0.2.10");
+    let body = Some(moved.into());
+    story.sip(SipEvent::Offer { session, body });
+    assert_eq!(story.sip, ["re-200"]);
+    let reached = story.reached(LegName::Phone).unwrap();
+    assert_eq!(reached.rtp.to_string(), "192.0.2.10:4000");
+    assert!(story.told().iter().all(|told| *told != "hold"));
+}
+
+#[test]
+fn a_key_of_one_that_is_joined_reaches_the_other_as_that_takes_it() {
+    let mut both = trunks(&["pbx.example", "carrier.example"]);
+    both[0].choice.numbers = vec![Pattern::parse("1*").unwrap()];
+    both[1].dtmf = TrunkDtmf::Info;
+    let mut story = calling(
+        "100",
+        &environment_of(both, DialPlan::default()),
+        Permit::default(),
+    );
+    story.is_out(0);
+    story.answered(Some(PHONE_SDP));
+    story.gives_to("+4989");
+    story.other_answers();
+    let session = session();
+    let (key, duration) = ('5', Duration::from_millis(100));
+    let digit = ::media::Digit::try_from(key).unwrap();
+    let pressed = |leg| MediaEvent::Dtmf(leg, digit, duration);
+    story.media(pressed(::media::Leg::Trunk));
+    assert_eq!(story.other.last(), Some(&"INFO"));
+    let key = DtmfInfo { key, duration };
+    story.other(SipEvent::Info { session, key });
+    let sent = |command: &MediaCommand| matches!(command, MediaCommand::Dtmf(_, ::media::Leg::Trunk, sent, _) if *sent == digit);
+    assert!(
+        story.media.last().is_some_and(sent),
+        "{:?}",
+        story.media.last()
+    );
 }
 
 #[test]
@@ -412,18 +444,8 @@ fn a_call_without_an_offer_may_take_the_telephones_place_too() {
         (&["200"][..], &["other taken"][..])
     );
     assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
-    story.gives_to("+4989");
-    story.refer_answered(Some(603));
-    assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
-    assert_eq!(
-        story.other,
-        ["200"],
-        "there is nothing to offer anybody yet"
-    );
-    story.sip(SipEvent::Confirmed {
-        session: session(),
-        body: Some(OTHER_SDP.into()),
-    });
+    let (session, body) = (session(), Some(OTHER_SDP.into()));
+    story.sip(SipEvent::Confirmed { session, body });
     assert_eq!(story.media_goes_to(), "192.0.2.77:7000");
     story.ends_cleanly();
 }
@@ -438,10 +460,6 @@ fn nobody_takes_the_place_of_a_telephone_that_is_being_replaced_or_joined() {
     joined.gives_to("+4989");
     joined.refer_answered(Some(603));
     joined.other_answers();
-    joined.sip(SipEvent::OfferAnswered {
-        session: session(),
-        body: Some(PHONE_SDP.into()),
-    });
     assert!(!joined.machine.may_be_replaced());
     // Whatever becomes of one of the two, the other is told.
     joined.input(Input::Other(Box::new(Input::LegLost)));
@@ -449,15 +467,16 @@ fn nobody_takes_the_place_of_a_telephone_that_is_being_replaced_or_joined() {
 }
 
 #[test]
-fn a_telephone_that_was_offered_the_others_session_is_offered_ours_when_the_other_is_gone() {
+fn where_there_is_no_port_for_another_the_browser_keeps_the_telephone() {
     let mut story = talking();
+    story.no_ports = true;
     story.gives_to("+4989");
     story.refer_answered(Some(603));
-    story.other_answers();
-    story.other_ends();
-    assert_eq!(story.sip, ["REFER", "re-INVITE", "re-INVITE"]);
-    assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
+    assert!(story.other.is_empty());
     assert_eq!(story.transfers().last(), Some(&TransferState::Failed));
+    // A worker that says nothing at all is not waited for either.
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
     story.ends_cleanly();
 }
 
@@ -540,7 +559,7 @@ fn where_a_trunk_does_not_serve_the_other_is_called_by_the_next() {
     assert_eq!(silent.time_passes() - before, Duration::from_secs(3));
     assert_eq!(silent.other, ["INVITE", "abandoned", "INVITE"]);
     silent.other_answers();
-    assert_eq!(silent.sip.last(), Some(&"re-INVITE"));
+    assert_eq!(silent.cause(), CauseCode::Transferred);
     // One that has rung is not called again, and none that is busy.
     let mut rang = up();
     rang.other_rings();
@@ -554,42 +573,32 @@ fn where_a_trunk_does_not_serve_the_other_is_called_by_the_next() {
 }
 
 #[test]
-fn of_two_that_are_joined_one_that_asks_for_an_offer_gets_what_the_other_said_last() {
+fn of_two_that_are_joined_one_that_asks_for_an_offer_gets_ours() {
     let mut story = talking();
     story.gives_to("+4989");
     story.refer_answered(Some(603));
     story.other_answers();
-    story.sip(SipEvent::OfferAnswered {
-        session: session(),
-        body: Some(PHONE_SDP.into()),
-    });
-    let wants_ours = || SipEvent::Offer {
-        session: session(),
+    let session = session();
+    story.sip(SipEvent::Offer {
+        session,
         body: None,
-    };
-    story.sip(wants_ours());
+    });
     assert_eq!(story.sip.last(), Some(&"re-200"));
-    assert!(story.bodies.last().unwrap().contains("192.0.2.77"));
-    story.other(wants_ours());
-    assert_eq!(story.other.last(), Some(&"re-491"));
+    assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
+    story.other(SipEvent::Offer {
+        session,
+        body: None,
+    });
+    assert!(story.bodies.last().unwrap().contains("m=audio 20100"));
+    let moved = OTHER_SDP.replace("192.0.2.77", "192.0.2.78");
+    let body = Some(moved.into());
+    story.other(SipEvent::Confirmed { session, body });
     let moved = PHONE_SDP.replace("192.0.2.9", "192.0.2.10");
-    story.sip(SipEvent::Confirmed {
-        session: session(),
-        body: Some(moved.into()),
-    });
-    assert_eq!(story.other.last(), Some(&"re-INVITE"));
-    assert!(story.bodies.last().unwrap().contains("192.0.2.10"));
-    // What is the same as before need not be told.
-    story.other(wants_ours());
-    assert!(story.bodies.last().unwrap().contains("192.0.2.10"));
-    let said = story.sip.len();
-    story.other(SipEvent::Confirmed {
-        session: session(),
-        body: Some(OTHER_SDP.into()),
-    });
-    assert_eq!(story.sip.len(), said);
-    story.sip(wants_ours());
-    assert_eq!(story.sip.last(), Some(&"re-200"));
+    let body = Some(moved.into());
+    story.sip(SipEvent::Confirmed { session, body });
+    let reached = |leg| story.reached(leg).unwrap().rtp.to_string();
+    assert_eq!(reached(LegName::Other), "192.0.2.78:7000");
+    assert_eq!(reached(LegName::Phone), "192.0.2.10:4000");
 }
 
 #[test]
