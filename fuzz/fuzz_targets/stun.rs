@@ -56,10 +56,8 @@ fn port(input: &mut Input<'_>) {
             break;
         }
         let op = input.byte();
-        let path = Path {
-            local: SocketAddr::from(([192, 0, 2, 1 + (op >> 3 & 1)], 3000)),
-            remote: SocketAddr::from(([198, 51, 100, op >> 4], 4000)),
-        };
+        let local = SocketAddr::from(([192, 0, 2, 1 + (op >> 3 & 1)], 3000));
+        let path = Path::udp(local, SocketAddr::from(([198, 51, 100, op >> 4], 4000)));
         let len = usize::from(input.byte()) * 2;
         let piece = input.take(len);
         match op & 7 {

@@ -141,7 +141,7 @@ fn handshake(
 ) -> Duration {
     let (local, remote): (SocketAddr, SocketAddr) =
         (([192, 0, 2, 2], 7000).into(), ([192, 0, 2, 1], 5000).into());
-    let from = Path { local, remote };
+    let from = Path::udp(local, remote);
     let (local, remote) = (
         IceCredentials::from_random(&[1; 32]),
         IceCredentials::from_random(&[2; 32]),

@@ -27,7 +27,7 @@ pub mod testing;
 
 pub use ice::{IceCredentials, InvalidCredentials};
 pub use identity::{Fingerprint, Identity, IdentityError, InvalidFingerprint};
-pub use path::Path;
+pub use path::{Path, Relay, RelayOver, Transport};
 pub use peer::{
     CONSENT_TIMEOUT, Error, HANDSHAKE_TIMEOUT, Peer, PeerConfig, PeerEvent, PeerFailure, Received,
     Statistics,

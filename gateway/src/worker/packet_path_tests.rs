@@ -199,10 +199,7 @@ impl Scene {
 
     /// The browser's 5-tuple.
     fn path(&self) -> Path {
-        Path {
-            local: self.gateway,
-            remote: self.socket.local_addr().unwrap(),
-        }
+        Path::udp(self.gateway, self.socket.local_addr().unwrap())
     }
 
     fn ways(&self) -> (usize, usize, usize) {

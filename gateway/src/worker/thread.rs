@@ -231,7 +231,7 @@ impl WorkerThread {
         for number in 0..taken {
             let (packet, remote) = turns.inbox.get(number);
             let now = Instant::now();
-            let path = Path { local, remote };
+            let path = Path::udp(local, remote);
             let known = self.calls.by_path(&path);
             // A check names its call; everything else belongs to a path that a check has opened.
             let slot = match demux::local_ufrag(packet) {

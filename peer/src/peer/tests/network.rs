@@ -23,7 +23,7 @@ pub(super) fn ms(ms: u64) -> Duration {
 /// The path from there to our one address.
 pub(super) fn path(remote: SocketAddr) -> Path {
     let local = SocketAddr::from(([203, 0, 113, 1], 7000));
-    Path { local, remote }
+    Path::udp(local, remote)
 }
 
 pub(super) fn address(n: u8) -> Path {
