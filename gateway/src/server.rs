@@ -24,7 +24,7 @@ use crate::fetch::Fetcher;
 use crate::lab;
 use crate::settings::{OpusFec, RecordDestination, Settings, Sip, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
-use crate::signaling::http::serve;
+use crate::signaling::http::{Site, serve};
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
 use crate::sip_driver::dns::Dns;
@@ -228,7 +228,7 @@ impl Server {
     /// Serves until `shutdown` is done; then refuses new calls, ends the running ones with BYE, and
     /// writes their records.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let http = tokio::spawn(serve(self.listener, self.signaling));
+        let http = tokio::spawn(serve(self.listener, Site::new(self.signaling)));
         shutdown.await;
         tracing::info!(
             calls = self.registry.len(),
