@@ -14,6 +14,7 @@ pub mod settings;
 pub mod signaling;
 pub mod sip_driver;
 pub mod stir;
+pub mod tls;
 pub mod token;
 pub mod trunks;
 pub mod worker;

@@ -24,13 +24,15 @@ use crate::fetch::Fetcher;
 use crate::lab;
 use crate::settings::{OpusFec, RecordDestination, Settings, Sip, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
-use crate::signaling::http::serve;
+use crate::signaling::http::{Site, serve};
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
 use crate::sip_driver::dns::Dns;
 use crate::sip_driver::registration::{Registering, Registration};
 use crate::stir::Verifier;
 use crate::stir::chains::Chains;
+use crate::tls;
+use crate::tls::port::TlsPort;
 use crate::trunks::{Trunks, probe};
 use crate::worker::{WorkerSettings, Workers};
 
@@ -48,6 +50,8 @@ const REGISTRATION_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Bound {
     /// The page and the signalling.
     pub http: SocketAddr,
+    /// The same by TLS.
+    pub https: Option<SocketAddr>,
     /// SIP, by UDP and by TCP.
     pub sip: SocketAddr,
     /// SIP by TLS.
@@ -63,6 +67,7 @@ pub struct Bound {
 pub struct Server {
     bound: Bound,
     listener: TcpListener,
+    tls_port: Option<TlsPort>,
     signaling: Arc<Signaling>,
     registry: Arc<Registry>,
     sip: sip_driver::SipHandle,
@@ -88,6 +93,7 @@ impl Server {
         let listener = TcpListener::bind(settings.http.listen)
             .await
             .with_context(|| format!("[http] listen: {}", settings.http.listen))?;
+        let tls_port = TlsPort::bind(&settings.https, settings.own_names()).await?;
         let user_agent = settings.sip.user_agent.clone();
         let name = settings.sip.external_name.clone();
         let (sip, incoming) = sip_driver::spawn(
@@ -105,7 +111,10 @@ impl Server {
         let dns = Dns::new(&settings.sip.dns_servers).map_err(anyhow::Error::msg);
         let dns = Arc::new(dns.context("[sip] dns_servers")?);
         let sip = sip.with_dns(Arc::clone(&dns));
-        let (background, stir) = fetching(settings, &dns);
+        let (mut background, stir) = fetching(settings, &dns);
+        if let Some(port) = &tls_port {
+            background.spawn(port.keep_certificate());
+        }
         let lab = match settings.lab.listen {
             Some(listen) => Some(lab::spawn(listen).await.context("[lab] listen")?),
             None => None,
@@ -115,21 +124,13 @@ impl Server {
             .context("call records")?;
         let workers =
             Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
-        if !settings.trunks.is_empty()
-            && settings.users.is_empty()
-            && settings.tokens.is_none()
-            && !settings.http.listen.ip().is_loopback()
-        {
-            tracing::warn!(
-                listen = %settings.http.listen,
-                "there are no [users] and no tokens: whoever reaches this page can call through the trunk"
-            );
-        }
+        warn_of_strangers(settings);
         for trunk in &settings.trunks {
             warn_of(trunk, &settings.sip.tls);
         }
         let bound = Bound {
             http: listener.local_addr()?,
+            https: tls_port.as_ref().map(TlsPort::local_addr),
             sip: sip.local_addr(),
             sip_tls: sip.local_tls(),
             lab: lab.as_ref().map(lab::LabPhone::local_addr),
@@ -188,7 +189,7 @@ impl Server {
         let signaling = Arc::new(Signaling {
             registry: Arc::clone(&registry),
             directory,
-            allowed_origins: settings.http.allowed_origins.clone(),
+            allowed_origins: allowed_origins(settings, bound.https),
             lab: lab.as_ref().map(|_| lab_numbers()).unwrap_or_default(),
             trunk: !settings.trunks.is_empty(),
             max_sessions: (
@@ -202,6 +203,7 @@ impl Server {
         Ok(Self {
             bound,
             listener,
+            tls_port,
             signaling,
             registry,
             sip,
@@ -228,7 +230,14 @@ impl Server {
     /// Serves until `shutdown` is done; then refuses new calls, ends the running ones with BYE, and
     /// writes their records.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let http = tokio::spawn(serve(self.listener, self.signaling));
+        let site = Site::new(self.signaling);
+        let mut http = JoinSet::new();
+        if let Some(port) = self.tls_port {
+            // Who serves TURN takes the other end of this.
+            let turn = tls::port::nobody();
+            http.spawn(port.run(site.clone(), turn));
+        }
+        http.spawn(serve(self.listener, site));
         shutdown.await;
         tracing::info!(
             calls = self.registry.len(),
@@ -250,7 +259,7 @@ impl Server {
         }
         // The browsers hear why their calls ended before their sessions do.
         let _ = self.closing.send(true);
-        let _ = http.await;
+        while http.join_next().await.is_some() {}
         if let Some(lab) = self.lab {
             lab.stop().await;
         }
@@ -328,18 +337,63 @@ impl Bound {
             ),
             format!("trunk            {trunk}"),
             format!("lab phone        {lab}"),
-            format!("Switchhook is ready: open {}", self.url()),
+            format!("Switchhook is ready: open {}", self.urls(settings)),
         ]
     }
 
-    /// The page, as a browser on this machine reaches it.
-    fn url(&self) -> String {
-        let (ip, port) = (self.http.ip(), self.http.port());
-        if ip.is_unspecified() {
-            format!("http://localhost:{port}/")
-        } else {
-            format!("http://{}/", self.http)
+    /// The page, as a browser on this machine reaches it, and by TLS.
+    fn urls(&self, settings: &Settings) -> String {
+        let at = |address: SocketAddr| match address.ip().is_unspecified() {
+            true => format!("localhost:{}", address.port()),
+            false => address.to_string(),
+        };
+        let mut urls = format!("http://{}/", at(self.http));
+        if let Some(https) = self.https {
+            let host = match settings.https.names.first() {
+                Some(name) => own_origin(name, https.port()),
+                None => format!("https://{}", at(https)),
+            };
+            urls += &format!(" or {host}/");
         }
+        urls
+    }
+}
+
+/// The page by TLS at that name (RFC 6454 §6.2).
+fn own_origin(name: &str, port: u16) -> String {
+    let name = match name.contains(':') {
+        true => format!("[{name}]"),
+        false => name.to_owned(),
+    };
+    match port {
+        443 => format!("https://{name}"),
+        port => format!("https://{name}:{port}"),
+    }
+}
+
+/// Whose pages may open sessions besides an address's own: those that the settings name, and ours by its names. A router may
+/// have another port lead to ours, which is then the usual one.
+fn allowed_origins(settings: &Settings, https: Option<SocketAddr>) -> Vec<String> {
+    let mut allowed = settings.http.allowed_origins.clone();
+    if let Some(https) = https {
+        for name in &settings.https.names {
+            allowed.extend([443, https.port()].map(|port| own_origin(name, port)));
+        }
+    }
+    allowed
+}
+
+/// Whoever reaches the page may call where nobody has to sign in.
+fn warn_of_strangers(settings: &Settings) {
+    let anybody = settings.users.is_empty() && settings.tokens.is_none();
+    let listening = [Some(settings.http.listen), settings.https.listen];
+    let mut reached = listening.into_iter().flatten();
+    let reached = reached.rfind(|listen| !listen.ip().is_loopback());
+    if let (true, false, Some(listen)) = (anybody, settings.trunks.is_empty(), reached) {
+        tracing::warn!(
+            %listen,
+            "there are no [users] and no tokens: whoever reaches this page can call through the trunk"
+        );
     }
 }
 
@@ -494,5 +548,27 @@ mod tests {
             let opus = worker_settings(&settings, &identity).opus;
             assert_eq!((opus.fec, opus.expected_loss), (allowed, expected_loss));
         }
+    }
+
+    #[test]
+    fn pages_at_our_own_names_may_open_sessions_by_tls_and_not_without() {
+        let mut settings = Settings::defaults();
+        settings.http.allowed_origins = vec!["https://shop.example.com".to_owned()];
+        settings.https.names = vec!["phone.example.com".to_owned(), "2001:db8::1".to_owned()];
+        let port = Some("192.0.2.1:8443".parse().unwrap());
+        assert_eq!(
+            allowed_origins(&settings, port),
+            [
+                "https://shop.example.com",
+                "https://phone.example.com",
+                "https://phone.example.com:8443",
+                "https://[2001:db8::1]",
+                "https://[2001:db8::1]:8443",
+            ]
+        );
+        assert_eq!(
+            allowed_origins(&settings, None),
+            ["https://shop.example.com"]
+        );
     }
 }

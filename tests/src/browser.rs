@@ -148,24 +148,30 @@ impl Page {
     /// Opens the phone page of that gateway and waits until it is connected.
     #[track_caller]
     pub fn open(gateway: &Gateway) -> Self {
-        Self::open_in(Arc::new(Driver::get()), gateway)
+        Self::open_in(Arc::new(Driver::get()), &gateway.url())
+    }
+
+    /// The same by TLS; whoever has signed the gateway's certificate is believed.
+    #[track_caller]
+    pub fn open_by_tls(gateway: &Gateway) -> Self {
+        Self::open_in(Arc::new(Driver::get()), &gateway.url_by_tls())
     }
 
     /// A second page in the same browser.
     #[track_caller]
     pub fn another(&self, gateway: &Gateway) -> Self {
-        Self::open_in(Arc::clone(self.driver()), gateway)
+        Self::open_in(Arc::clone(self.driver()), &gateway.url())
     }
 
     #[track_caller]
-    fn open_in(driver: Arc<Driver>, gateway: &Gateway) -> Self {
+    fn open_in(driver: Arc<Driver>, url: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = format!("page{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let page = Self {
             driver: Some(driver),
             name,
         };
-        page.ask("open", json!({ "url": gateway.url() }));
+        page.ask("open", json!({ "url": url }));
         page
     }
 

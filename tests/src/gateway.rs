@@ -26,6 +26,8 @@ pub struct Gateway {
     child: Child,
     /// Where the page and the signalling are.
     pub http: SocketAddr,
+    /// Where they are by TLS, if they are.
+    pub https: Option<SocketAddr>,
     /// Where it sends SIP from.
     pub sip: SocketAddr,
     /// Where it hears SIP by TLS, if it does.
@@ -77,6 +79,9 @@ impl Gateway {
             }
         }
         let http = address_after(&said, "http://");
+        let https = said
+            .contains("https://")
+            .then(|| address_after(&said, "https://"));
         let sip = address_after(&said, "UDP and TCP ");
         let sip_tls = said
             .contains(", TLS ")
@@ -86,10 +91,12 @@ impl Gateway {
             .map(SocketAddr::port)
             .collect();
         ports.extend([http.port(), sip.port()]);
+        ports.extend(https.map(|address| address.port()));
         let capture = Capture::start(scene, &ports, rtp..=rtp + 39);
         Self {
             child,
             http,
+            https,
             sip,
             sip_tls,
             records,
@@ -101,6 +108,15 @@ impl Gateway {
     /// The page's address.
     pub fn url(&self) -> String {
         format!("http://{}/", self.http)
+    }
+
+    /// The page's address by TLS.
+    ///
+    /// # Panics
+    /// It has none.
+    pub fn url_by_tls(&self) -> String {
+        let address = self.https.expect("the gateway listens for TLS");
+        format!("https://{address}/")
     }
 
     /// The signalling's address.

@@ -10,7 +10,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, SipTls, Trunk, stir, trunks, users, value,
+    Records, Settings, Sip, SipTls, Trunk, https, stir, trunks, users, value,
 };
 use crate::worker::Impairments;
 
@@ -32,6 +32,7 @@ pub(super) fn assemble(sources: &Sources, routes: &dyn Routes) -> Result<Setting
 fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
     let default = Settings::defaults();
     let http = read_http(reader, default.http);
+    let https = https::read(reader, default.https);
     let stir = stir::read(reader);
     let trunks = trunks::read(reader, &stir);
     let sip = read_sip(reader, default.sip, trunks.first(), routes);
@@ -45,6 +46,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
         users: users::read(reader),
         tokens: users::read_tokens(reader),
         http,
+        https,
         dial_plan: trunks::read_dial_plan(reader),
         stir,
         sip,
@@ -54,6 +56,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
         lab,
     };
     check_ports(reader, &settings);
+    https::check_port(reader, &settings);
     settings
 }
 
@@ -503,7 +506,7 @@ fn check_ports(reader: &mut Reader, settings: &Settings) {
     }
 }
 
-fn overlaps(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn overlaps(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port()
         && a.port() != 0
         && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())

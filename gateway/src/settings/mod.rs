@@ -18,6 +18,7 @@ use crate::token::Verifier;
 use crate::worker::Impairments;
 
 mod assemble;
+mod https;
 mod layers;
 mod mistakes;
 mod presets;
@@ -41,6 +42,8 @@ pub(crate) use users::RING_TIME;
 pub struct Settings {
     /// The web server: page, signalling WebSocket.
     pub http: Http,
+    /// The same by TLS.
+    pub https: Https,
     /// The gateway's own SIP user agent.
     pub sip: Sip,
     /// Where numbers that are not the lab's go. With none, only the lab answers.
@@ -78,6 +81,34 @@ pub struct Http {
     pub max_sessions: usize,
     /// Signalling sessions at once from one address.
     pub max_sessions_per_address: usize,
+}
+
+/// `[https]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Https {
+    /// Where TLS is heard, for the page and the signalling. `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// What is shown there.
+    pub certificate: Certificate,
+    /// Host names and addresses that the page is reached by.
+    pub names: Vec<String>,
+}
+
+/// Where a certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// PEM files of the certificate, its chain behind it, and of its key.
+    Files {
+        /// The certificate's.
+        certificate: PathBuf,
+        /// Its key's.
+        key: PathBuf,
+    },
+    /// It is made at the first start.
+    SelfSigned {
+        /// Where it is kept.
+        folder: PathBuf,
+    },
 }
 
 /// `[sip]`
@@ -463,6 +494,13 @@ impl Settings {
                 allowed_origins: Vec::new(),
                 max_sessions: 10_000,
                 max_sessions_per_address: 100,
+            },
+            https: Https {
+                listen: None,
+                certificate: Certificate::SelfSigned {
+                    folder: PathBuf::from("tls"),
+                },
+                names: Vec::new(),
             },
             sip: Sip {
                 listen: SocketAddr::new(loopback, 5060),

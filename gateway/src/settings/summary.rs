@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 
 use super::value::show_duration;
-use super::{OpusFec, Prefer, RecordDestination, Settings, Trunk, TrunkSrtp, TrunkStir};
+use super::{
+    Certificate, OpusFec, Prefer, RecordDestination, Settings, Trunk, TrunkSrtp, TrunkStir,
+};
 
 impl Settings {
     /// What would be bound and what was chosen, a line for each section.
     pub fn summary(&self) -> String {
         let lines = [
             ("http", self.http_line()),
+            ("https", self.https_line()),
             ("sip", self.sip_line()),
             ("trunk", self.trunks_line()),
             ("users", self.users_line()),
@@ -38,6 +41,27 @@ impl Settings {
             let _ = write!(line, ", also for {}", http.allowed_origins.join(", "));
         }
         line
+    }
+
+    fn https_line(&self) -> String {
+        let https = &self.https;
+        let Some(listen) = https.listen else {
+            return "none".to_owned();
+        };
+        let certificate = match &https.certificate {
+            Certificate::Files { certificate, .. } => {
+                format!("certificate {}", certificate.display())
+            }
+            Certificate::SelfSigned { folder } => {
+                format!("a certificate of our own making in {}", folder.display())
+            }
+        };
+        let host = match https.names.first() {
+            Some(name) if listen.port() == 443 => name.clone(),
+            Some(name) => format!("{name}:{}", listen.port()),
+            None => listen.to_string(),
+        };
+        format!("TCP {listen}: https://{host}/, {certificate}")
     }
 
     fn sip_line(&self) -> String {

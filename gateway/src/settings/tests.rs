@@ -8,6 +8,7 @@ use super::routes::Routes;
 use super::*;
 
 mod account;
+mod https;
 mod trunks;
 mod users;
 

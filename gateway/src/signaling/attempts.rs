@@ -64,7 +64,8 @@ impl Attempts {
     }
 }
 
-fn source(address: IpAddr) -> IpAddr {
+/// Whom an address stands for: itself, or of IPv6 its /64, which is one customer's.
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -1,7 +1,10 @@
 //! The HTTP server: the phone page, and the WebSocket that carries the signalling.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,9 +12,13 @@ use axum::extract::{Extension, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
 use super::assets;
 use super::gate::{Sessions, Signaling, closed};
@@ -19,15 +26,24 @@ use super::message::SUBPROTOCOL;
 use super::origin;
 use super::session;
 
-/// How long a request's head may take: a connection that dribbles is closed.
+/// How long a request's head may take, and the first request of HTTP/2: a connection that dribbles is closed.
 const HEAD: Duration = Duration::from_secs(5);
 
 /// How long a connection may carry plain requests, whether the client reads the answers or not.
 /// A WebSocket has left it by then, and has deadlines of its own.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long an answer may still take when the gateway goes down.
+/// How long an answer may still take after that, or when the gateway goes down.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// Requests at once on a connection of HTTP/2.
+const MAX_STREAMS: u32 = 64;
+
+/// The largest head of a request of HTTP/2.
+const MAX_HEAD: u32 = 16 * 1024;
+
+/// Octets that are kept to read into, and may be unwritten, on one connection of plain requests.
+const CONNECTION_BUFFER: usize = 64 * 1024;
 
 /// The largest WebSocket message, fragments together.
 const MAX_MESSAGE: usize = 256 * 1024;
@@ -41,15 +57,125 @@ const SPARE_CONNECTIONS: usize = 256;
 
 /// The address a connection came from.
 #[derive(Clone, Copy, Debug)]
-struct Remote(SocketAddr);
+pub(crate) struct Remote(pub(crate) SocketAddr);
 
-/// Serves HTTP until the gateway goes down; connections then end by themselves, and soon.
-pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
-    let mut closing = signaling.closing.clone();
-    let room = Arc::new(tokio::sync::Semaphore::new(
-        signaling.max_sessions.0.saturating_add(SPARE_CONNECTIONS),
-    ));
-    let router = router(signaling);
+/// Which HTTP a connection carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.1 (RFC 9112). A WebSocket begins as this.
+    Http1,
+    /// HTTP/2 (RFC 9113): the page alone. Browsers open another connection for a WebSocket, since RFC 8441 is not offered.
+    Http2,
+}
+
+/// What is served by HTTP, on whatever port. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Site {
+    router: Router,
+    /// For connections, of all ports together.
+    room: Arc<Semaphore>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Site {
+    /// The page, and the signalling.
+    pub fn new(signaling: Arc<Signaling>) -> Self {
+        let most = signaling.max_sessions.0.saturating_add(SPARE_CONNECTIONS);
+        Self {
+            room: Arc::new(Semaphore::new(most)),
+            closing: signaling.closing.clone(),
+            router: router(signaling),
+        }
+    }
+
+    /// What a test serves, with room for so many connections.
+    #[cfg(test)]
+    pub(crate) fn of(router: Router, room: usize, closing: watch::Receiver<bool>) -> Self {
+        Self {
+            router,
+            room: Arc::new(Semaphore::new(room)),
+            closing,
+        }
+    }
+
+    /// Done when the gateway goes down.
+    pub(crate) async fn closed(&self) {
+        closed(&mut self.closing.clone()).await;
+    }
+
+    /// Serves one connection to its end, if there is room for it.
+    pub(crate) async fn serve<S>(&self, stream: S, remote: SocketAddr, version: Version)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(_permit) = self.room.try_acquire() else {
+            tracing::warn!(%remote, "too many HTTP connections: this one is closed");
+            return;
+        };
+        let router = self.router.clone().layer(Extension(Remote(remote)));
+        let router = TowerToHyperService::new(router);
+        let asked = Arc::new(AtomicBool::new(false));
+        let has_asked = Arc::clone(&asked);
+        let service = service_fn(move |request| {
+            has_asked.store(true, Ordering::Relaxed);
+            router.call(request)
+        });
+        let stream = TokioIo::new(stream);
+        let over = self.over(&asked);
+        let served = match version {
+            Version::Http1 => {
+                let builder = http1_builder();
+                let connection = builder.serve_connection(stream, service);
+                let connection = connection.with_upgrades();
+                serve_until(connection, |one| one.graceful_shutdown(), over).await
+            }
+            Version::Http2 => {
+                let builder = http2_builder();
+                let connection = builder.serve_connection(stream, service);
+                serve_until(connection, |one| one.graceful_shutdown(), over).await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%remote, %error, "an HTTP connection ended");
+        }
+    }
+
+    /// Done when a connection may not go on.
+    async fn over(&self, asked: &AtomicBool) {
+        let silent = async {
+            tokio::time::sleep(HEAD).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = silent => {}
+            () = self.closed() => {}
+            () = tokio::time::sleep(LIFETIME) => {}
+        }
+    }
+}
+
+/// Serves a connection to its end, or until it is over; answers that are on their way then have a moment.
+async fn serve_until<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    over: impl Future<Output = ()>,
+) -> hyper::Result<()> {
+    tokio::pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => served,
+        () = over => {
+            // One that only waits for its next request ends now, not when that is overdue.
+            finish(connection.as_mut());
+            let served = tokio::time::timeout(LAST_ANSWER, connection).await;
+            served.unwrap_or(Ok(()))
+        }
+    }
+}
+
+/// Serves plain HTTP/1.1 until the gateway goes down; connections then end by themselves, and soon.
+pub async fn serve(listener: TcpListener, site: Site) {
     loop {
         let (stream, remote) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -60,48 +186,33 @@ pub async fn serve(listener: TcpListener, signaling: Arc<Signaling>) {
                     continue;
                 }
             },
-            () = closed(&mut closing) => return,
+            () = site.closed() => return,
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(%remote, "too many HTTP connections: this one is closed");
-            continue;
-        };
-        let router = router.clone();
-        let closing = closing.clone();
+        let site = site.clone();
         tokio::spawn(async move {
-            serve_connection(stream, remote, router, closing).await;
-            drop(permit);
+            let _ = stream.set_nodelay(true);
+            site.serve(stream, remote, Version::Http1).await;
         });
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    remote: SocketAddr,
-    router: Router,
-    mut closing: tokio::sync::watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router.layer(Extension(Remote(remote))));
-    let connection = hyper::server::conn::http1::Builder::new()
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => Some(served),
-        () = tokio::time::sleep(LIFETIME) => None,
-        // A connection that only waits for its next request ends now, not when that is overdue.
-        () = closed(&mut closing) => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(LAST_ANSWER, connection).await.ok()
-        }
-    };
-    if let Some(Err(error)) = served {
-        tracing::debug!(%remote, %error, "an HTTP connection ended");
-    }
+        .max_buf_size(CONNECTION_BUFFER);
+    builder
+}
+
+fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD)
+        .max_send_buf_size(CONNECTION_BUFFER);
+    builder
 }
 
 fn router(signaling: Arc<Signaling>) -> Router {
@@ -147,3 +258,6 @@ async fn open_session(
         drop(counted);
     })
 }
+
+#[cfg(test)]
+mod tests;

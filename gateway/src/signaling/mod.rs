@@ -9,3 +9,5 @@ pub mod message;
 mod origin;
 pub mod outbox;
 mod session;
+
+pub(crate) use attempts::source;

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::settings::SipTls;
+use crate::tls::files::{add_roots, at, certificates, private_key};
 
 /// The two sides of TLS. Clones share what is known of names.
 #[derive(Clone)]
@@ -61,9 +60,7 @@ impl Tls {
             let _ = roots.add(certificate);
         }
         if let Some(path) = &settings.ca {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| at(path, &error))?;
-            }
+            add_roots(&mut roots, path)?;
         }
         let own = match &settings.identity {
             Some((certificate, key)) => Some((certificates(certificate)?, private_key(key)?)),
@@ -118,9 +115,7 @@ fn acceptor(
     let server = match &settings.client_ca {
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| at(path, &error))?;
-            }
+            add_roots(&mut roots, path)?;
             let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
                 .build()
                 .map_err(|error| at(path, &error))?;
@@ -132,25 +127,6 @@ fn acceptor(
         .with_single_cert(chain, key)
         .map_err(|error| io::Error::other(format!("the certificate and its key: {error}")))?;
     Ok(TlsAcceptor::from(Arc::new(server)))
-}
-
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| at(path, &error))?
-        .collect();
-    let certificates = certificates.map_err(|error| at(path, &error))?;
-    match certificates.is_empty() {
-        true => Err(at(path, &"has no certificate in PEM")),
-        false => Ok(certificates),
-    }
-}
-
-fn private_key(path: &Path) -> io::Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| at(path, &error))
-}
-
-fn at(path: &Path, error: &impl std::fmt::Display) -> io::Error {
-    io::Error::other(format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

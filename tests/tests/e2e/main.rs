@@ -10,6 +10,7 @@ mod ends;
 mod failover;
 mod figures;
 mod hold;
+mod https;
 mod inbound;
 mod keys;
 mod lab;
