@@ -85,6 +85,12 @@ impl Ports {
         Some(port)
     }
 
+    /// Whether none is taken.
+    #[cfg(test)]
+    pub(crate) fn is_all_free(&self) -> bool {
+        self.taken.iter().all(|word| *word == 0)
+    }
+
     pub(crate) fn release(&mut self, port: u16) {
         self.set(port, false);
     }

@@ -1,4 +1,7 @@
 mod allocating;
+mod data;
+mod network;
+mod peers;
 mod proof;
 mod strangers;
 
