@@ -50,10 +50,14 @@ struct Busy {
 
 impl Busy {
     fn new(policy: RelayPolicy, channels: bool) -> Self {
+        Self::of(CLIENTS, policy, channels)
+    }
+
+    fn of(count: u32, policy: RelayPolicy, channels: bool) -> Self {
         let start = Instant::now();
         let now = at(start, Duration::ZERO);
         let mut server = Server::new(settings(policy), [1; 32], start).expect("good settings");
-        let clients = (0..CLIENTS).map(|number| {
+        let clients = (0..count).map(|number| {
             let mut client = client(number);
             let relayed = client.allocate(&mut server, now).relayed();
             match channels {
@@ -173,7 +177,16 @@ fn ratios() {
     let indication = || send_indication(addr(PEER), &[1; PAYLOAD]);
     let floor = cost(memcpy());
     println!("{PAYLOAD} bytes, {CLIENTS} clients; a copy of the payload takes {floor:.1} ns");
-    let lines: [(&str, f64); 6] = [
+    let one = || Busy::of(1, own(), true);
+    let lines: [(&str, f64); 8] = [
+        (
+            "one client, channel, to the peer",
+            cost(one().send_to_peers(channel())),
+        ),
+        (
+            "one client, channel, to the client",
+            cost(one().send_to_clients()),
+        ),
         (
             "own relay, channel, to the peer",
             cost(Busy::new(own(), true).send_to_peers(channel())),

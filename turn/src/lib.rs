@@ -18,6 +18,26 @@
 //! Nothing is kept, and nothing allocated, for whoever has not shown a MESSAGE-INTEGRITY that
 //! holds. ICMP (RFC 8656 §11.6), mobility, TCP relays (RFC 6062) and USERHASH are not served.
 //! SOFTWARE is not sent: it would be the larger part of many an answer.
+//!
+//! # Why it is our own
+//!
+//! `turn-server-proto` 0.7, by the authors of `stun-types`, is a complete sans-IO server, and was
+//! measured beside this one on one machine (ChannelData of 120 bytes, one packet of each client in
+//! turn, least of several runs; `cargo bench -p switchhook-turn --bench relay`):
+//!
+//! | | 1 client, to peer | to client | 1000 clients, to peer | to client |
+//! |---|---|---|---|---|
+//! | `turn-server-proto` 0.7.3 | 71 ns | 27 ns | 6414 ns | 1624 ns |
+//! | this | 64 ns | 45 ns | 86 ns | 67 ns |
+//!
+//! It looks clients up one by one, and lacks what a server on the open internet needs: quotas and
+//! bandwidth, rules for peers, a bound on challenges, reservations (EVEN-PORT's R bit), a virtual
+//! relay. It keeps a nonce for every source that ever asked, before any proof, and allocates for
+//! every answer. None of that can be had from outside.
+//!
+//! `stun-types` 2.0 reads and writes messages well, but an error or a nonce is a `String` first,
+//! and its HMACs are not `aws-lc`'s; what of it a server needs is [`message`], three small files.
+//! It stays as the cross-check in tests.
 
 mod allocation;
 mod auth;

@@ -59,7 +59,7 @@ pub enum Handled {
         data: Range<usize>,
     },
     /// Bind these and call [`Server::relay_opened`]. Of an open relay alone.
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// UDP sockets that an allocation needs.
@@ -138,7 +138,7 @@ pub struct Server {
     ports: [Option<Ports>; 2],
     reservations: HashMap<[u8; 8], Reservation, Keyed>,
     deadlines: BTreeSet<(Instant, Due)>,
-    /// Two an allocation at most, between two polls.
+    /// Two for every allocation that ends. They are to be taken after every call.
     events: VecDeque<Event>,
     statistics: Statistics,
 }

@@ -213,16 +213,17 @@ impl Server {
             return Handled::Nothing;
         };
         let sockets = allocation.relays.map(|relay| relay.map(|one| one.local));
-        Handled::Open(Open {
+        Handled::Open(Box::new(Open {
             key,
             client,
             sockets,
-        })
+        }))
     }
 
     /// The application has bound what [`Handled::Open`] asked for, but `failed`. The answer is the
     /// client's ([`Handled::Reply`]), or another try ([`Handled::Open`]); a bound socket that is
-    /// not used comes back as [`Event::Closed`].
+    /// not used comes back as [`Event::Closed`]. To be called before anything else happens to the
+    /// server, or within ten seconds: then the allocation is given up.
     pub fn relay_opened(
         &mut self,
         open: &Open,
@@ -239,24 +240,14 @@ impl Server {
         let opening = opening.clone();
         if open.addresses().any(|address| failed.contains(&address)) {
             if opening.attempts < ATTEMPTS && opening.wish.token.is_none() {
-                return self.other_ports(open, failed, *opening, now);
+                if let Some(other) = self.other_ports(open, failed, &opening, now) {
+                    return other;
+                }
+                return answered(self.give_up(open.key, &opening.signer, reply));
             }
-            let without = self.drop_failed(open.key, failed);
-            if !without {
+            if !self.drop_failed(open.key, failed) {
                 self.unused(open, failed);
-                let transaction = self
-                    .allocations
-                    .get(open.key)
-                    .map(|a| a.answered.transaction);
-                self.remove_unopened(open.key);
-                let error = Error::InsufficientCapacity;
-                let answer = Writer::new(
-                    reply,
-                    Class::Error,
-                    Method::Allocate,
-                    transaction.unwrap_or_default(),
-                );
-                return answered(finish_error(answer, error, &opening.signer));
+                return answered(self.give_up(open.key, &opening.signer, reply));
             }
         }
         answered(self.opened(open.key, &opening.signer, reply).unwrap_or(0))
@@ -270,52 +261,49 @@ impl Server {
             .extend(bound.map(|relayed| Event::Closed { relayed, client }));
     }
 
-    /// Ends an allocation whose sockets were never used: there is nothing to close.
-    fn remove_unopened(&mut self, key: Key) {
+    /// Ends an allocation that gets no sockets, and says so: 508. There is nothing to close.
+    fn give_up(&mut self, key: Key, signer: &Signer, reply: &mut [u8]) -> usize {
         let Some(allocation) = self.allocations.get_mut(key) else {
-            return;
+            return 0;
         };
+        let transaction = allocation.answered.transaction;
         let relays = std::mem::take(&mut allocation.relays);
         for relay in relays.into_iter().flatten() {
             self.release_port(relay.local);
         }
         self.remove(key);
+        let error = Error::InsufficientCapacity;
+        let mut answer = Writer::new(reply, Class::Error, Method::Allocate, transaction);
+        answer.error_code(error.code(), error.reason());
+        signer.finish(answer)
     }
 
-    /// Takes other ports before it gives the old ones back, so that they are not the same.
+    /// Takes other ports before it gives the old ones back, so that they are not the same. `None`:
+    /// there are none left.
     fn other_ports(
         &mut self,
         open: &Open,
         failed: &[SocketAddr],
-        mut opening: Opening,
+        opening: &Opening,
         now: Now,
-    ) -> Handled {
+    ) -> Option<Handled> {
         let found = self.find(open.key, opening.wish, now.instant);
         self.unused(open, failed);
-        let Some(allocation) = self.allocations.get_mut(open.key) else {
-            return Handled::Nothing;
-        };
-        opening.attempts += 1;
+        let allocation = self.allocations.get_mut(open.key)?;
         let old = std::mem::take(&mut allocation.relays);
         let token = allocation.answered.token.take();
-        allocation.state = State::Opening(Box::new(opening));
+        allocation.state = State::Opening(Box::new(Opening {
+            attempts: opening.attempts + 1,
+            ..opening.clone()
+        }));
         for relay in old.into_iter().flatten() {
             self.release_port(relay.local);
         }
         if let Some(token) = token {
             self.remove_reservation(token, open.key);
         }
-        match found {
-            Ok(found) => {
-                self.assign(open.key, found);
-                self.wanted(open.key, open.client)
-            }
-            Err(_) => {
-                // No port is left. The client will ask again, and be told so.
-                self.remove(open.key);
-                Handled::Nothing
-            }
-        }
+        self.assign(open.key, found.ok()?);
+        Some(self.wanted(open.key, open.client))
     }
 
     /// Goes on without the families that could not be bound; whether one is left.
@@ -365,11 +353,6 @@ impl Server {
         self.statistics.allocations_made += 1;
         Some(success(allocation, signer, reply))
     }
-}
-
-fn finish_error(mut answer: Writer<'_>, error: Error, signer: &Signer) -> usize {
-    answer.error_code(error.code(), error.reason());
-    signer.finish(answer)
 }
 
 /// RFC 8656 §7.2's success, from what is kept of the allocation.

@@ -511,3 +511,33 @@ fn behind_a_nat_clients_are_told_the_outer_address() {
     assert_eq!(bench.bind(&mut client, 0x4000, "8.8.8.8:53"), 0);
     assert!(bench.arrives(local, "8.8.8.8:53", b"x").is_some());
 }
+
+#[test]
+fn when_no_other_port_is_left_the_client_is_told() {
+    let mut bench = Bench::new(Config {
+        ports: crate::PortRange {
+            first: 50_000,
+            last: 50_000,
+        },
+        ..config(RelayPolicy::Open(PeerRules::default()))
+    });
+    let mut client = bench.challenged(1);
+    let request = client.request(Method::Allocate, udp);
+    let mut reply = [0; MAX_REPLY];
+    let handled = bench
+        .server
+        .handle_client(client.at, &request, bench.now, &mut reply);
+    let Handled::Open(open) = handled else {
+        panic!("{handled:?}");
+    };
+    let failed: Vec<_> = open.addresses().collect();
+    let answer = bench
+        .server
+        .relay_opened(&open, &failed, bench.now, &mut reply);
+    let Handled::Reply(len) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(Answer(reply[..len].to_vec()).code(), 508);
+    bench.assert_empty();
+    assert_eq!(bench.allocate(&mut client).code(), 0);
+}

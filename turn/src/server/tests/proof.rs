@@ -234,6 +234,8 @@ fn a_proof_without_name_realm_or_nonce_is_400_and_a_weaker_one_beside_does_not_h
         some.remove(missing);
         assert_eq!(code(&some, &[sha1]), 400);
     }
+    let elsewhere: (u16, &[u8]) = (kind::REALM, b"elsewhere");
+    assert_eq!(code(&[parts[0], elsewhere, parts[2]], &[sha1]), 401);
     let hash: (u16, &[u8]) = (kind::USERHASH, &[7; 32]);
     assert_eq!(code(&[hash, parts[1], parts[2]], &[sha1]), 401);
     assert_eq!(code(&parts, &[]), 401);
