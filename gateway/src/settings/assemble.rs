@@ -10,7 +10,7 @@ use super::read::Reader;
 use super::routes::Routes;
 use super::{
     Calls, Http, Lab, Log, LogFormat, Media, OpusFec, OpusSettings, Prefer, RecordDestination,
-    Records, Settings, Sip, SipTls, Trunk, https, stir, trunks, users, value,
+    Records, Settings, Sip, SipTls, Trunk, https, stir, trunks, turn_section, users, value,
 };
 use crate::worker::Impairments;
 
@@ -40,6 +40,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
     let media = read_media(reader, default.media, &http, &calls, routes);
     let lab = read_lab(reader, &sip);
     let settings = Settings {
+        turn: turn_section::read(reader, default.turn),
         opus: read_opus(reader, default.opus),
         records: read_records(reader),
         log: read_log(reader, default.log),
@@ -57,6 +58,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
     };
     check_ports(reader, &settings);
     https::check_port(reader, &settings);
+    turn_section::check_port(reader, &settings);
     settings
 }
 
@@ -249,6 +251,7 @@ fn read_media(
             default.external_addresses,
             value::ip_address,
         ),
+        stun_server: reader.read("media", "stun_server", None, value::host_and_port),
         rtp_ports: reader.read("media", "rtp_ports", default.rtp_ports, value::port_range),
         prefer: reader.read("media", "prefer", default.prefer, value::one_of(prefer)),
         timeout: reader.read(

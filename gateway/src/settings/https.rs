@@ -132,7 +132,7 @@ fn folder(raw: &Raw) -> Result<PathBuf, Wrong> {
 }
 
 /// A host name or an IP address.
-fn host(raw: &Raw) -> Result<String, Wrong> {
+pub(super) fn host(raw: &Raw) -> Result<String, Wrong> {
     let text = value::text(raw)?;
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.to_string());

@@ -30,6 +30,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod trunks;
+mod turn_section;
 mod users;
 mod value;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub calls: Calls,
     /// The media plane.
     pub media: Media,
+    /// STUN and TURN.
+    pub turn: Turn,
     /// How the gateway encodes towards browsers.
     pub opus: OpusSettings,
     /// The lab phone.
@@ -360,6 +363,8 @@ pub struct Media {
     pub port: u16,
     /// Offered to browsers instead of the local addresses (1:1 NAT).
     pub external_addresses: Vec<IpAddr>,
+    /// Asked for it, where none is set: `host:port` of a STUN server.
+    pub stun_server: Option<String>,
     /// Ports for RTP with telephones.
     pub rtp_ports: RangeInclusive<u16>,
     /// Which codec a browser is answered with.
@@ -372,6 +377,50 @@ pub struct Media {
     pub port_rest: Duration,
     /// Packet time towards telephones, 10 to 60 ms.
     pub ptime: Duration,
+}
+
+/// `[turn]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Whether it is served at all.
+    pub enabled: bool,
+    /// Where, by UDP and by TCP, on the addresses of `[media] listen`; ICE-TCP too. 0: any free one.
+    pub port: u16,
+    /// Where relays lead.
+    pub relay: RelayTo,
+    /// REALM.
+    pub realm: String,
+    /// What others make credentials with; none: only we do, with one that is new at each start.
+    pub secret: Option<turn::Secret>,
+    /// How long the credentials serve that are handed out at sign-in.
+    pub credentials: Duration,
+    /// The host that browsers are told; none: that of the page.
+    pub name: Option<String>,
+    /// Ports of relays that are open.
+    pub relay_ports: RangeInclusive<u16>,
+    /// Networks that those may reach although they are not public.
+    pub allow_peers: Vec<IpNet>,
+    /// Networks that those may not reach.
+    pub deny_peers: Vec<IpNet>,
+    /// Allocations at once, of each worker.
+    pub max_allocations: usize,
+    /// Those of one user.
+    pub max_per_user: usize,
+    /// Those from one address, of IPv6 from one /64.
+    pub max_per_address: usize,
+    /// What one may carry, both ways together, in bytes a second.
+    pub bandwidth: Option<u64>,
+    /// What one user's may.
+    pub bandwidth_per_user: Option<u64>,
+}
+
+/// Where relays lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayTo {
+    /// To this gateway's own media.
+    Own,
+    /// To any public address.
+    Open,
 }
 
 /// `[media] prefer`: what a browser is answered with that offers both.
@@ -526,6 +575,7 @@ impl Settings {
                 listen: vec![loopback],
                 port: 7000,
                 external_addresses: Vec::new(),
+                stun_server: None,
                 rtp_ports: 20_000..=29_999,
                 prefer: Prefer::Opus,
                 timeout: Duration::from_secs(30),
@@ -533,6 +583,7 @@ impl Settings {
                 port_rest: Duration::from_secs(30),
                 ptime: Duration::from_millis(20),
             },
+            turn: Turn::defaults(),
             opus: OpusSettings {
                 bitrate: 32_000,
                 complexity: 0,

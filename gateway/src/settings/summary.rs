@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::value::show_duration;
 use super::{
-    Certificate, OpusFec, Prefer, RecordDestination, Settings, Trunk, TrunkSrtp, TrunkStir,
+    Certificate, OpusFec, Prefer, RecordDestination, RelayTo, Settings, Trunk, TrunkSrtp, TrunkStir,
 };
 
 impl Settings {
@@ -18,6 +18,7 @@ impl Settings {
             ("users", self.users_line()),
             ("calls", self.calls_line()),
             ("media", self.media_line()),
+            ("turn", self.turn_line()),
             ("opus", self.opus_line()),
             ("lab", self.lab_line()),
             ("records", self.records_line()),
@@ -101,6 +102,27 @@ impl Settings {
             show_duration(calls.ring_timeout),
             show_duration(calls.max_duration)
         )
+    }
+
+    fn turn_line(&self) -> String {
+        let turn = &self.turn;
+        if !turn.enabled {
+            return "none".to_owned();
+        }
+        let relay = match turn.relay {
+            RelayTo::Own => "relays lead to this gateway alone".to_owned(),
+            RelayTo::Open => format!(
+                "open relays on ports {}-{}",
+                turn.relay_ports.start(),
+                turn.relay_ports.end()
+            ),
+        };
+        let port = match turn.port {
+            0 => "any free port".to_owned(),
+            port => format!("port {port}"),
+        };
+        let tls = self.https.listen.map(|listen| format!(", TLS {listen}"));
+        format!("UDP and TCP {port}{}; {relay}", tls.unwrap_or_default())
     }
 
     fn media_line(&self) -> String {

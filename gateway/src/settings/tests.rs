@@ -10,6 +10,7 @@ use super::*;
 mod account;
 mod https;
 mod trunks;
+mod turn;
 mod users;
 
 /// A machine with the address 10.0.0.5 on its default route and 10.8.0.2 towards 10.8.0.0/16.

@@ -221,6 +221,29 @@ pub(super) fn dns_server(raw: &Raw) -> Result<SocketAddr, Wrong> {
     })
 }
 
+/// `host:port`, the port of STUN where none is written; none where it is empty.
+pub(super) fn host_and_port(raw: &Raw) -> Result<Option<String>, Wrong> {
+    let text = text(raw)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(Some(address.to_string()));
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(Some(SocketAddr::new(ip, 3478).to_string()));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, "3478"));
+    let is_name = host_name(&Raw::Text(host.to_owned())).is_ok_and(|name| name.is_some());
+    match (is_name, port.parse::<u16>()) {
+        (true, Ok(1..)) => Ok(Some(format!("{host}:{port}"))),
+        _ => Err(Wrong::new(
+            format!("{text:?} is no server's address"),
+            "write it like \"stun.example.com:3478\"",
+        )),
+    }
+}
+
 pub(super) fn ip_address(raw: &Raw) -> Result<IpAddr, Wrong> {
     let text = text(raw)?;
     let address = IpAddr::from_str(text).map_err(|_| {

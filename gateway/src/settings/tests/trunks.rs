@@ -11,7 +11,7 @@ uri = "sip:192.0.2.1"
 [trunks.carrier]
 uri = "sip:carrier.example;transport=tcp"
 username = "4930"
-password = "secret"
+password = "5ecret"
 register = true
 numbers = ["+49 30*", "110"]
 priority = 5
@@ -55,7 +55,7 @@ profile = { codecs = ["pcma"] }
         summary.contains("sip:192.0.2.1; sip:carrier.example"),
         "{summary}"
     );
-    assert!(!format!("{settings:?}").contains("secret"));
+    assert!(!format!("{settings:?}").contains("5ecret"));
 }
 
 #[test]
