@@ -13,6 +13,8 @@ fn main() -> std::io::Result<()> {
     descriptions(&corpus)?;
     write(&corpus, "endpoint", &endpoint())?;
     write(&corpus, "stun", &stun())?;
+    write(&corpus, "turn_message", &turn_message())?;
+    write(&corpus, "turn_server", &turn_server())?;
     write(&corpus, "rtp", &rtp())?;
     write(&corpus, "rtcp", &rtcp())?;
     write(&corpus, "signaling", &signaling())
@@ -106,6 +108,79 @@ fn endpoint() -> Vec<Vec<u8>> {
         vec![10, 60, 6, 0, 10, 0, 10, 60, 6, 0, 6, 0, 10, 60, 6, 0, 11, 0, 9, 100, 0],
         // Not accepting; OPTIONS; an unknown method; raw bytes.
         b"\x0f\x01\x01\x00\x10\x04\x00\x01\x07\x00\x08\x00\x01\x09\x00\x0c\x00\x00\x00\x00\x18OPTIONS sip:a@b SIP/2.0\r\n".to_vec(),
+    ]
+}
+
+/// Framing and size of pieces, then a stream: requests with and without attributes, ChannelData, packets with lengths.
+fn turn_message() -> Vec<Vec<u8>> {
+    let message = |kind: u16, attributes: &[&[u8]]| {
+        let attributes = attributes.concat();
+        let mut bytes = kind.to_be_bytes().to_vec();
+        bytes.extend((attributes.len() as u16).to_be_bytes());
+        bytes.extend([
+            0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+        ]);
+        bytes.extend(attributes);
+        bytes
+    };
+    let transport: &[u8] = &[0, 0x19, 0, 4, 17, 0, 0, 0];
+    let peer: &[u8] = &[0, 0x12, 0, 8, 0, 1, 0x32, 0x9a, 0xe9, 0x12, 0xd5, 0x45];
+    let data: &[u8] = &[0, 0x13, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0];
+    let integrity = [&[0, 8, 0, 20][..], &[7; 20]].concat();
+    let fingerprint: &[u8] = &[0x80, 0x28, 0, 4, 1, 2, 3, 4];
+    let channel: &[u8] = &[0x40, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0];
+    vec![
+        [&[0, 7][..], &message(0x0001, &[])].concat(),
+        [&[0, 1][..], &message(0x0003, &[transport, fingerprint])].concat(),
+        [
+            &[0, 3][..],
+            &message(0x0003, &[transport, &integrity, fingerprint]),
+        ]
+        .concat(),
+        [
+            &[0, 5][..],
+            &message(0x0016, &[peer, data]),
+            channel,
+            &message(0x0001, &[]),
+        ]
+        .concat(),
+        [&[1, 2][..], &[0, 4, 1, 2, 3, 4, 0, 0, 0, 1, 9]].concat(),
+    ]
+}
+
+/// The relay's kind, then steps: an allocation after its challenge, a channel or permission, data, time, the end.
+fn turn_server() -> Vec<Vec<u8>> {
+    let allocate: &[u8] = &[3, 0, 8, 3, 0, 8];
+    let (refresh, permit, bind): (&[u8], &[u8], &[u8]) = (&[3, 1, 8], &[3, 2, 8], &[3, 3, 8]);
+    let (send, channel, arrive): (&[u8], &[u8], &[u8]) =
+        (&[10, 2, 1, 2], &[0x8b, 2, 1, 2], &[13, 0, 5]);
+    let (time, end): (&[u8], &[u8]) = (&[0, 255, 255], &[3, 1, 72, 0, 4, 0, 0, 0, 0]);
+    let (again, closed): (&[u8], &[u8]) = (&[0x33, 0, 0], &[2]);
+    vec![
+        [&[0][..], allocate, bind, channel, arrive, send, time, end].concat(),
+        [
+            &[0][..],
+            allocate,
+            permit,
+            send,
+            arrive,
+            time,
+            refresh,
+            closed,
+        ]
+        .concat(),
+        [
+            &[1][..],
+            allocate,
+            again,
+            again,
+            bind,
+            channel,
+            time,
+            time,
+            send,
+        ]
+        .concat(),
     ]
 }
 

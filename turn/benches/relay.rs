@@ -159,7 +159,7 @@ fn challenge() -> impl FnMut() {
     }
 }
 
-/// Nanoseconds a call, the least of several runs: the machine does other things, too.
+/// Nanoseconds a call, the least of several runs: other programs run, too.
 fn cost(mut run: impl FnMut()) -> f64 {
     const ROUNDS: u32 = 20_000;
     let once = |run: &mut dyn FnMut()| {

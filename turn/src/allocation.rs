@@ -12,7 +12,7 @@ pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 /// RFC 8656 §12.
 pub(crate) const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
 
-/// An address family, by its number on the wire (RFC 8656 §18.5).
+/// An address family, by its number on the wire (RFC 8656 §18.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     V4 = 1,

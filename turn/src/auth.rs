@@ -41,7 +41,7 @@ pub(crate) struct Proven<'a> {
 pub(crate) struct Signer {
     pub(crate) key: IntegrityKey,
     pub(crate) algorithm: Algorithm,
-    /// Who sends FINGERPRINT gets it (RFC 8489 §7.1).
+    /// Who sends FINGERPRINT gets it (RFC 8489 §7).
     pub(crate) fingerprint: bool,
 }
 

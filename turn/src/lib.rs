@@ -16,13 +16,13 @@
 //! [`RelayPolicy::Open`] it is a socket that the application binds ([`Handled::Open`]).
 //!
 //! Nothing is kept, and nothing allocated, for whoever has not shown a MESSAGE-INTEGRITY that
-//! holds. ICMP (RFC 8656 §11.6), mobility, TCP relays (RFC 6062) and USERHASH are not served.
+//! holds. ICMP (RFC 8656 §11.5), mobility, TCP relays (RFC 6062) and USERHASH are not served.
 //! SOFTWARE is not sent: it would be the larger part of many an answer.
 //!
 //! # Why it is our own
 //!
 //! `turn-server-proto` 0.7, by the authors of `stun-types`, is a complete sans-IO server, and was
-//! measured beside this one on one machine (ChannelData of 120 bytes, one packet of each client in
+//! measured beside this one (ChannelData of 120 bytes, one packet of each client in
 //! turn, least of several runs; `cargo bench -p switchhook-turn --bench relay`):
 //!
 //! | | 1 client, to peer | to client | 1000 clients, to peer | to client |

@@ -291,7 +291,7 @@ impl Server {
         Some(self.allocations.get(*key)?.client)
     }
 
-    /// A client's connection is closed: its allocation ends (RFC 8656 §3.1).
+    /// A client's connection is closed: its allocation ends with it.
     pub fn client_closed(&mut self, client: Client) {
         if let Some(key) = self.clients.get(&client).copied() {
             self.remove(key);

@@ -1,6 +1,9 @@
 //! Allocate (RFC 8656 §7).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use rand_chacha::rand_core::RngCore;
 
@@ -151,7 +154,7 @@ impl Server {
 
     /// Takes ports for a wish: those of a reservation, or free ones. Of two families one is enough
     /// (RFC 8656 §7.2).
-    fn find(&mut self, by: Key, wish: Wish, now: std::time::Instant) -> Result<Found, Error> {
+    fn find(&mut self, by: Key, wish: Wish, now: Instant) -> Result<Found, Error> {
         let expires = now + wish.lifetime;
         let mut found = Found {
             relays: [None; 2],
@@ -199,7 +202,7 @@ impl Server {
         port.ok_or(Error::InsufficientCapacity)
     }
 
-    fn relay(&self, family: Family, port: u16, expires: std::time::Instant) -> Option<Relay> {
+    fn relay(&self, family: Family, port: u16, expires: Instant) -> Option<Relay> {
         let at = self.address(family)?;
         Some(Relay {
             local: SocketAddr::new(at.local, port),

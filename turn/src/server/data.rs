@@ -57,7 +57,7 @@ impl Server {
         }
     }
 
-    /// A Send indication (RFC 8656 §11.3). It proves nothing but the 5-tuple, as the RFC has it;
+    /// A Send indication (RFC 8656 §11.2). It proves nothing but the 5-tuple, as the RFC has it;
     /// FINGERPRINT is not looked at, since a check over every payload serves nobody.
     pub(super) fn send_indication(
         &mut self,
@@ -191,7 +191,7 @@ impl Server {
         Some(ToClient { client, bytes })
     }
 
-    /// Writes all of a Data indication but the payload (RFC 8656 §11.5).
+    /// Writes all of a Data indication but the payload (RFC 8656 §11.3).
     fn data_indication(&mut self, peer: SocketAddr, buffer: &mut [u8], len: usize) -> Range<usize> {
         let size = if peer.is_ipv4() { 12 } else { 24 };
         let start = HEADROOM - (HEADER + size + 4);
