@@ -17,4 +17,5 @@ pub mod stir;
 pub mod tls;
 pub mod token;
 pub mod trunks;
+pub mod turn_port;
 pub mod worker;

@@ -11,7 +11,7 @@ use peer::Identity;
 use sip::Host;
 use sip::endpoint::{Account, AccountConfig, Transport};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::call::inbound::Inbound;
@@ -22,7 +22,9 @@ use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
 use crate::fetch::Fetcher;
 use crate::lab;
-use crate::settings::{OpusFec, RecordDestination, Settings, Sip, SipTls, Trunk, TrunkSrtp};
+use crate::settings::{
+    OpusFec, RecordDestination, RelayTo, Settings, Sip, SipTls, Trunk, TrunkSrtp,
+};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::{Site, serve};
 use crate::signaling::message::LabNumber;
@@ -34,7 +36,8 @@ use crate::stir::chains::Chains;
 use crate::tls;
 use crate::tls::port::TlsPort;
 use crate::trunks::{Trunks, probe};
-use crate::worker::{WorkerSettings, Workers};
+use crate::turn_port::{self, TurnPort};
+use crate::worker::{OpenRelay, RelaySettings, WorkerSettings, Workers};
 
 /// How long running calls may take to end when the gateway goes down.
 const CALLS_PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +63,8 @@ pub struct Bound {
     pub lab: Option<SocketAddr>,
     /// Where browsers reach the media workers.
     pub browsers: Vec<SocketAddr>,
+    /// Where STUN, TURN and ICE-TCP are heard, on the same addresses.
+    pub turn: Option<u16>,
 }
 
 /// A gateway whose every socket is bound. Nothing is served before [`Server::run`].
@@ -68,6 +73,8 @@ pub struct Server {
     bound: Bound,
     listener: TcpListener,
     tls_port: Option<TlsPort>,
+    turn_port: Option<TurnPort>,
+    workers: Arc<Workers>,
     signaling: Arc<Signaling>,
     registry: Arc<Registry>,
     sip: sip_driver::SipHandle,
@@ -122,8 +129,20 @@ impl Server {
         let (recorder, writer) = Recorder::open(&settings.records)
             .await
             .context("call records")?;
-        let workers =
-            Arc::new(Workers::start(&worker_settings(settings, &identity)).context("[media]")?);
+        let turn_secret = turn_secret(settings);
+        let worker_settings = WorkerSettings {
+            relay: relay_settings(settings, &turn_secret),
+            ..worker_settings(settings, &identity)
+        };
+        let workers = Workers::start(&worker_settings).context("[media], [turn]")?;
+        let workers = Arc::new(workers);
+        let turn_port = match workers.relay_port() {
+            Some(port) => {
+                let bound = TurnPort::bind(&settings.media.listen, port).await;
+                Some(bound.context("[turn] port")?)
+            }
+            None => None,
+        };
         warn_of_strangers(settings);
         for trunk in &settings.trunks {
             warn_of(trunk, &settings.sip.tls);
@@ -135,6 +154,7 @@ impl Server {
             sip_tls: sip.local_tls(),
             lab: lab.as_ref().map(lab::LabPhone::local_addr),
             browsers: workers.local_addresses(),
+            turn: workers.relay_port(),
         };
         let mut trunks = Vec::new();
         for trunk in &settings.trunks {
@@ -162,10 +182,11 @@ impl Server {
             ring_timeout: settings.calls.ring_timeout,
             max_duration: settings.calls.max_duration,
             fingerprint: identity.fingerprint(),
+            tcp_candidates: tcp_candidates(settings, bound.turn),
         };
         let registry = Arc::new(Registry::new(
             environment,
-            workers,
+            Arc::clone(&workers),
             sip.clone(),
             recorder,
             (settings.sip.caller.clone(), secret),
@@ -204,6 +225,8 @@ impl Server {
             bound,
             listener,
             tls_port,
+            turn_port,
+            workers,
             signaling,
             registry,
             sip,
@@ -233,12 +256,24 @@ impl Server {
         let site = Site::new(self.signaling);
         let mut http = JoinSet::new();
         if let Some(port) = self.tls_port {
-            // Who serves TURN takes the other end of this.
-            let turn = tls::port::nobody();
+            let turn = match &self.turn_port {
+                Some(_) => {
+                    let (sender, handed) = mpsc::channel(tls::port::HANDED_QUEUE);
+                    http.spawn(turn_port::hand_over(handed, Arc::clone(&self.workers)));
+                    sender
+                }
+                None => tls::port::nobody(),
+            };
             http.spawn(port.run(site.clone(), turn));
         }
         http.spawn(serve(self.listener, site));
+        let turn_port = self.turn_port.map(|port| {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(port.run(Arc::clone(&self.workers)));
+            tasks
+        });
         shutdown.await;
+        drop(turn_port);
         tracing::info!(
             calls = self.registry.len(),
             "going down: new calls are refused, running ones end"
@@ -335,10 +370,22 @@ impl Bound {
                 ports.start(),
                 ports.end()
             ),
+            format!("relay            {}", self.turn_line()),
             format!("trunk            {trunk}"),
             format!("lab phone        {lab}"),
             format!("Switchhook is ready: open {}", self.urls(settings)),
         ]
+    }
+
+    fn turn_line(&self) -> String {
+        let Some(port) = self.turn else {
+            return "none".to_owned();
+        };
+        let tls = self.https.map(|address| format!(", TLS {address}"));
+        format!(
+            "TURN by UDP and TCP, port {port}{}",
+            tls.unwrap_or_default()
+        )
     }
 
     /// The page, as a browser on this machine reaches it, and by TLS.
@@ -519,7 +566,49 @@ fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSetti
             ..codecs::opus::EncoderSettings::default()
         },
         identity: Arc::clone(identity),
+        relay: None,
     }
+}
+
+/// What TURN's credentials are made with: what is set, or what nobody else knows.
+fn turn_secret(settings: &Settings) -> turn::Secret {
+    let set = settings.turn.secret.clone();
+    set.unwrap_or_else(|| turn::Secret::new(rand::random::<[u8; 32]>()))
+}
+
+fn relay_settings(settings: &Settings, secret: &turn::Secret) -> Option<RelaySettings> {
+    let turn = &settings.turn;
+    let open = OpenRelay {
+        ports: turn.relay_ports.clone(),
+        allow: turn.allow_peers.clone(),
+        deny: turn.deny_peers.clone(),
+        external: settings.media.external_addresses.clone(),
+    };
+    turn.enabled.then(|| RelaySettings {
+        port: turn.port,
+        realm: turn.realm.clone(),
+        secret: secret.clone(),
+        open: (turn.relay == RelayTo::Open).then_some(open),
+        limits: turn::Limits {
+            allocations: turn.max_allocations,
+            allocations_per_user: turn.max_per_user,
+            allocations_per_address: turn.max_per_address,
+            bandwidth_per_allocation: turn.bandwidth,
+            bandwidth_per_user: turn.bandwidth_per_user,
+            ..turn::Limits::default()
+        },
+    })
+}
+
+/// Where browsers reach the media by ICE-TCP, as they are told.
+fn tcp_candidates(settings: &Settings, port: Option<u16>) -> Vec<SocketAddr> {
+    let media = &settings.media;
+    let addresses = match media.external_addresses.as_slice() {
+        [] => &media.listen,
+        external => external,
+    };
+    let at = |port| addresses.iter().map(move |ip| SocketAddr::new(*ip, port));
+    port.into_iter().flat_map(at).collect()
 }
 
 fn lab_numbers() -> Vec<LabNumber> {

@@ -90,8 +90,9 @@ pub(crate) fn describe_formats(section: &mut Media, formats: &[Format], with_sta
     }
 }
 
-/// Host candidates with the priorities of RFC 8445 §5.1.2, the first one preferred.
-pub(crate) fn candidates(section: &mut Media, addresses: &[SocketAddr]) {
+/// Host candidates with the priorities of RFC 8445 §5.1.2, the first one preferred; and those of TCP, which are below all of
+/// UDP, with RFC 6544 §4.2's for who makes no connections.
+pub(crate) fn candidates(section: &mut Media, addresses: &[SocketAddr], by_tcp: &[SocketAddr]) {
     for (index, address) in addresses.iter().enumerate() {
         let preference = 65_535_u32.saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
         let priority = (126 << 24) | (preference << 8) | 255;
@@ -100,6 +101,19 @@ pub(crate) fn candidates(section: &mut Media, addresses: &[SocketAddr]) {
             format!(
                 "{} 1 udp {priority} {} {} typ host",
                 index + 1,
+                address.ip(),
+                address.port()
+            ),
+        ));
+    }
+    for (index, address) in (0_u32..).zip(by_tcp) {
+        let preference = (4 << 13) | 8191_u32.saturating_sub(index);
+        let priority = (90 << 24) | (preference << 8) | 255;
+        section.attributes.push(value(
+            "candidate",
+            format!(
+                "{} 1 tcp {priority} {} {} typ host tcptype passive",
+                101 + index,
                 address.ip(),
                 address.port()
             ),

@@ -32,6 +32,8 @@ pub struct Gateway {
     pub sip: SocketAddr,
     /// Where it hears SIP by TLS, if it does.
     pub sip_tls: Option<SocketAddr>,
+    /// Where it hears TURN and ICE-TCP, if it does.
+    pub turn: Option<u16>,
     records: PathBuf,
     ended: bool,
     _capture: Option<Capture>,
@@ -83,15 +85,22 @@ impl Gateway {
             .contains("https://")
             .then(|| address_after(&said, "https://"));
         let sip = address_after(&said, "UDP and TCP ");
-        let sip_tls = said
+        let telephones = line_with(&said, "telephones' SIP");
+        let sip_tls = telephones
             .contains(", TLS ")
-            .then(|| address_after(&said, ", TLS "));
+            .then(|| address_after(telephones, ", TLS "));
+        let relay = line_with(&said, "relay ");
+        let turn = relay.split("port ").nth(1).and_then(|rest| {
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+            digits?.parse().ok()
+        });
         let mut ports: Vec<u16> = addresses(line_with(&said, "browsers' media"))
             .iter()
             .map(SocketAddr::port)
             .collect();
         ports.extend([http.port(), sip.port()]);
         ports.extend(https.map(|address| address.port()));
+        ports.extend(turn);
         let capture = Capture::start(scene, &ports, rtp..=rtp + 39);
         Self {
             child,
@@ -99,6 +108,7 @@ impl Gateway {
             https,
             sip,
             sip_tls,
+            turn,
             records,
             ended: false,
             _capture: capture,
@@ -226,6 +236,7 @@ fn toml(records: &Path, rtp: u16, settings: &[(&str, &str)]) -> String {
         ("lab.listen", "\"127.0.0.1:0\""),
         ("media.listen", "[\"127.0.0.1\"]"),
         ("media.port", "0"),
+        ("turn.port", "0"),
         ("media.rtp_ports", &rtp),
         ("calls.max", "10"),
         ("records.file", &records),

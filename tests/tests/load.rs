@@ -24,6 +24,7 @@ async fn gateway(trunk: SocketAddr) -> SocketAddr {
     settings.sip.listen = loopback(0);
     settings.lab.listen = Some(loopback(0));
     settings.media.port = 0;
+    settings.turn.port = 0;
     settings.media.rtp_ports = 34_000..=34_099;
     settings.calls.max = 50;
     settings.trunks = vec![Trunk::at(format!("sip:{trunk}").parse().expect("a URI"))];

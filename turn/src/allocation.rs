@@ -9,8 +9,8 @@ use crate::{auth::Signer, bucket::Bucket, client::Client, ports::Wanted, slab::K
 pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 /// RFC 8656 §12.
 pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
-/// RFC 8656 §12.
-pub(crate) const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
+/// RFC 5766's, whose clients are still about; RFC 8656 §12 has the first quarter of them.
+pub(crate) const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
 
 /// An address family, by its number on the wire (RFC 8656 §18.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

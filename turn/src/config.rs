@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{Users, peers::RelayPolicy, ports::PortRange};
+use crate::{Users, peers::RelayPolicy, ports::PortRange, reservations::Reservations};
 
 /// The longest realm whose challenge still fits 2.6 times the smallest Allocate that a browser
 /// sends (28 bytes).
@@ -80,6 +80,8 @@ pub struct Config {
     pub policy: RelayPolicy,
     /// Quotas and caps.
     pub limits: Limits,
+    /// What tokens of reserved ports are made with; none: by this server alone. Servers of one process share it.
+    pub reservations: Option<Reservations>,
     /// How long a nonce serves.
     pub nonce_lifetime: Duration,
     /// The longest LIFETIME that is granted (RFC 8656 §7.2: an hour).
@@ -97,6 +99,7 @@ impl Config {
             ports: PortRange::default(),
             policy,
             limits: Limits::default(),
+            reservations: None,
             nonce_lifetime: Duration::from_secs(3600),
             max_lifetime: Duration::from_secs(3600),
         }

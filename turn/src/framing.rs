@@ -47,7 +47,7 @@ fn measure(bytes: &[u8], framing: Framing) -> Result<Option<(Range<usize>, usize
     let [first, rest @ ..] = bytes else {
         return Ok(None);
     };
-    if framing == Framing::Turn && !matches!(first, 0..=3 | 0x40..=0x4f) {
+    if framing == Framing::Turn && !matches!(first, 0..=3 | 0x40..=0x7f) {
         return Err(FramingError::Unknown(*first));
     }
     let number = |at: usize| match (bytes.get(at), bytes.get(at + 1)) {

@@ -45,8 +45,13 @@ impl Ports {
         }
     }
 
+    /// Whether that port is in its range.
+    pub(crate) fn has(&self, port: u16) -> bool {
+        (self.range.first..=self.range.last).contains(&port)
+    }
+
     fn is_free(&self, port: u16) -> bool {
-        if port < self.range.first || port > self.range.last {
+        if !self.has(port) {
             return false;
         }
         let index = usize::from(port - self.range.first);
@@ -91,8 +96,11 @@ impl Ports {
         self.taken.iter().all(|word| *word == 0)
     }
 
+    /// One of another server's is none of ours.
     pub(crate) fn release(&mut self, port: u16) {
-        self.set(port, false);
+        if self.has(port) {
+            self.set(port, false);
+        }
     }
 }
 

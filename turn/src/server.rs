@@ -30,6 +30,7 @@ use crate::{
     peers::RelayPolicy,
     ports::Ports,
     quota::Quota,
+    reservations::Reservations,
     slab::{Key, Slab},
 };
 
@@ -137,6 +138,7 @@ pub struct Server {
     /// By [`Family::index`].
     ports: [Option<Ports>; 2],
     reservations: HashMap<[u8; 8], Reservation, Keyed>,
+    tokens: Reservations,
     deadlines: BTreeSet<(Instant, Due)>,
     /// Two for every allocation that ends. They are to be taken after every call.
     events: VecDeque<Event>,
@@ -153,6 +155,10 @@ impl Server {
         let mut key = [0; 16];
         random.fill_bytes(&mut key);
         let hasher = Keyed::new(key);
+        let mut own_tokens = [0; 32];
+        random.fill_bytes(&mut own_tokens);
+        let tokens = config.reservations.clone();
+        let tokens = tokens.unwrap_or_else(|| Reservations::new(&own_tokens, now));
         let ports = |at: Option<RelayAddress>| at.map(|_| Ports::new(config.ports));
         Ok(Self {
             gate: Gate::new(&config, keys, hasher.clone(), now),
@@ -163,6 +169,7 @@ impl Server {
             quota: Quota::new(&hasher),
             ports: [ports(config.relay_v4), ports(config.relay_v6)],
             reservations: HashMap::with_hasher(hasher),
+            tokens,
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             statistics: Statistics::default(),
@@ -180,7 +187,7 @@ impl Server {
         reply: &mut [u8],
     ) -> Handled {
         match message.first() {
-            Some(0x40..=0x4f) => self.channel_data(client, message, now.instant),
+            Some(0x40..=0x7f) => self.channel_data(client, message, now.instant),
             Some(0..=3) => self.stun(client, message, now, reply),
             _ => Handled::Nothing,
         }
@@ -289,6 +296,11 @@ impl Server {
     pub fn client_of(&self, relayed: SocketAddr) -> Option<Client> {
         let key = self.relays.get(&Address(relayed))?;
         Some(self.allocations.get(*key)?.client)
+    }
+
+    /// Whether that client has an allocation.
+    pub fn has_allocation(&self, client: Client) -> bool {
+        self.clients.contains_key(&client)
     }
 
     /// A client's connection is closed: its allocation ends with it.

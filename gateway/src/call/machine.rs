@@ -100,6 +100,8 @@ pub struct Environment {
     pub max_duration: Duration,
     /// The certificate that every browser sees.
     pub fingerprint: Fingerprint,
+    /// Where browsers reach the media by ICE-TCP.
+    pub tcp_candidates: Vec<SocketAddr>,
 }
 
 /// One of the browsers that a call concerns.

@@ -8,4 +8,4 @@ mod self_signed;
 #[cfg(test)]
 mod testing;
 mod told_apart;
-mod waiting;
+pub(crate) mod waiting;

@@ -22,12 +22,13 @@ pub(super) enum Said {
     Foreign,
 }
 
-/// The protocols that are offered, best first: RFC 9113 §3.2, RFC 7301 §6, RFC 7443 §3.
+/// The protocols that are offered: RFC 7443 §3, RFC 9113 §3.2, RFC 7301 §6. Of several that a client takes, the first has
+/// it: clients of TURN name HTTP among theirs, and browsers do not name TURN for pages.
 pub(super) const OFFERED: [(&[u8], Kind); 4] = [
-    (b"h2", Kind::Http2),
-    (b"http/1.1", Kind::Http1),
     (b"stun.turn", Kind::Stun),
     (b"stun.nat-discovery", Kind::Stun),
+    (b"h2", Kind::Http2),
+    (b"http/1.1", Kind::Http1),
 ];
 
 /// How many bytes tell everything apart.

@@ -12,7 +12,7 @@ use crate::signaling::source;
 
 /// Those who are on the way in. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting(Arc<Mutex<Places>>);
+pub(crate) struct Waiting(Arc<Mutex<Places>>);
 
 #[derive(Debug)]
 struct Places {
@@ -26,7 +26,7 @@ struct Places {
 
 /// One place; it is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     waiting: Waiting,
     source: IpAddr,
     number: u64,
@@ -35,7 +35,7 @@ pub(super) struct Place {
 
 impl Waiting {
     /// So many places, and so many for one address, or for one /64 of IPv6.
-    pub(super) fn new(most: usize, most_of_source: usize) -> Self {
+    pub(crate) fn new(most: usize, most_of_source: usize) -> Self {
         Self(Arc::new(Mutex::new(Places {
             most: most.max(1),
             most_of_source: most_of_source.max(1),
@@ -46,7 +46,7 @@ impl Waiting {
     }
 
     /// A place for a connection from there; another may lose its own.
-    pub(super) fn enter(&self, address: IpAddr) -> Place {
+    pub(crate) fn enter(&self, address: IpAddr) -> Place {
         let source = source(address);
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if places.count_of(source) >= places.most_of_source {
@@ -121,7 +121,7 @@ impl Places {
 
 impl Place {
     /// Done when somebody else got it.
-    pub(super) async fn lost(&mut self) {
+    pub(crate) async fn lost(&mut self) {
         let _ = (&mut self.taken).await;
     }
 }

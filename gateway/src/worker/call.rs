@@ -1,7 +1,6 @@
 //! One call's media: the browser's transport, the bridge between the two legs, and the telephone's
 //! sockets.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +8,11 @@ use std::time::{Duration, Instant};
 use media::{
     Bridge, BridgeConfig, BridgeEvent, Digit, DtmfWay, Leg, PacketKind, StreamStart, Transmit,
 };
-use mio::net::UdpSocket;
 use peer::{Identity, Path, Peer, PeerConfig, PeerEvent, Received, SessionEvent};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::browsers::BrowserSockets;
 use super::command::{MediaEvent, MediaReport, OpenCall, TrunkMedia};
 use super::impaired::Impaired;
 use super::one_way::{Expected, Watch};
@@ -22,36 +21,11 @@ use super::telephone::{Telephone, TrunkSockets};
 use super::trunk_leg::TrunkLeg;
 use crate::call::CallId;
 
-/// Room for the largest packet we make and its SRTP tag and index.
-const OUT: usize = 1600;
-
 /// How soon an end that found no room in the queue of its call's task is offered again.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// How long the browser may take from its answer to a connected path.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The sockets through which a worker's browsers are reached, and the buffer in which its calls write what leaves.
-pub(super) struct BrowserSockets {
-    pub(super) sockets: Vec<(SocketAddr, UdpSocket)>,
-    out: RefCell<Box<[u8; OUT]>>,
-}
-
-impl BrowserSockets {
-    pub(super) fn new(sockets: Vec<(SocketAddr, UdpSocket)>) -> Self {
-        Self {
-            sockets,
-            out: RefCell::new(Box::new([0; OUT])),
-        }
-    }
-
-    /// A send that the kernel has no room for is a lost packet, as on any network.
-    fn send(&self, packet: &[u8], path: Path) {
-        if let Some((_, socket)) = self.sockets.iter().find(|(local, _)| *local == path.local) {
-            let _ = socket.send_to(packet, path.remote);
-        }
-    }
-}
 
 /// See the module's documentation.
 pub(super) struct MediaCall {
@@ -280,7 +254,7 @@ impl MediaCall {
         let report = report::media_report(&self.bridge.report(), self.telephone.strangers);
         self.tell(now, MediaEvent::BrowserLeft(Box::new(report)));
         peer.close(now);
-        let mut out = browsers.out.borrow_mut();
+        let mut out = browsers.out();
         while let Some((len, path)) = peer.poll_transmit(&mut out[..]) {
             browsers.send(&out[..len], path);
         }
@@ -467,7 +441,7 @@ impl MediaCall {
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
     fn flush(&mut self, now: Instant, browsers: &BrowserSockets) {
-        let mut out = browsers.out.borrow_mut();
+        let mut out = browsers.out();
         let out = &mut out[..];
         if let Some(peer) = &mut self.peer {
             while let Some((len, path)) = peer.poll_transmit(out) {

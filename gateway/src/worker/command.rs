@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media::{Digit, DtmfWay, Leg, RtpFormat, StreamStart};
-use peer::{Fingerprint, IceCredentials, PeerFailure, SessionFailure};
+use peer::{Fingerprint, IceCredentials, Path, PeerFailure, SessionFailure};
 use sdp::trunk::Srtp;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::impaired::Impairments;
 use super::one_way::OneWay;
+use super::streams::Incoming;
 use crate::call::CallId;
 
 /// How many events of one call may wait for its task; more digits than that are dropped, an end is
@@ -36,6 +37,12 @@ pub enum MediaCommand {
     RestartIce(CallId, IceCredentials, IceCredentials),
     /// Ends the call's media; answered by [`MediaEvent::Closed`].
     Close(CallId),
+    /// Takes a browser's connection.
+    TakeStream(Box<Incoming>),
+    /// A datagram that another worker's TURN client has for a call of this one's.
+    FromRelay(Path, Box<[u8]>),
+    /// A datagram that another worker's call has for a TURN client of this one's.
+    ToRelay(Path, Box<[u8]>),
     /// Ends the worker.
     Stop,
     /// Makes the next packet or timer of this call panic: how the tests show that others live on.

@@ -2,6 +2,7 @@
 //! telephones and its own loop. Both legs of a call live on one worker, so a packet takes no lock,
 //! crosses no thread and, once a call is up, allocates nothing.
 
+mod browsers;
 mod call;
 mod calls;
 mod command;
@@ -11,20 +12,23 @@ mod latch;
 mod one_way;
 mod pace;
 mod ports;
+mod relay;
+mod relaying;
 mod report;
 mod schedule;
 mod sockets;
+mod streams;
 mod telephone;
 mod thread;
 mod trunk_leg;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use command::{
     EVENT_QUEUE, LegReport, MediaCommand, MediaEvent, MediaReport, OpenBrowser, OpenCall,
@@ -33,6 +37,9 @@ pub use command::{
 pub use impaired::Impairments;
 pub use one_way::OneWay;
 use peer::Identity;
+use relay::RelayPort;
+pub use relay::{OpenRelay, RelaySettings};
+pub use streams::{Carries, Incoming};
 
 /// How many commands may wait for a worker; with more, new calls are refused.
 const COMMAND_QUEUE: usize = 4096;
@@ -68,12 +75,19 @@ pub struct WorkerSettings {
     pub max_complexity: u8,
     /// The certificate that browsers see.
     pub identity: Arc<Identity>,
+    /// STUN and TURN; none where it is not served.
+    pub relay: Option<RelaySettings>,
 }
+
+/// All workers, once they are there.
+type Colleagues = Arc<OnceLock<Vec<WorkerHandle>>>;
 
 /// The workers of a gateway.
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Worker>,
+    /// Where TURN's clients are heard by UDP.
+    relay_port: Option<u16>,
 }
 
 /// One worker, seen from the signalling plane. Clones talk to the same thread.
@@ -103,10 +117,51 @@ impl Workers {
     /// # Errors
     /// A port cannot be bound, or a thread cannot be started; the message names it.
     pub fn start(settings: &WorkerSettings) -> std::io::Result<Self> {
-        let workers = (0..settings.workers.max(1))
-            .map(|index| Worker::start(settings, index))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { workers })
+        let bound = (0..settings.workers.max(1)).map(|index| Bound::new(settings, index));
+        let mut bound = bound.collect::<std::io::Result<Vec<_>>>()?;
+        let mut ports = Vec::new();
+        let mut port = settings.relay.as_ref().map(|relay| relay.port);
+        for _ in &bound {
+            let one = port.map(|port| RelayPort::bind(&settings.listen, port, bound.len() > 1));
+            let one = one.transpose()?;
+            // Of any free port, all have the same.
+            port = one.as_ref().map(RelayPort::port);
+            ports.push(one);
+        }
+        let media = (0..).zip(&bound).flat_map(|(number, worker)| {
+            let told = worker.handle.candidates.iter().copied();
+            let addresses = told.chain(worker.thread.local_addresses());
+            addresses.map(move |address| (address, number))
+        });
+        let media: Vec<(SocketAddr, usize)> = media.collect();
+        let colleagues = Colleagues::default();
+        let reservations = turn::Reservations::new(&rand::random(), Instant::now());
+        for (worker, port) in bound.iter_mut().zip(ports) {
+            let shared = (media.as_slice(), reservations.clone());
+            let colleagues = Arc::clone(&colleagues);
+            worker.thread.relay(settings, port, shared, colleagues)?;
+        }
+        let handles = bound.iter().map(|worker| worker.handle.clone());
+        let _ = colleagues.set(handles.collect());
+        let workers = (0..).zip(bound).map(|(index, worker)| worker.run(index));
+        Ok(Self {
+            workers: workers.collect::<std::io::Result<_>>()?,
+            relay_port: port,
+        })
+    }
+
+    /// Where TURN's clients are heard by UDP, on the addresses of browsers; none where it is not served.
+    pub fn relay_port(&self) -> Option<u16> {
+        self.relay_port
+    }
+
+    /// Hands a browser's connection to one of them.
+    ///
+    /// # Errors
+    /// None is alive, or it is too busy.
+    pub fn take_stream(&self, incoming: Incoming) -> Result<(), WorkerOverloaded> {
+        let worker = self.least_loaded().ok_or(WorkerOverloaded)?;
+        worker.send(MediaCommand::TakeStream(Box::new(incoming)))
     }
 
     /// The worker with the fewest calls; `None` when not one is alive.
@@ -144,8 +199,16 @@ impl Worker {
     fn is_alive(&self) -> bool {
         !self.thread.is_finished()
     }
+}
 
-    fn start(settings: &WorkerSettings, index: usize) -> std::io::Result<Self> {
+/// A worker that does not run yet.
+struct Bound {
+    handle: WorkerHandle,
+    thread: thread::WorkerThread,
+}
+
+impl Bound {
+    fn new(settings: &WorkerSettings, index: usize) -> std::io::Result<Self> {
         let (commands, inbox) = sync_channel(COMMAND_QUEUE);
         let calls = Arc::new(AtomicUsize::new(0));
         let thread = thread::WorkerThread::bind(settings, index, inbox, Arc::clone(&calls))?;
@@ -157,10 +220,16 @@ impl Worker {
             candidates,
             calls,
         };
+        Ok(Self { handle, thread })
+    }
+
+    fn run(self, index: usize) -> std::io::Result<Worker> {
+        let Self { handle, thread } = self;
+        let local = thread.local_addresses();
         let thread = std::thread::Builder::new()
             .name(format!("media-{index}"))
             .spawn(move || thread.run())?;
-        Ok(Self {
+        Ok(Worker {
             handle,
             local,
             thread,

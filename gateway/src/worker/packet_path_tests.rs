@@ -54,6 +54,7 @@ impl Scene {
             dtx: true,
             max_complexity: 0,
             identity: Arc::new(Identity::generate().unwrap()),
+            relay: None,
         };
         let (commands, inbox) = sync_channel(COMMAND_QUEUE);
         let mut worker = WorkerThread::bind(&settings, 0, inbox, Arc::default()).unwrap();

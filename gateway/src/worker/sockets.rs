@@ -21,7 +21,16 @@ pub(super) fn call_socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
     bind(address, CALL_BUFFER)
 }
 
+/// A socket of TURN's clients. Several workers have the same address, and the kernel chooses by the client's.
+pub(super) fn relay_socket(address: SocketAddr, shared: bool) -> std::io::Result<UdpSocket> {
+    bind_as(address, BROWSER_BUFFER, shared)
+}
+
 fn bind(address: SocketAddr, buffer: usize) -> std::io::Result<UdpSocket> {
+    bind_as(address, buffer, false)
+}
+
+fn bind_as(address: SocketAddr, buffer: usize, shared: bool) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -29,6 +38,10 @@ fn bind(address: SocketAddr, buffer: usize) -> std::io::Result<UdpSocket> {
     )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    #[cfg(unix)]
+    if shared {
+        socket.set_reuse_port(true)?;
     }
     // Less than asked for is no fault: it only loses more under a burst.
     let _ = socket.set_recv_buffer_size(buffer);

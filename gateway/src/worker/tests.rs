@@ -35,6 +35,7 @@ fn settings(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> WorkerSettings
         dtx: true,
         max_complexity: 5,
         identity: Arc::new(Identity::generate().unwrap()),
+        relay: None,
     }
 }
 

@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 
 use media::{Leg, StreamStart};
 use mio::{Events, Interest, Poll, Token, Waker};
-use peer::{Path, demux};
+use peer::Path;
 use tokio::sync::mpsc;
 
-use super::call::{BrowserSockets, CallSettings, MediaCall};
+use super::browsers::BrowserSockets;
+use super::call::{CallSettings, MediaCall};
 use super::calls::Calls;
 use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
 use super::inbox::{BATCH, Inbox};
 use super::pace::{Effort, Pace};
 use super::ports::PortPool;
+use super::relay::{Relay, RelayPort};
 use super::sockets::{browser_socket, call_socket};
+use super::streams::MAX_MESSAGE;
 use super::telephone::TrunkSockets;
-use super::{WorkerSettings, share_of_ports};
+use super::{Colleagues, WorkerSettings, share_of_ports};
 use crate::call::CallId;
 
 /// How many datagrams of a telephone are taken before the others get their turn; of browsers, which share a socket, it
@@ -30,20 +33,28 @@ const TRUNK_BATCH: usize = 4;
 
 const WAKER: Token = Token(usize::MAX);
 
+/// The first tokens of TURN's sockets, of browsers' connections, and of relayed addresses; what is below is browsers' and
+/// calls'.
+const RELAYS: usize = 1 << 40;
+pub(super) const STREAMS: usize = 1 << 41;
+pub(super) const RELAYED: usize = 1 << 42;
+
 /// The sockets of a call's telephones: two each.
 const SOCKETS: usize = 4;
 
 /// A worker before and while it runs.
 pub(super) struct WorkerThread {
-    poll: Poll,
+    pub(super) poll: Poll,
     waker: Arc<Waker>,
     inbox: Receiver<MediaCommand>,
-    browsers: BrowserSockets,
+    pub(super) browsers: BrowserSockets,
     ports: PortPool,
     rtp_address: IpAddr,
     rtp_external: Option<IpAddr>,
     settings: CallSettings,
-    calls: Calls,
+    pub(super) calls: Calls,
+    /// When it is looked for connections that nobody uses, while there are any.
+    pub(super) look_at_streams: Option<Instant>,
     count: Arc<AtomicUsize>,
     max_complexity: u8,
 }
@@ -51,14 +62,16 @@ pub(super) struct WorkerThread {
 /// What one worker's loop works with from turn to turn.
 pub(super) struct Turns {
     events: Events,
-    inbox: Inbox,
+    pub(super) inbox: Inbox,
+    /// A message of a connection.
+    pub(super) message: Box<[u8; MAX_MESSAGE]>,
     /// Sockets whose datagrams did not fit in one batch, in the turn before and in this one.
     again: Vec<Token>,
-    unread: Vec<Token>,
+    pub(super) unread: Vec<Token>,
     pace: Pace,
     effort: Effort,
     /// Datagrams taken in this turn.
-    taken: usize,
+    pub(super) taken: usize,
 }
 
 impl WorkerThread {
@@ -94,7 +107,7 @@ impl WorkerThread {
             poll,
             waker,
             inbox,
-            browsers: BrowserSockets::new(browsers),
+            browsers: BrowserSockets::new(index, browsers),
             ports: PortPool::new(start, pairs, settings.port_rest),
             rtp_address: settings.rtp_address,
             rtp_external: settings.rtp_external,
@@ -106,6 +119,7 @@ impl WorkerThread {
                 dtx: settings.dtx,
             },
             calls: Calls::default(),
+            look_at_streams: None,
             count,
             max_complexity: settings.max_complexity,
         })
@@ -117,6 +131,26 @@ impl WorkerThread {
             .iter()
             .map(|(address, _)| *address)
             .collect()
+    }
+
+    /// Serves TURN on that port, beside all these workers, whose browsers are heard where `shared` says.
+    pub(super) fn relay(
+        &mut self,
+        settings: &WorkerSettings,
+        port: Option<RelayPort>,
+        shared: (&[(SocketAddr, usize)], turn::Reservations),
+        colleagues: Colleagues,
+    ) -> std::io::Result<()> {
+        self.browsers.colleagues = colleagues;
+        let (Some(port), Some(relay)) = (port, &settings.relay) else {
+            return Ok(());
+        };
+        let place = (self.browsers.number, settings.workers);
+        let relay = Relay::new(relay, place, port, shared, rand::random());
+        let mut relay = relay.map_err(std::io::Error::other)?;
+        relay.register(self.poll.registry(), RELAYS)?;
+        self.browsers.relay.replace(Some(relay));
+        Ok(())
     }
 
     #[cfg(test)]
@@ -150,6 +184,7 @@ impl WorkerThread {
         Turns {
             events: Events::with_capacity(1024),
             inbox: Inbox::new(),
+            message: Box::new([0; MAX_MESSAGE]),
             again: Vec::with_capacity(1024),
             unread: Vec::with_capacity(1024),
             pace: Pace::new(now),
@@ -162,7 +197,8 @@ impl WorkerThread {
     /// when there is much; none when the worker is to end.
     pub(super) fn turn(&mut self, turns: &mut Turns) -> std::io::Result<Option<Duration>> {
         let wait = if turns.unread.is_empty() {
-            let next = self.calls.schedule.next();
+            let calls = self.calls.schedule.next();
+            let next = calls.into_iter().chain(self.relay_timeout()).min();
             next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
         } else {
             Some(Duration::ZERO)
@@ -174,7 +210,7 @@ impl WorkerThread {
         }
         let began = Instant::now();
         turns.taken = 0;
-        if !self.take_commands() {
+        if !self.take_commands(turns) {
             return Ok(None);
         }
         std::mem::swap(&mut turns.unread, &mut turns.again);
@@ -205,6 +241,9 @@ impl WorkerThread {
 
     fn read(&mut self, token: Token, turns: &mut Turns) {
         let more = match self.browsers.sockets.len() {
+            _ if token.0 >= RELAYED => self.read_relayed(token.0 - RELAYED, turns),
+            _ if token.0 >= STREAMS => self.read_stream(token.0 - STREAMS, turns),
+            _ if token.0 >= RELAYS => self.read_relay(token.0 - RELAYS, turns),
             browsers if token.0 < browsers => self.read_browsers(token.0, turns),
             browsers => {
                 let n = token.0 - browsers;
@@ -230,21 +269,7 @@ impl WorkerThread {
         turns.taken += taken;
         for number in 0..taken {
             let (packet, remote) = turns.inbox.get(number);
-            let now = Instant::now();
-            let path = Path::udp(local, remote);
-            let known = self.calls.by_path(&path);
-            // A check names its call; everything else belongs to a path that a check has opened.
-            let slot = match demux::local_ufrag(packet) {
-                Some(ufrag) => self.calls.by_ufrag(ufrag),
-                None => known,
-            };
-            let Some(slot) = slot else { continue };
-            self.with_call(now, slot, |call, browsers| {
-                call.handle_browser(now, path, packet, browsers)
-            });
-            if known != Some(slot) {
-                self.calls.learn_path(path, slot);
-            }
+            self.deliver(Path::udp(local, remote), packet);
         }
         taken == BATCH
     }
@@ -275,6 +300,9 @@ impl WorkerThread {
 
     fn handle_timeouts(&mut self) {
         let now = Instant::now();
+        if self.relay_timeout().is_some_and(|at| at <= now) {
+            self.handle_relay_timeout(now);
+        }
         while let Some(slot) = self.calls.schedule.pop_due(now) {
             let due = self
                 .calls
@@ -292,7 +320,7 @@ impl WorkerThread {
     }
 
     /// Takes every waiting command; false when the worker is to end.
-    fn take_commands(&mut self) -> bool {
+    fn take_commands(&mut self, turns: &mut Turns) -> bool {
         loop {
             let command = match self.inbox.try_recv() {
                 Ok(command) => command,
@@ -326,6 +354,13 @@ impl WorkerThread {
                     if let Some(slot) = self.calls.by_id(id) {
                         self.close(now, slot);
                     }
+                }
+                MediaCommand::TakeStream(incoming) => self.take_stream(*incoming, turns),
+                MediaCommand::FromRelay(path, mut packet) => {
+                    self.deliver(path, &mut packet);
+                }
+                MediaCommand::ToRelay(path, packet) => {
+                    self.browsers.relay_to_client(path, &packet);
                 }
                 MediaCommand::Sabotage(id) => {
                     self.command(now, id, |call, _| call.sabotaged = true)
@@ -464,7 +499,7 @@ impl WorkerThread {
     }
 
     /// Lets a call do something. If it panics, it alone ends.
-    fn with_call(
+    pub(super) fn with_call(
         &mut self,
         now: Instant,
         slot: usize,

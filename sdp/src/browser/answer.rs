@@ -23,6 +23,8 @@ pub struct AnswerOptions {
     pub fingerprint: String,
     /// Our host candidates, the preferred first; the first is also what `m=` and `c=` say.
     pub candidates: Vec<SocketAddr>,
+    /// Where we are reached by TCP, too (RFC 6544); we make no connections.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// `o=` session id; the same for the whole call.
     pub session_id: u64,
     /// `o=` session version; one more for each answer of a call (RFC 3264 §8).
@@ -48,6 +50,7 @@ impl Default for AnswerOptions {
             pwd: String::new(),
             fingerprint: String::new(),
             candidates: Vec::new(),
+            tcp_candidates: Vec::new(),
             session_id: 1,
             session_version: 1,
             ssrc: 1,
@@ -242,7 +245,7 @@ fn write_transport(media: &mut Media, options: &AnswerOptions) {
         value("fingerprint", format!("sha-256 {}", options.fingerprint)),
         value("setup", "passive"),
     ]);
-    write::candidates(media, &options.candidates);
+    write::candidates(media, &options.candidates, &options.tcp_candidates);
 }
 
 fn write_bundle(offer: &Offer, attributes: &mut Vec<sdp_types::Attribute>, notes: &mut Vec<Note>) {

@@ -20,6 +20,7 @@ fn options() -> AnswerOptions {
             SocketAddr::from(([192, 0, 2, 9], 7001)),
             "[2001:db8::9]:7001".parse().expect("an address"),
         ],
+        tcp_candidates: vec![SocketAddr::from(([192, 0, 2, 9], 3478))],
         session_id: 77,
         session_version: 3,
         ssrc: 0xdead_beef,
@@ -141,6 +142,7 @@ fn the_answer_is_an_ice_lite_dtls_server_on_one_port() {
         "a=sendrecv",
         "a=candidate:1 1 udp 2130706431 192.0.2.9 7001 typ host",
         "a=candidate:2 1 udp 2130706175 2001:db8::9 7001 typ host",
+        "a=candidate:101 1 tcp 1520435199 192.0.2.9 3478 typ host tcptype passive",
         "a=end-of-candidates",
         "a=ssrc:3735928559 cname:gw",
     ] {

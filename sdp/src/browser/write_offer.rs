@@ -112,7 +112,7 @@ pub fn offer(from: &trunk::Offer, options: &OfferOptions) -> Result<(String, Vec
         value("msid", format!("{} audio", options.cname)),
         value("ssrc", format!("{} cname:{}", options.ssrc, options.cname)),
     ]);
-    write::candidates(&mut media, &options.candidates);
+    write::candidates(&mut media, &options.candidates, &[]);
     session.medias.push(media);
     Ok((write::text(&session), notes))
 }

@@ -480,6 +480,7 @@ pub(super) fn environment() -> Environment {
         ring_timeout: RING_TIMEOUT,
         max_duration: Duration::from_secs(3600),
         fingerprint: peer::Fingerprint([7; 32]),
+        tcp_candidates: Vec::new(),
     }
 }
 

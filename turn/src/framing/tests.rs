@@ -102,7 +102,7 @@ fn what_would_have_to_be_kept_for_long_is_refused_at_its_header() {
 
 #[test]
 fn what_is_neither_stun_nor_channel_data_ends_the_stream() {
-    for first in [0x04, 0x16, 0x3f, 0x50, 0x80, 0xff] {
+    for first in [0x04, 0x16, 0x3f, 0x80, 0xff] {
         let (found, error) = cut(Framing::Turn, &[first, 0, 0, 0], &[1]);
         assert_eq!(
             (found.len(), error),
@@ -116,7 +116,7 @@ fn what_is_neither_stun_nor_channel_data_ends_the_stream() {
         broken
     );
     let mut stream = stun(4);
-    stream.extend(b"POST / HTTP/1.1\r\n");
+    stream.extend([0x16, 3, 1, 2]);
     let (found, error) = cut(Framing::Turn, &stream, &[3]);
-    assert_eq!((found.len(), error), (1, Some(FramingError::Unknown(b'P'))));
+    assert_eq!((found.len(), error), (1, Some(FramingError::Unknown(0x16))));
 }

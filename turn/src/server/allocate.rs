@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand_chacha::rand_core::RngCore;
-
 use super::{
     Due, Error, Event, Handled, Open, Reservation, Server, answered, binding::canonical, refuse,
 };
@@ -18,13 +16,12 @@ use crate::{
     message::{Class, Message, Method, Writer, attribute as kind},
     peers::RelayPolicy,
     ports::Wanted,
+    reservations::LIFETIME,
     slab::Key,
 };
 
 /// RFC 8656 §7.2's default, which is also the least that is granted.
 pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
-/// RFC 8656 §7.2.
-const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
 /// So long the application may take to bind.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 /// So often other ports are tried when some cannot be bound.
@@ -162,12 +159,18 @@ impl Server {
             without: None,
         };
         if let Some(token) = wish.token {
-            let reservation = self.reservations.remove(&token);
-            let reservation = reservation.ok_or(Error::InsufficientCapacity)?;
-            let due = (reservation.expires, Due::Reservation(token));
-            self.deadlines.remove(&due);
-            let family = Family::of(reservation.port.ip());
-            let relay = self.relay(family, reservation.port.port(), expires);
+            let port = match self.reservations.remove(&token) {
+                Some(reservation) => {
+                    let due = (reservation.expires, Due::Reservation(token));
+                    self.deadlines.remove(&due);
+                    reservation.port
+                }
+                None => self
+                    .reserved_elsewhere(token, now)
+                    .ok_or(Error::InsufficientCapacity)?,
+            };
+            let family = Family::of(port.ip());
+            let relay = self.relay(family, port.port(), expires);
             found.relays[family.index()] = relay;
             return Ok(found);
         }
@@ -184,15 +187,25 @@ impl Server {
         };
         found.without = failure.map(|(family, error)| (family, error.code()));
         if wish.wanted == Wanted::EvenAndNext {
-            let token = self.random.next_u64().to_be_bytes();
-            let expires = now + RESERVATION_LIFETIME;
+            let expires = now + LIFETIME;
             let port = SocketAddr::new(relay.local.ip(), relay.local.port() + 1);
+            let token = self.tokens.token(port, now);
             self.reservations
                 .insert(token, Reservation { by, port, expires });
             self.deadlines.insert((expires, Due::Reservation(token)));
             found.token = Some(token);
         }
         Ok(found)
+    }
+
+    /// A port that another server of the process keeps for who has its token. Should it be in use, it cannot be bound.
+    fn reserved_elsewhere(&self, token: [u8; 8], now: Instant) -> Option<SocketAddr> {
+        let relays = [self.config.relay_v4, self.config.relay_v6];
+        let addresses = relays.into_iter().flatten().map(|at| at.local);
+        let port = self.tokens.port(token, addresses, now)?;
+        let ours = self.ports[Family::of(port.ip()).index()].as_ref();
+        // Of our own there would be a reservation.
+        (!ours.is_some_and(|ours| ours.has(port.port()))).then_some(port)
     }
 
     fn take_port(&mut self, family: Family, wanted: Wanted) -> Result<u16, Error> {

@@ -110,6 +110,7 @@ impl BrowserLeg {
             pwd: self.local.pwd.clone(),
             fingerprint: environment.fingerprint.to_string(),
             candidates: candidates.to_vec(),
+            tcp_candidates: environment.tcp_candidates.clone(),
             session_id: self.session_id,
             session_version: self.session_version,
             ssrc: self.ssrc,

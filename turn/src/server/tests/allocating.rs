@@ -1,6 +1,7 @@
 //! Allocate and Refresh.
 
 use super::*;
+use crate::{PortRange, Reservations};
 
 /// `Allocate` with more than REQUESTED-TRANSPORT.
 fn wish(bench: &mut Bench, client: &mut TestClient, more: impl Fn(&mut Writer<'_>)) -> Answer {
@@ -256,6 +257,30 @@ fn an_even_port_and_the_next_one_which_who_has_the_token_gets() {
         bench.refresh(client, 0);
     }
     bench.assert_empty();
+}
+
+#[test]
+fn a_token_is_understood_by_every_server_of_the_process() {
+    let shared = Reservations::new(&[9; 32], Instant::now());
+    let of = |first, last| {
+        let mut config = config(RelayPolicy::Open(PeerRules::default()));
+        config.reservations = Some(shared.clone());
+        config.ports = PortRange { first, last };
+        Bench::new(config)
+    };
+    let (mut one, mut other) = (of(50_000, 50_099), of(50_100, 50_199));
+    let answer = wish(&mut one, &mut TestClient::new(1, "alice"), |w| {
+        w.attribute(kind::EVEN_PORT, &[0x80])
+    });
+    let token = answer.value(kind::RESERVATION_TOKEN).unwrap().to_vec();
+    let mut client = TestClient::new(2, "alice");
+    let next = wish(&mut other, &mut client, |w| {
+        w.attribute(kind::RESERVATION_TOKEN, &token)
+    });
+    assert_eq!(next.relayed().port(), answer.relayed().port() + 1);
+    other.refresh(&mut client, 0);
+    other.assert_empty();
+    one.pass(31);
 }
 
 #[test]

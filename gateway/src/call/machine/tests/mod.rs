@@ -407,6 +407,7 @@ fn environment_of(trunks: Vec<crate::settings::Trunk>, plan: DialPlan) -> Arc<En
         ring_timeout: Duration::from_secs(60),
         max_duration: Duration::from_secs(3600),
         fingerprint: Fingerprint([7; 32]),
+        tcp_candidates: Vec::new(),
     })
 }
 

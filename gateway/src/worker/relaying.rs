@@ -1,0 +1,265 @@
+//! What a worker does with its TURN clients and with browsers' TCP connections.
+
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use peer::{Path, Transport, demux};
+use turn::Client;
+
+use super::command::MediaCommand;
+use super::inbox::BATCH;
+use super::relay::Inner;
+use super::streams::{Carries, Filled, Incoming, Known};
+use super::thread::{RELAYED, STREAMS, Turns, WorkerThread};
+
+/// Reads of one connection before the others get their turn.
+const STREAM_TURNS: usize = 16;
+
+/// How often it is looked for connections that nobody uses.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl WorkerThread {
+    /// Gives a datagram of a browser's to its call.
+    pub(super) fn deliver(&mut self, path: Path, packet: &mut [u8]) -> bool {
+        let now = Instant::now();
+        let known = self.calls.by_path(&path);
+        // A check names its call; everything else belongs to a path that a check has opened.
+        let slot = match demux::local_ufrag(packet) {
+            Some(ufrag) => self.calls.by_ufrag(ufrag),
+            None => known,
+        };
+        let Some(slot) = slot else {
+            return false;
+        };
+        self.with_call(now, slot, |call, browsers| {
+            call.handle_browser(now, path, packet, browsers)
+        });
+        if known != Some(slot) {
+            self.calls.learn_path(path, slot);
+        }
+        true
+    }
+
+    /// Takes a batch of datagrams of TURN's clients; true when there may be more.
+    pub(super) fn read_relay(&mut self, number: usize, turns: &mut Turns) -> bool {
+        let (local, taken) = {
+            let relay = self.browsers.relay.borrow();
+            let socket = relay.as_ref().and_then(|relay| relay.socket(number));
+            let Some((local, socket)) = socket else {
+                return false;
+            };
+            (*local, turns.inbox.take::<BATCH>(socket, local.is_ipv6()))
+        };
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        };
+        turns.taken += taken;
+        for number in 0..taken {
+            let (packet, remote) = turns.inbox.get(number);
+            let client = Client {
+                transport: turn::Transport::Udp,
+                server: local,
+                address: remote,
+            };
+            self.handle_client(client, packet);
+        }
+        taken == BATCH
+    }
+
+    /// A message of one of TURN's clients.
+    fn handle_client(&mut self, client: Client, message: &mut [u8]) {
+        let inner = match &mut *self.browsers.relay.borrow_mut() {
+            Some(relay) => {
+                let streams = &mut self.browsers.streams.borrow_mut();
+                let registry = (self.poll.registry(), RELAYED);
+                relay.handle_client(client, message, streams, registry)
+            }
+            None => None,
+        };
+        if let Some(Inner { worker, path, data }) = inner {
+            let Some(data) = message.get_mut(data) else {
+                return;
+            };
+            if worker == self.browsers.number {
+                self.deliver(path, data);
+            } else if let Some(colleague) = self.browsers.colleague(worker) {
+                let command = MediaCommand::FromRelay(path, (&*data).into());
+                let _ = colleague.send(command);
+            }
+        }
+    }
+
+    /// Takes a batch of datagrams of an open relay's peers; true when there may be more.
+    pub(super) fn read_relayed(&mut self, number: usize, turns: &mut Turns) -> bool {
+        let relay = &mut *self.browsers.relay.borrow_mut();
+        let Some(relay) = relay else {
+            return false;
+        };
+        let Some((relayed, socket)) = relay.relayed(number) else {
+            return false;
+        };
+        let relayed = *relayed;
+        let taken = match turns.inbox.take::<BATCH>(socket, relayed.is_ipv6()) {
+            Ok(taken) => taken,
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        };
+        turns.taken += taken;
+        let streams = &mut self.browsers.streams.borrow_mut();
+        for number in 0..taken {
+            let (packet, peer) = turns.inbox.get(number);
+            relay.handle_peer(relayed, peer, packet, streams);
+        }
+        taken == BATCH
+    }
+
+    /// A browser's connection. One that carries ICE-TCP is for the worker that has the call.
+    pub(super) fn take_stream(&mut self, mut incoming: Incoming, turns: &mut Turns) {
+        if incoming.carries == Carries::Ice {
+            let check = incoming.first_bytes.get(2..).unwrap_or_default();
+            let ufrag = demux::local_ufrag(check);
+            if ufrag.and_then(|ufrag| self.calls.by_ufrag(ufrag)).is_none() {
+                incoming.passed += 1;
+                let colleagues = self.browsers.colleagues.get().map_or(0, |all| all.len());
+                let next = (self.browsers.number + 1) % colleagues.max(1);
+                // Once around, and nobody has it.
+                if incoming.passed < colleagues
+                    && let Some(next) = self.browsers.colleague(next)
+                {
+                    let _ = next.send(MediaCommand::TakeStream(Box::new(incoming)));
+                }
+                return;
+            }
+        }
+        let added = {
+            let mut streams = self.browsers.streams.borrow_mut();
+            streams.add(Instant::now(), incoming, self.poll.registry(), STREAMS)
+        };
+        match added {
+            Ok(number) => {
+                self.look_at_streams
+                    .get_or_insert_with(|| Instant::now() + LOOK);
+                if self.read_stream(number, turns) {
+                    turns.unread.push(mio::Token(STREAMS + number));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a browser's connection is not taken"),
+        }
+    }
+
+    /// Takes what a connection brings; true when there may be more.
+    pub(super) fn read_stream(&mut self, number: usize, turns: &mut Turns) -> bool {
+        let known = self.browsers.streams.borrow().known(number);
+        let Some(known) = known else {
+            return false;
+        };
+        for _ in 0..STREAM_TURNS {
+            if !self.take_messages(number, known, turns) {
+                self.close_stream(number);
+                return false;
+            }
+            let filled = self.browsers.streams.borrow_mut().fill(number);
+            match filled {
+                Filled::More => {}
+                Filled::Nothing => return false,
+                Filled::Closed => {
+                    self.take_messages(number, known, turns);
+                    self.close_stream(number);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes the messages that are there; false where nothing more can come of it.
+    fn take_messages(&mut self, number: usize, known: Known, turns: &mut Turns) -> bool {
+        loop {
+            let taken = {
+                let mut streams = self.browsers.streams.borrow_mut();
+                streams.take(number, &mut turns.message[..])
+            };
+            let Ok(taken) = taken else {
+                return false;
+            };
+            let Some(message) = taken.and_then(|len| turns.message.get_mut(..len)) else {
+                return true;
+            };
+            match known.carries {
+                Carries::Ice => {
+                    let path = Path {
+                        transport: Transport::Tcp,
+                        local: known.local,
+                        remote: known.remote,
+                    };
+                    if self.deliver(path, message) {
+                        self.browsers.streams.borrow_mut().use_it(number);
+                    }
+                }
+                Carries::Turn => self.handle_client(client_of(known), message),
+            }
+            turns.taken += 1;
+        }
+    }
+
+    fn close_stream(&mut self, number: usize) {
+        let known = self.browsers.streams.borrow().known(number);
+        let registry = self.poll.registry();
+        let streams = &mut self.browsers.streams.borrow_mut();
+        if let Some(known) = known
+            && known.carries == Carries::Turn
+            && let Some(relay) = &mut *self.browsers.relay.borrow_mut()
+        {
+            relay.client_closed(client_of(known), registry, streams);
+        }
+        streams.close(number, registry);
+    }
+
+    /// When the relay, or connections that nobody uses, are to be looked after.
+    pub(super) fn relay_timeout(&self) -> Option<Instant> {
+        let relay = self.browsers.relay.borrow();
+        let relay = relay.as_ref().and_then(|relay| relay.poll_timeout());
+        relay.into_iter().chain(self.look_at_streams).min()
+    }
+
+    pub(super) fn handle_relay_timeout(&mut self, now: Instant) {
+        if let Some(relay) = &mut *self.browsers.relay.borrow_mut()
+            && relay.poll_timeout().is_some_and(|at| at <= now)
+        {
+            let streams = &mut self.browsers.streams.borrow_mut();
+            relay.handle_timeout(now, self.poll.registry(), streams);
+        }
+        if self.look_at_streams.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        let unused = self.browsers.streams.borrow_mut().unused(now);
+        for number in unused {
+            let known = self.browsers.streams.borrow().known(number);
+            let relay = self.browsers.relay.borrow();
+            let has_allocation = known.is_some_and(|known| {
+                known.carries == Carries::Turn
+                    && relay
+                        .as_ref()
+                        .is_some_and(|relay| relay.has_allocation(client_of(known)))
+            });
+            drop(relay);
+            if !has_allocation {
+                self.close_stream(number);
+            }
+        }
+        if !self.browsers.streams.borrow().is_empty() {
+            self.look_at_streams = Some(now + LOOK);
+        }
+    }
+}
+
+fn client_of(known: Known) -> Client {
+    Client {
+        transport: match known.tls {
+            true => turn::Transport::Tls,
+            false => turn::Transport::Tcp,
+        },
+        server: known.local,
+        address: known.remote,
+    }
+}
