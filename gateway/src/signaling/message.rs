@@ -1,6 +1,8 @@
 //! The messages of signalling protocol `switchhook.v1`: one JSON object a WebSocket text message,
 //! told apart by `type`. `schema()` is the JSON Schema that the tree carries.
 
+mod ice;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -11,6 +13,8 @@ use crate::call::CallId;
 use crate::call::cause::Cause;
 use crate::stir::Verification;
 use crate::worker::OneWay;
+
+pub use ice::{IceServer, Via};
 
 /// The WebSocket subprotocol (RFC 6455 §1.9) that names this protocol and its version.
 pub const SUBPROTOCOL: &str = "switchhook.v1";
@@ -393,6 +397,15 @@ pub enum ServerMessage {
         /// The same for people.
         text: String,
     },
+    /// Which way this side's media goes, as soon as that is known, and again when it is another.
+    Path {
+        /// The call it belongs to.
+        call: CallName,
+        /// The way, for programs.
+        via: Via,
+        /// The same for people.
+        text: String,
+    },
     /// The call is over.
     Hangup {
         /// The call that ended.
@@ -428,6 +441,7 @@ impl std::fmt::Debug for ServerMessage {
             Self::Hold { call, here, there } => write!(f, "Hold({}, {here}, {there})", call.0),
             Self::Transfer { call, state, .. } => write!(f, "Transfer({}, {state:?})", call.0),
             Self::Audio { call, trouble, .. } => write!(f, "Audio({}, {trouble:?})", call.0),
+            Self::Path { call, via, .. } => write!(f, "Path({}, {via:?})", call.0),
             Self::Hangup { call, cause } => write!(f, "Hangup({}, {:?})", call.0, cause.code),
             Self::Error { code, text, .. } => write!(f, "Error({code:?}, {text})"),
         }
@@ -456,20 +470,6 @@ pub enum Presence {
     Online,
     /// He is in a call, or called.
     InCall,
-}
-
-/// One entry of an RTCPeerConnection's `iceServers`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IceServer {
-    /// `stun:` and `turn:` URIs.
-    pub urls: Vec<String>,
-    /// The TURN user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// The TURN password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// A number that the lab phone answers.

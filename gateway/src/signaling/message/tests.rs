@@ -230,6 +230,11 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             trouble: None,
             text: "x".into(),
         },
+        ServerMessage::Path {
+            call: call.clone(),
+            via: Via::TurnTls,
+            text: Via::TurnTls.text().into(),
+        },
         BadMessage::new(ErrorCode::BadField, Some("to"), "x").into(),
     ];
     for message in from_gateway {

@@ -350,6 +350,7 @@ fn name(message: &ServerMessage) -> &'static str {
         ServerMessage::Dtmf { .. } => "dtmf",
         ServerMessage::Hold { .. } => "hold",
         ServerMessage::Audio { .. } => "audio",
+        ServerMessage::Path { .. } => "path",
         ServerMessage::Error { .. } => "error",
         ServerMessage::Authenticated { .. } => "authenticated",
         ServerMessage::Transfer { .. } => "transfer",
