@@ -292,7 +292,9 @@ pub enum ServerMessage {
         session: String,
         /// The protocol's version: 1.
         version: u32,
-        /// For the `iceServers` of an RTCPeerConnection; an ICE-lite gateway needs none.
+        /// For the `iceServers` of an RTCPeerConnection: the gateway's own STUN and TURN, with credentials that serve for
+        /// a while. Where calls need a sign-in, TURN follows with `authenticated`. Empty where `[turn]` is off; a call
+        /// that gets through by UDP needs none.
         ice_servers: Vec<IceServer>,
         /// The lab numbers that can be dialled without a trunk.
         lab: Vec<LabNumber>,
@@ -309,6 +311,14 @@ pub enum ServerMessage {
         display_name: String,
         /// The user's numbers; the first is what those he calls see.
         numbers: Vec<String>,
+        /// The same list as in `welcome`, with this user's credentials: it takes the place of that one.
+        #[serde(default)]
+        ice_servers: Vec<IceServer>,
+    },
+    /// New credentials, before those of the last list are over: this one takes its place.
+    IceServers {
+        /// See `welcome`.
+        ice_servers: Vec<IceServer>,
     },
     /// Who is there: everyone, after a sign-in, then whoever has changed. Only users of the settings file are told, and
     /// only of each other.
@@ -431,6 +441,7 @@ impl std::fmt::Debug for ServerMessage {
         match self {
             Self::Welcome { session, .. } => write!(f, "Welcome({session})"),
             Self::Authenticated { user, .. } => write!(f, "Authenticated({user})"),
+            Self::IceServers { ice_servers } => write!(f, "IceServers({})", ice_servers.len()),
             Self::Presence { people } => write!(f, "Presence({} people)", people.len()),
             Self::Incoming { call, .. } => write!(f, "Incoming({})", call.0),
             Self::Answer { call, .. } => write!(f, "Answer({})", call.0),

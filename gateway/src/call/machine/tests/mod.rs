@@ -357,6 +357,7 @@ fn name(message: &ServerMessage) -> &'static str {
         ServerMessage::Presence { .. } => "presence",
         ServerMessage::Incoming { .. } => "incoming",
         ServerMessage::Welcome { .. } => "welcome",
+        ServerMessage::IceServers { .. } => "ice_servers",
     }
 }
 
