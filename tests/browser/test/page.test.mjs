@@ -202,9 +202,9 @@ describe("the phone page", () => {
     await commands.wait_for_state({ state: "in_call" });
     await type("7", "*");
     assert.equal((await commands.state({})).detail, "Sent 7*");
-    await type("Shift+Tab", "Space");
+    await type("Shift+Tab", "Shift+Tab", "Shift+Tab", "Space");
     assert.equal((await commands.state({})).muted, true);
-    await type("Tab", "Enter");
+    await type("Tab", "Tab", "Tab", "Enter");
     assert.equal((await commands.wait_for_state({ state: "ended" })).to, "12#");
   });
 
