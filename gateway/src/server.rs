@@ -27,6 +27,7 @@ use crate::settings::{
 };
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::{Site, serve};
+use crate::signaling::ice_servers::IceServers;
 use crate::signaling::message::LabNumber;
 use crate::sip_driver;
 use crate::sip_driver::dns::Dns;
@@ -97,6 +98,7 @@ impl Server {
         raise_descriptor_limit();
         let identity =
             Arc::new(Identity::generate().context("no certificate for DTLS could be made")?);
+        let turn_secret = turn_secret(settings);
         let listener = TcpListener::bind(settings.http.listen)
             .await
             .with_context(|| format!("[http] listen: {}", settings.http.listen))?;
@@ -129,7 +131,6 @@ impl Server {
         let (recorder, writer) = Recorder::open(&settings.records)
             .await
             .context("call records")?;
-        let turn_secret = turn_secret(settings);
         let worker_settings = WorkerSettings {
             relay: relay_settings(settings, &turn_secret),
             ..worker_settings(settings, &identity)
@@ -207,12 +208,19 @@ impl Server {
         };
         let inbound = tokio::spawn(inbound.run(incoming));
         let (closing, closed) = watch::channel(false);
+        let ice_servers = IceServers::new(
+            &settings.turn,
+            turn_secret,
+            bound.turn,
+            bound.https.map(|address| address.port()),
+        );
         let signaling = Arc::new(Signaling {
             registry: Arc::clone(&registry),
             directory,
             allowed_origins: allowed_origins(settings, bound.https),
             lab: lab.as_ref().map(|_| lab_numbers()).unwrap_or_default(),
             trunk: !settings.trunks.is_empty(),
+            ice_servers,
             max_sessions: (
                 settings.http.max_sessions,
                 settings.http.max_sessions_per_address,
@@ -430,6 +438,12 @@ fn allowed_origins(settings: &Settings, https: Option<SocketAddr>) -> Vec<String
     allowed
 }
 
+/// What TURN credentials are made with: what the settings say, so that others can make them too, or what nobody else knows.
+fn turn_secret(settings: &Settings) -> turn::Secret {
+    let own = || turn::Secret::new(rand::random::<[u8; 32]>());
+    settings.turn.secret.clone().unwrap_or_else(own)
+}
+
 /// Whoever reaches the page may call where nobody has to sign in.
 fn warn_of_strangers(settings: &Settings) {
     let anybody = settings.users.is_empty() && settings.tokens.is_none();
@@ -570,12 +584,6 @@ fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSetti
     }
 }
 
-/// What TURN's credentials are made with: what is set, or what nobody else knows.
-fn turn_secret(settings: &Settings) -> turn::Secret {
-    let set = settings.turn.secret.clone();
-    set.unwrap_or_else(|| turn::Secret::new(rand::random::<[u8; 32]>()))
-}
-
 fn relay_settings(settings: &Settings, secret: &turn::Secret) -> Option<RelaySettings> {
     let turn = &settings.turn;
     let open = OpenRelay {
@@ -637,6 +645,16 @@ mod tests {
             let opus = worker_settings(&settings, &identity).opus;
             assert_eq!((opus.fec, opus.expected_loss), (allowed, expected_loss));
         }
+    }
+
+    #[test]
+    fn turn_credentials_are_made_with_the_secret_that_is_set_or_with_a_new_one() {
+        let mut settings = Settings::defaults();
+        let own = || turn_secret(&Settings::defaults());
+        assert!(own() != own());
+        let shared = turn::Secret::new("0123456789abcdef");
+        settings.turn.secret = Some(shared.clone());
+        assert!(turn_secret(&settings) == shared);
     }
 
     #[test]

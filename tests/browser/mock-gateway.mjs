@@ -79,7 +79,8 @@ const LAB = [
 ];
 
 async function serve(request, response) {
-  const path = request.url === "/" ? "/phone/index.html" : normalize(request.url.split("?")[0]);
+  const [asked] = request.url.split("?");
+  const path = asked === "/" ? "/phone/index.html" : normalize(asked);
   try {
     if (!/^\/(phone|client)\//.test(path)) throw new Error("not ours");
     const body = await readFile(join(WEB, path));

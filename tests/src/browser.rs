@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The windows in which levels are taken.
 const WINDOW_MS: u64 = 100;
 
+/// What has the page send its calls through the relay, behind its address.
+const RELAYED: &str = "?relay=1";
+
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Value>>>>;
 
 /// Browsers that no test uses at the moment; they end with the test binary, whose end closes their
@@ -157,6 +160,20 @@ impl Page {
         Self::open_in(Arc::new(Driver::get()), &gateway.url_by_tls())
     }
 
+    /// A page whose calls go through the gateway's relay (TURN) and no other way.
+    #[track_caller]
+    pub fn open_relayed(gateway: &Gateway) -> Self {
+        let url = gateway.url() + RELAYED;
+        Self::open_in(Arc::new(Driver::get()), &url)
+    }
+
+    /// The same by TLS.
+    #[track_caller]
+    pub fn open_relayed_by_tls(gateway: &Gateway) -> Self {
+        let url = gateway.url_by_tls() + RELAYED;
+        Self::open_in(Arc::new(Driver::get()), &url)
+    }
+
     /// A second page in the same browser.
     #[track_caller]
     pub fn another(&self, gateway: &Gateway) -> Self {
@@ -238,6 +255,20 @@ impl Page {
             "wait_for_mark",
             json!({ "mark": mark, "timeout_ms": millis(patience) }),
         )
+    }
+
+    /// Waits until the page says which way the call goes: `udp`, `ice_tcp`, `turn_udp`, `turn_tcp` or `turn_tls`, and the
+    /// words that it shows.
+    #[track_caller]
+    pub fn wait_for_path(&self, patience: Duration) -> (String, String) {
+        wait_until("path", patience, || {
+            let state = self.ask("state", json!({}));
+            let of = |field: &str| state[field].as_str().map(str::to_owned);
+            Some((
+                of("path")?,
+                of("path_text").filter(|text| !text.is_empty())?,
+            ))
+        })
     }
 
     /// Records what the page hears for so long; the levels of these frequencies are in the reply.

@@ -28,7 +28,8 @@ import { quality, snapshot } from "./quality.js";
 /**
  * @typedef {object} CallOptions
  * @property {MediaTrackConstraints} [audio] for the microphone
- * @property {RTCIceServer[]} [iceServers]
+ * @property {RTCIceServer[]} [iceServers] in place of the gateway's own
+ * @property {boolean} [forceRelay] the media goes through a relay (TURN), even where it would get through without
  * @property {Record<string, string>} [headers] for the telephone, where the trunk takes them
  */
 
@@ -48,11 +49,17 @@ const MAX_ICE_RESTARTS = 3;
 /** Fields that an offer does not have. */
 const OTHER_FIELDS = new Set(["candidate", "mid", "digits", "duration_ms", "with"]);
 
+/** @param {RTCIceServer[]} servers */
+function hasRelay(servers) {
+  return servers.some(({ urls }) => [urls].flat().some((url) => /^turns?:/i.test(url)));
+}
+
 /**
  * A call. Its events, each a `CustomEvent`:
  * * `state`: `detail` is the new `CallState`;
  * * `track`: `detail` is the remote `MediaStream`, to be given to an `<audio>` element;
  * * `audio`: `detail` is `{ trouble, text }`, what keeps one side from hearing the other, or null when nothing does any more;
+ * * `path`: `detail` is `{ via, text }`, which way the media goes from now on, as `path` has it;
  * * `hold`: `detail` is `{ here, there }`, who holds whom now;
  * * `transfer`: `detail` is `{ state, text, to, name }`, how far a transfer of this call is; with `done` it is with somebody else now;
  * * `dtmf`: `detail` is `{ digit, duration_ms }`, a key that the phone pressed;
@@ -74,6 +81,8 @@ export class Call extends EventTarget {
   #offered = false;
   #muted = false;
   #held = { here: false, there: false };
+  /** @type {{ via: string, text: string } | null} */
+  #path = null;
   /** @type {string | null} whom it is with, since somebody has transferred it */
   #party = null;
   #restarts = 0;
@@ -151,6 +160,14 @@ export class Call extends EventTarget {
   }
 
   /**
+   * Which way its media goes, once that is known; a `path` event says that it is another. `via` is `udp`, `ice_tcp`,
+   * `turn_udp`, `turn_tcp` or `turn_tls`, `text` the same for people.
+   */
+  get path() {
+    return this.#path;
+  }
+
+  /**
    * Puts the telephone on hold, or takes it back; a `hold` event says that it is so.
    * @param {boolean} held
    */
@@ -203,6 +220,11 @@ export class Call extends EventTarget {
 
   /** Asks for the microphone and sends the offer. Errors end the call with a cause. */
   async start() {
+    // Whoever has placed the call listens by then.
+    await null;
+    if (this.ended) return;
+    // Without a relay there would be no way at all, and nothing to say so.
+    if (this.#options.forceRelay && !hasRelay(this.#options.iceServers ?? [])) return this.#abandon(localCause("no_relay"));
     try {
       this.#microphone = await openMicrophone(this.#surroundings.getUserMedia, this.#options.audio ?? {});
     } catch (error) {
@@ -292,6 +314,9 @@ export class Call extends EventTarget {
         return this.#emit("transfer", { state: message.state, text: message.text, to: message.to, name: message.name });
       case "audio":
         return this.#emit("audio", { trouble: message.trouble, text: message.text });
+      case "path":
+        this.#path = { via: message.via, text: message.text };
+        return this.#emit("path", this.#path);
       case "hangup":
         return this.#finish(message.cause);
       default:
@@ -321,7 +346,9 @@ export class Call extends EventTarget {
   }
 
   async #offer() {
-    const pc = this.#surroundings.peerConnection({ iceServers: this.#options.iceServers ?? [], bundlePolicy: "max-bundle" });
+    const { iceServers = [], forceRelay = false } = this.#options;
+    const iceTransportPolicy = forceRelay ? "relay" : "all";
+    const pc = this.#surroundings.peerConnection({ iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" });
     this.#pc = pc;
     pc.onicecandidate = ({ candidate }) => this.#handleCandidate(candidate);
     pc.onconnectionstatechange = () => this.#handleConnectionState(pc.connectionState);

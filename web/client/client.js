@@ -31,6 +31,7 @@ import { ProtocolError, readMessage, SUBPROTOCOL } from "./protocol.js";
  * @typedef {object} ClientOptions
  * @property {string | URL} url `ws:` or `wss:`; an `http:` address is turned into one
  * @property {Credentials} [credentials] who signs in
+ * @property {boolean} [forceRelay] calls go through the gateway's relay (TURN), even where they would get through without
  * @property {Partial<Surroundings>} [surroundings] for tests
  */
 
@@ -91,6 +92,8 @@ export class Client extends EventTarget {
   #user = null;
   /** @type {Map<string, Person>} */
   #people = new Map();
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
   #surroundings;
 
   /** @param {ClientOptions} options */
@@ -100,6 +103,8 @@ export class Client extends EventTarget {
     url.protocol = url.protocol.replace(/^http/, "ws");
     this.url = url.href;
     this.#credentials = options.credentials ?? null;
+    /** Whether calls that begin from now on go through the gateway's relay, where their own options do not say. */
+    this.forceRelay = options.forceRelay ?? false;
     this.#surroundings = { ...BROWSER, ...options.surroundings };
   }
 
@@ -110,6 +115,11 @@ export class Client extends EventTarget {
   /** What the gateway said first, while there is a connection. */
   get welcome() {
     return this.#connection.name === "open" ? this.#connection.welcome : null;
+  }
+
+  /** The gateway's STUN and TURN servers, with credentials that are good now; none without a connection. */
+  get iceServers() {
+    return this.#iceServers;
   }
 
   /** Who is signed in, while there is a connection. */
@@ -176,8 +186,9 @@ export class Client extends EventTarget {
    */
   #newCall(id, to, options, incoming = null) {
     const s = this.#surroundings;
-    const iceServers = options.iceServers ?? this.welcome?.ice_servers ?? [];
-    const call = new Call(id, to, { ...options, iceServers }, {
+    const iceServers = options.iceServers ?? this.#iceServers;
+    const forceRelay = options.forceRelay ?? this.forceRelay;
+    const call = new Call(id, to, { ...options, iceServers, forceRelay }, {
       send: (message) => this.#send(message),
       peerConnection: s.peerConnection,
       getUserMedia: s.getUserMedia,
@@ -229,6 +240,7 @@ export class Client extends EventTarget {
     this.#socket = null;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(code);
+    this.#iceServers = [];
     this.#setUser(null);
   }
 
@@ -256,7 +268,8 @@ export class Client extends EventTarget {
     }
     if (message === null) return;
     if (message.type === "welcome") return this.#handleWelcome(message);
-    if (message.type === "authenticated") return this.#setUser(message);
+    if (message.type === "authenticated") return this.#handleAuthenticated(message);
+    if (message.type === "ice_servers") return this.#setIceServers(message.ice_servers);
     if (message.type === "presence") return this.#handlePresence(message.people);
     if (message.type === "incoming") return this.#handleIncoming(message);
     const call = message.call === null ? undefined : this.#calls.get(message.call);
@@ -268,6 +281,18 @@ export class Client extends EventTarget {
     } else if (call && (!call.ended || message.type === "hangup")) {
       call.handleMessage(message);
     }
+  }
+
+  /** @param {Authenticated} user */
+  #handleAuthenticated(user) {
+    // Before a sign-in the gateway may tell of less; one that tells nothing now has told all before.
+    if (user.ice_servers.length > 0) this.#setIceServers(user.ice_servers);
+    this.#setUser(user);
+  }
+
+  /** @param {RTCIceServer[]} servers for calls that begin from now on */
+  #setIceServers(servers) {
+    this.#iceServers = servers;
   }
 
   /** @param {Person[]} people */
@@ -304,6 +329,7 @@ export class Client extends EventTarget {
   #handleWelcome(welcome) {
     this.#clearTimer();
     this.#attempt = 0;
+    this.#setIceServers(welcome.ice_servers);
     this.#move({ name: "open", welcome });
   }
 

@@ -31,7 +31,8 @@ export const SUBPROTOCOL = "switchhook.v1";
  */
 
 /** @typedef {{ type: "welcome", session: string, version: number, ice_servers: RTCIceServer[], lab: LabNumber[], trunk: boolean, sign_in: boolean }} Welcome */
-/** @typedef {{ type: "authenticated", user: string, display_name: string, numbers: string[] }} Authenticated */
+/** @typedef {{ type: "authenticated", user: string, display_name: string, numbers: string[], ice_servers: RTCIceServer[] }} Authenticated */
+/** @typedef {{ type: "ice_servers", ice_servers: RTCIceServer[] }} IceServersMessage credentials in place of those that are about to end */
 /** @typedef {"offline" | "online" | "in_call"} Presence */
 /** @typedef {{ user: string, display_name: string, presence: Presence }} Person */
 /** @typedef {{ type: "presence", people: Person[] }} PresenceMessage */
@@ -53,11 +54,12 @@ export const SUBPROTOCOL = "switchhook.v1";
  *   | { type: "hold", call: string, here: boolean, there: boolean }
  *   | { type: "transfer", call: string, state: TransferState, to: string | null, name: string | null, text: string }
  *   | { type: "audio", call: string, trouble: string | null, text: string }
+ *   | { type: "path", call: string, via: string, text: string }
  *   | { type: "hangup", call: string, cause: Cause }
  * )} CallMessage
  */
 
-/** @typedef {Welcome | Authenticated | PresenceMessage | Incoming | ErrorMessage | CallMessage} ServerMessage */
+/** @typedef {Welcome | Authenticated | IceServersMessage | PresenceMessage | Incoming | ErrorMessage | CallMessage} ServerMessage */
 
 /** A message that this client could not take. */
 export class ProtocolError extends Error {
@@ -98,7 +100,10 @@ export function readMessage(text) {
         user: fields.string("user"),
         display_name: fields.string("display_name"),
         numbers: fields.list("numbers").filter((number) => typeof number === "string"),
+        ice_servers: readIceServers(fields.list("ice_servers")),
       };
+    case "ice_servers":
+      return { type, ice_servers: readIceServers(fields.list("ice_servers")) };
     case "presence":
       return { type, people: fields.list("people").map(readPerson) };
     case "incoming":
@@ -142,6 +147,8 @@ export function readMessage(text) {
       };
     case "audio":
       return { type, call: fields.string("call"), trouble: fields.optionalString("trouble"), text: fields.string("text") };
+    case "path":
+      return { type, call: fields.string("call"), via: fields.string("via"), text: fields.string("text") };
     case "hangup":
       return { type, call: fields.string("call"), cause: readCause(fields.value("cause")) };
     case "error":

@@ -31,6 +31,7 @@ export const LOCAL_CAUSES = Object.freeze({
   media_failed: "The audio connection to the gateway could not be set up.",
   media_lost: "The audio connection to the gateway was lost.",
   connection_lost: "The connection to the gateway was lost.",
+  no_relay: "Calls are to go through the gateway's relay (TURN), and this gateway offers none. Switch that off on this page, or TURN on at the gateway.",
   not_connected: "There is no connection to the gateway.",
   microphone_denied: "The browser was not allowed to use the microphone. Allow it for this page, then call again.",
   microphone_missing: "No microphone was found. Plug one in, then call again.",
@@ -72,6 +73,7 @@ export function advance(state, message, now) {
     case "hold":
     case "transfer":
     case "audio":
+    case "path":
     case "dtmf":
       return state;
   }

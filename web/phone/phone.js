@@ -6,11 +6,13 @@
 // * `waiting`: the `Call` that waits while another is asked to take it, or `null`;
 // * `signIn(user, password)`, `answer()`, `dial(to)`, `hangup()`, `press(digit)`, `transfer(to)`, `ask(to)`, `connect()`:
 //   what the buttons do;
+// * `useRelay(on)`: what the box does that sends calls through the gateway's relay; `?relay=1` in the page's address does it too;
 // * `levels()`: `{ in, out }`, the meters now, in dB below full scale.
 
 import { Client } from "../client/client.js";
 import { dialable } from "../client/protocol.js";
 import { constraints, fillSelect, listDevices, loadChoice, saveChoice, speakersCanBeChosen } from "./devices.js";
+import { loadRelay, saveRelay } from "./relay.js";
 import { Sound } from "./sound.js";
 import { View } from "./view.js";
 
@@ -89,6 +91,8 @@ class Phone {
     globalThis.addEventListener("pageshow", (event) => {
       if (event.persisted) client.connect();
     });
+    client.forceRelay = view.relay.checked = loadRelay(location.search);
+    view.relay.addEventListener("change", () => this.useRelay(view.relay.checked));
     this.#startDevices();
     this.#tick();
     // On a touch screen this would open the keyboard over the keypad.
@@ -127,7 +131,7 @@ class Phone {
 
   answer() {
     this.sound.wake();
-    void this.call?.accept({ audio: constraints(this.choice) });
+    void this.call?.accept({ audio: constraints(this.choice), forceRelay: this.client.forceRelay });
   }
 
   hangup() {
@@ -184,6 +188,16 @@ class Phone {
     this.#render();
   }
 
+  /**
+   * Whether calls go through the gateway's relay, from the next one on.
+   * @param {boolean} on
+   */
+  useRelay(on) {
+    this.view.relay.checked = on;
+    this.client.forceRelay = on;
+    saveRelay(on);
+  }
+
   levels() {
     return { in: this.sound.level("in"), out: this.sound.level("out") };
   }
@@ -194,6 +208,7 @@ class Phone {
     call.addEventListener("state", () => this.#handleState(call));
     call.addEventListener("dtmf", () => this.#render());
     call.addEventListener("hold", () => this.#render());
+    call.addEventListener("path", () => this.#render());
     call.addEventListener("transfer", (event) => {
       const { state, text } = /** @type {CustomEvent<{ state: string, text: string }>} */ (event).detail;
       this.view.showNotice(state === "done" ? `You speak with ${call.peer} now.` : text);
@@ -463,6 +478,7 @@ Object.defineProperty(globalThis, "switchhook", {
     dial: (/** @type {string} */ to) => phone.dial(to),
     hangup: () => phone.hangup(),
     press: (/** @type {string} */ digit) => phone.press(digit),
+    useRelay: (/** @type {boolean} */ on) => phone.useRelay(on),
     levels: () => phone.levels(),
   }),
 });

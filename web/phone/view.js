@@ -2,7 +2,7 @@
 
 import { isPending } from "../client/state.js";
 import { FLOOR_DB } from "./sound.js";
-import { clock, connectionWords, detailWords, labWords, presenceWords, qualityWords, stateWords, userWords } from "./words.js";
+import { clock, connectionWords, detailWords, labWords, pathWords, presenceWords, qualityWords, stateWords, userWords } from "./words.js";
 
 /** @typedef {import("../client/call.js").Call} Call */
 /** @typedef {import("../client/client.js").Connection} Connection */
@@ -50,6 +50,7 @@ export class View {
   speaker = element("speaker", HTMLSelectElement);
   deviceHint = element("device-hint", HTMLElement);
   processing = element("processing", HTMLInputElement);
+  relay = element("relay", HTMLInputElement);
   remote = element("remote", HTMLAudioElement);
   lab = element("lab", HTMLUListElement);
   #signInPanel = element("sign-in-panel", HTMLElement);
@@ -62,6 +63,7 @@ export class View {
   #connection = element("connection", HTMLElement);
   #countdown = element("countdown", HTMLElement);
   #quality = element("quality", HTMLElement);
+  #path = element("path", HTMLElement);
   #levels = { out: new Meter(element("level-out", HTMLElement)), in: new Meter(element("level-in", HTMLElement)) };
   #title = document.title;
 
@@ -95,6 +97,7 @@ export class View {
     this.hold.hidden = state?.name !== "in_call";
     this.hold.setAttribute("aria-pressed", String(held.here));
     setText(/** @type {HTMLElement} */ (this.hold.querySelector("span")), held.here ? "Held" : "Hold");
+    setText(this.#path, pathWords(state, call?.path ?? null));
     if (!live) this.#clearQuality();
     else if (!this.#quality.textContent && (isPending(state) || state.name === "in_call")) setText(this.#quality, "Measuring…");
     this.showErase();

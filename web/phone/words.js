@@ -55,6 +55,15 @@ export function detailWords(state, sent, received, caller = null) {
 }
 
 /**
+ * Which way the call goes, while it is up.
+ * @param {CallState | null} state
+ * @param {{ text: string } | null} path
+ */
+export function pathWords(state, path) {
+  return state === null || state.name === "ended" ? "" : (path?.text ?? "");
+}
+
+/**
  * Whether the caller's number is his. Only who attests that (A) has seen to it; B knows the caller, C where the call came from.
  * @param {Verification} verification
  */

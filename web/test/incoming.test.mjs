@@ -158,5 +158,5 @@ test("who calls is told in words", () => {
   assert.equal(stateWords(incoming, "Bob"), "Bob is calling");
   assert.equal(detailWords(incoming, "", "", { number: "+4930", name: "Bob" }), "+4930");
   assert.equal(detailWords(incoming, "", "", { number: "+4930", name: null }), "");
-  assert.equal(userWords({ type: "authenticated", user: "alice", display_name: "Alice", numbers: ["100", "+4930"] }), "Signed in as Alice (100, +4930)");
+  assert.equal(userWords({ type: "authenticated", user: "alice", display_name: "Alice", numbers: ["100", "+4930"], ice_servers: [] }), "Signed in as Alice (100, +4930)");
 });

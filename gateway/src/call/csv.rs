@@ -3,7 +3,7 @@
 use super::record::CallRecord;
 
 /// The names of the columns.
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 25] = [
     "id",
     "direction",
     "session",
@@ -28,6 +28,7 @@ const COLUMNS: [&str; 24] = [
     "trunk",
     "stir",
     "attestation",
+    "path",
 ];
 
 /// The first line of a file.
@@ -76,6 +77,7 @@ pub(super) fn row(record: &CallRecord) -> Vec<u8> {
         text(&record.trunk),
         name(serde_json::to_value(stir.map(|stir| stir.result))),
         name(serde_json::to_value(stir.and_then(|stir| stir.attestation))),
+        name(serde_json::to_value(record.path)),
     ])
 }
 
@@ -102,6 +104,7 @@ mod tests {
     use crate::call::CallId;
     use crate::call::cause::CauseCode;
     use crate::call::record::{Direction, Parties};
+    use crate::signaling::message::Via;
 
     #[test]
     fn a_record_is_a_row_with_a_field_for_each_column_and_no_formula() {
@@ -114,7 +117,10 @@ mod tests {
         };
         let cause = CauseCode::Busy.because("\"quoted\"");
         let start = SystemTime::UNIX_EPOCH;
-        let record = CallRecord::without_a_call(CallId(7), parties, start, cause);
+        let record = CallRecord {
+            path: Some(Via::IceTcp),
+            ..CallRecord::without_a_call(CallId(7), parties, start, cause)
+        };
         let file = [header(), row(&record)].concat();
         let mut reader = csv::Reader::from_reader(file.as_slice());
         let names: Vec<String> = reader
@@ -138,5 +144,6 @@ mod tests {
         assert_eq!(field("q850"), "17");
         assert_eq!(field("ended_by"), "gateway");
         assert_eq!(field("mos_to_phone"), "");
+        assert_eq!(field("path"), "ice_tcp");
     }
 }

@@ -12,6 +12,7 @@ use super::cause::Cause;
 use super::csv;
 use super::timeline::Entry;
 use crate::settings::{RecordDestination, Records};
+use crate::signaling::message::Via;
 use crate::stir::StirRecord;
 use crate::worker::{MediaReport, OneWay};
 
@@ -70,6 +71,8 @@ pub struct CallRecord {
     pub cause: Cause,
     /// Who ended it.
     pub ended_by: EndedBy,
+    /// Which way the browser's media went, in the end.
+    pub path: Option<Via>,
     /// The codec towards the browser.
     pub browser_codec: Option<String>,
     /// The codec towards the telephone.
@@ -164,6 +167,7 @@ impl CallRecord {
             talk_ms: 0,
             cause,
             ended_by: EndedBy::Gateway,
+            path: None,
             browser_codec: None,
             phone_codec: None,
             phone_srtp: None,

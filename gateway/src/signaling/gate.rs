@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::attempts::Attempts;
+use super::ice_servers::IceServers;
 use super::message::{Authenticate, LabNumber};
 use super::outbox::Outbox;
 use crate::call::registry::Registry;
@@ -27,6 +28,8 @@ pub struct Signaling {
     pub lab: Vec<LabNumber>,
     /// Whether other numbers reach a trunk.
     pub trunk: bool,
+    /// The STUN and TURN servers that pages are told of.
+    pub ice_servers: IceServers,
     /// The most sessions at once, and from one address.
     pub max_sessions: (usize, usize),
     /// Turns true when the gateway goes down.

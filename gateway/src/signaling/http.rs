@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::assets;
 use super::gate::{Sessions, Signaling, closed};
+use super::ice_servers::host_of;
 use super::message::SUBPROTOCOL;
 use super::origin;
 use super::session;
@@ -253,8 +254,9 @@ async fn open_session(
         )
             .into_response();
     };
+    let host = host_of(&headers);
     upgrade.on_upgrade(move |socket| async move {
-        session::run(socket, remote, signaling).await;
+        session::run(socket, remote, host, signaling).await;
         drop(counted);
     })
 }

@@ -1,6 +1,8 @@
 //! The messages of signalling protocol `switchhook.v1`: one JSON object a WebSocket text message,
 //! told apart by `type`. `schema()` is the JSON Schema that the tree carries.
 
+mod ice;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -11,6 +13,8 @@ use crate::call::CallId;
 use crate::call::cause::Cause;
 use crate::stir::Verification;
 use crate::worker::OneWay;
+
+pub use ice::{IceServer, Via};
 
 /// The WebSocket subprotocol (RFC 6455 §1.9) that names this protocol and its version.
 pub const SUBPROTOCOL: &str = "switchhook.v1";
@@ -288,7 +292,9 @@ pub enum ServerMessage {
         session: String,
         /// The protocol's version: 1.
         version: u32,
-        /// For the `iceServers` of an RTCPeerConnection; an ICE-lite gateway needs none.
+        /// For the `iceServers` of an RTCPeerConnection: the gateway's own STUN and TURN, with credentials that serve for
+        /// a while. Where calls need a sign-in, TURN follows with `authenticated`. Empty where `[turn]` is off; a call
+        /// that gets through by UDP needs none.
         ice_servers: Vec<IceServer>,
         /// The lab numbers that can be dialled without a trunk.
         lab: Vec<LabNumber>,
@@ -305,6 +311,14 @@ pub enum ServerMessage {
         display_name: String,
         /// The user's numbers; the first is what those he calls see.
         numbers: Vec<String>,
+        /// The same list as in `welcome`, with this user's credentials: it takes the place of that one.
+        #[serde(default)]
+        ice_servers: Vec<IceServer>,
+    },
+    /// New credentials, before those of the last list are over: this one takes its place.
+    IceServers {
+        /// See `welcome`.
+        ice_servers: Vec<IceServer>,
     },
     /// Who is there: everyone, after a sign-in, then whoever has changed. Only users of the settings file are told, and
     /// only of each other.
@@ -393,6 +407,15 @@ pub enum ServerMessage {
         /// The same for people.
         text: String,
     },
+    /// Which way this side's media goes, as soon as that is known, and again when it is another.
+    Path {
+        /// The call it belongs to.
+        call: CallName,
+        /// The way, for programs.
+        via: Via,
+        /// The same for people.
+        text: String,
+    },
     /// The call is over.
     Hangup {
         /// The call that ended.
@@ -418,6 +441,7 @@ impl std::fmt::Debug for ServerMessage {
         match self {
             Self::Welcome { session, .. } => write!(f, "Welcome({session})"),
             Self::Authenticated { user, .. } => write!(f, "Authenticated({user})"),
+            Self::IceServers { ice_servers } => write!(f, "IceServers({})", ice_servers.len()),
             Self::Presence { people } => write!(f, "Presence({} people)", people.len()),
             Self::Incoming { call, .. } => write!(f, "Incoming({})", call.0),
             Self::Answer { call, .. } => write!(f, "Answer({})", call.0),
@@ -428,6 +452,7 @@ impl std::fmt::Debug for ServerMessage {
             Self::Hold { call, here, there } => write!(f, "Hold({}, {here}, {there})", call.0),
             Self::Transfer { call, state, .. } => write!(f, "Transfer({}, {state:?})", call.0),
             Self::Audio { call, trouble, .. } => write!(f, "Audio({}, {trouble:?})", call.0),
+            Self::Path { call, via, .. } => write!(f, "Path({}, {via:?})", call.0),
             Self::Hangup { call, cause } => write!(f, "Hangup({}, {:?})", call.0, cause.code),
             Self::Error { code, text, .. } => write!(f, "Error({code:?}, {text})"),
         }
@@ -456,20 +481,6 @@ pub enum Presence {
     Online,
     /// He is in a call, or called.
     InCall,
-}
-
-/// One entry of an RTCPeerConnection's `iceServers`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IceServer {
-    /// `stun:` and `turn:` URIs.
-    pub urls: Vec<String>,
-    /// The TURN user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// The TURN password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// A number that the lab phone answers.

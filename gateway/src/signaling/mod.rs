@@ -5,6 +5,7 @@ mod assets;
 mod attempts;
 pub mod gate;
 pub mod http;
+pub mod ice_servers;
 pub mod message;
 mod origin;
 pub mod outbox;

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 
 use super::gate::{NotSignedIn, Signaling, closed};
 use super::message::{
-    Authenticate, CallName, ClientMessage, ErrorCode, ServerMessage, TransferCall,
+    Authenticate, CallName, ClientMessage, ErrorCode, IceServer, ServerMessage, TransferCall,
 };
 use super::outbox::{Outbox, Outgoing};
 use crate::call::registry::{CallHandle, NotTaken};
@@ -38,6 +38,8 @@ const BURST: f64 = 200.0;
 struct Session {
     id: String,
     remote: SocketAddr,
+    /// What the page reached the gateway by.
+    host: Option<String>,
     signaling: Arc<Signaling>,
     /// Whose it is, once that is known.
     signed_in: Option<SignedIn>,
@@ -55,12 +57,18 @@ enum End {
 }
 
 /// Runs a session until either side ends it; its calls end with it.
-pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Arc<Signaling>) {
+pub(super) async fn run(
+    mut socket: WebSocket,
+    remote: SocketAddr,
+    host: Option<String>,
+    signaling: Arc<Signaling>,
+) {
     let (outbox, mut outgoing) = mpsc::channel(OUTBOX);
     let mut closing = signaling.closing.clone();
     let mut session = Session {
         id: format!("{:016x}", rand::random::<u64>()),
         remote,
+        host,
         signaling,
         signed_in: None,
         calls: HashMap::new(),
@@ -70,6 +78,9 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
     tracing::info!(session = session.id, %remote, "a browser is here");
     let mut pings = interval(PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let renewal = session.signaling.ice_servers.renewal();
+    let mut renewals = interval_at(Instant::now() + renewal, renewal);
+    renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
     let end = match send(&mut socket, &session.welcome()).await {
         Err(end) => end,
@@ -91,6 +102,10 @@ pub(super) async fn run(mut socket: WebSocket, remote: SocketAddr, signaling: Ar
                     Err(End::Gone)
                 } else {
                     write(&mut socket, Message::Ping(Vec::new().into())).await
+                },
+                _ = renewals.tick() => match session.renewed_ice_servers() {
+                    Some(message) => send(&mut socket, &message).await,
+                    None => Ok(()),
                 },
                 () = closed(&mut closing) => Err(End::Close(close_code::AWAY, "the gateway is going down")),
             };
@@ -134,11 +149,30 @@ impl Session {
         ServerMessage::Welcome {
             session: self.id.clone(),
             version: 1,
-            ice_servers: Vec::new(),
+            ice_servers: self.ice_servers(),
             lab: self.signaling.lab.clone(),
             trunk: self.signaling.trunk,
             sign_in: self.signaling.directory.has_users(),
         }
+    }
+
+    /// What the page is told now. Where there are users, only one who is signed in may relay; else every session may, and
+    /// is told apart by its name.
+    fn ice_servers(&self) -> Vec<IceServer> {
+        let user = match &self.signed_in {
+            Some(signed_in) if !self.has_expired() => Some(signed_in.user().name.as_str()),
+            None if !self.signaling.directory.has_users() => Some(self.id.as_str()),
+            _ => None,
+        };
+        let made = &self.signaling.ice_servers;
+        made.list(self.host.as_deref(), user, SystemTime::now())
+    }
+
+    /// The list anew, where there are credentials in it that would end.
+    fn renewed_ice_servers(&self) -> Option<ServerMessage> {
+        let ice_servers = self.ice_servers();
+        let ends = ice_servers.iter().any(|one| one.credential.is_some());
+        ends.then_some(ServerMessage::IceServers { ice_servers })
     }
 
     async fn receive(&mut self, message: Message) -> Result<(), End> {
@@ -254,15 +288,8 @@ impl Session {
             .await;
         match signed_in {
             Ok(signed_in) => {
-                let user = signed_in.user();
-                tracing::info!(session = self.id, user = user.name, "signed in");
-                self.tell(ServerMessage::Authenticated {
-                    user: user.name.clone(),
-                    display_name: user.display_name.clone(),
-                    numbers: user.numbers.clone(),
-                });
-                signed_in.announce(&self.outbox);
                 self.signed_in = Some(signed_in);
+                self.tell_who_it_is();
             }
             Err(NotSignedIn::Wrong) => {
                 tracing::warn!(session = self.id, remote = %self.remote, "a sign-in failed");
@@ -286,6 +313,22 @@ impl Session {
                 "too many sign-ins failed from this address: wait a minute",
             ),
         }
+    }
+
+    /// Tells a session that has just been signed in what is its user's.
+    fn tell_who_it_is(&self) {
+        let Some(signed_in) = &self.signed_in else {
+            return;
+        };
+        let user = signed_in.user();
+        tracing::info!(session = self.id, user = user.name, "signed in");
+        self.tell(ServerMessage::Authenticated {
+            user: user.name.clone(),
+            display_name: user.display_name.clone(),
+            numbers: user.numbers.clone(),
+            ice_servers: self.ice_servers(),
+        });
+        signed_in.announce(&self.outbox);
     }
 
     /// Whether what signed this session in no longer does.

@@ -463,7 +463,7 @@ impl MediaCall {
         while let Some(event) = self.peer.as_mut().and_then(Peer::poll_event) {
             match event {
                 PeerEvent::PathSelected(path) | PeerEvent::PathChanged(path) => {
-                    self.tell(now, MediaEvent::PathSelected(path.remote));
+                    self.tell(now, MediaEvent::PathSelected(path));
                 }
                 PeerEvent::Connected { profile } => self.tell(
                     now,

@@ -146,7 +146,7 @@ pub enum MediaEvent {
     /// The other telephone is in the browser's place: what was counted until then.
     BrowserLeft(Box<MediaReport>),
     /// The browser nominated a path (RFC 8445 §8.1.1).
-    PathSelected(SocketAddr),
+    PathSelected(peer::Path),
     /// DTLS is up: media flows.
     Connected {
         /// The SRTP protection profile (RFC 5764 §4.1.2).

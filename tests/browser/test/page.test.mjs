@@ -75,6 +75,16 @@ describe("the phone page", () => {
     return sent;
   }
 
+  /** The path once the page shows that text in that field. */
+  async function shown(field, text) {
+    for (const until = Date.now() + 5000; ; ) {
+      const state = await commands.state({});
+      if (state[field] === text) return { path: state.path, path_text: state.path_text };
+      assert.ok(Date.now() < until, `the page shows ${JSON.stringify(state[field])}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+
   test("a call rings, is answered, is heard, and ends in words", async () => {
     const phone = await telephone([1004]);
     await commands.open({ url });
@@ -126,6 +136,60 @@ describe("the phone page", () => {
     }
   });
 
+  test("the page says which way a call goes while it is up", async () => {
+    const phone = await telephone([]);
+    await commands.open({ url });
+    await commands.dial({ number: "tone" });
+    const { welcome } = await commands.wait_for_mark({ mark: "media_connected" });
+    assert.deepEqual(welcome.ice_servers, []);
+    phone.accept();
+    await commands.wait_for_state({ state: "in_call" });
+    const { call } = gateway.received.find((message) => message.type === "call");
+    const text = "The call goes straight to the gateway, by UDP.";
+    gateway.send({ type: "path", call, via: "udp", text });
+    assert.deepEqual(await shown("path_text", text), { path: "udp", path_text: text });
+    await commands.hangup({});
+    await commands.wait_for_state({ state: "ended" });
+    assert.equal((await commands.state({})).path_text, "");
+  });
+
+  test("a page can be told to use the relay alone: by its box, which is kept, or by its address", async () => {
+    // Nobody listens there, and the offer leaves all the same.
+    const ice_servers = [{ urls: ["stun:127.0.0.1:9"] }, { urls: ["turn:127.0.0.1:9?transport=udp", "turns:127.0.0.1:9?transport=tcp"], username: "1:a", credential: "c" }];
+    gateway.welcome = { ...gateway.welcome, ice_servers };
+    const configuration = "switchhook.call.peerConnection.getConfiguration()";
+    const forced = async () => {
+      await commands.dial({ number: "tone" });
+      const { marks } = await commands.wait_for_mark({ mark: "offer_sent" });
+      assert.ok(marks.offer_sent - marks.started < 2000, "at once");
+      const { value } = await commands.eval({ expression: configuration });
+      assert.equal(value.iceServers[1].urls.length, 2);
+      await commands.hangup({});
+      return value.iceTransportPolicy;
+    };
+    await commands.open({ url });
+    assert.equal(await forced(), "all");
+    await commands.eval({ expression: "document.querySelector('#relay').click()" });
+    assert.equal(await forced(), "relay");
+    await commands.reload({});
+    await commands.wait_for_connection({});
+    assert.equal((await commands.eval({ expression: "document.querySelector('#relay').checked" })).value, true);
+    assert.equal(await forced(), "relay");
+    await commands.close_page({});
+    await commands.open({ url: `${url}?relay=0` });
+    assert.equal(await forced(), "all");
+    await commands.close_page({});
+    await commands.open({ url: `${url}?relay=1` });
+    assert.equal(await forced(), "relay");
+    gateway.welcome = { ...gateway.welcome, ice_servers: [] };
+    await commands.reload({});
+    await commands.wait_for_connection({});
+    await commands.dial({ number: "tone" });
+    const ended = await commands.wait_for_state({ state: "ended" });
+    assert.equal(ended.cause.code, "no_relay");
+    assert.match(ended.text, /offers none/);
+  });
+
   test("the keyboard alone can dial, press keys, mute and hang up", async () => {
     const phone = await telephone([]);
     await commands.open({ url });
@@ -138,9 +202,9 @@ describe("the phone page", () => {
     await commands.wait_for_state({ state: "in_call" });
     await type("7", "*");
     assert.equal((await commands.state({})).detail, "Sent 7*");
-    await type("Shift+Tab", "Space");
+    await type("Shift+Tab", "Shift+Tab", "Shift+Tab", "Space");
     assert.equal((await commands.state({})).muted, true);
-    await type("Tab", "Enter");
+    await type("Tab", "Tab", "Tab", "Enter");
     assert.equal((await commands.wait_for_state({ state: "ended" })).to, "12#");
   });
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use switchhook_tests::gateway::Gateway;
-use switchhook_tests::scene::Scene;
+use switchhook_tests::scene::{Scene, free_port};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -203,6 +203,46 @@ fn a_page_of_another_site_gets_no_session() {
             "{origin}"
         );
     }
+}
+
+#[test]
+fn a_page_is_told_of_turn_once_it_is_known_whose_it_is() {
+    let scene = Scene::begin();
+    let port = free_port().to_string();
+    let stun = json!({ "urls": [format!("stun:127.0.0.1:{port}")] });
+    let urls = ["udp", "tcp"].map(|over| format!("turn:127.0.0.1:{port}?transport={over}"));
+    let alice = ("users.alice", "{ password = \"al1ce\" }");
+    let assert_relays = |message: &Value, user: &Value| {
+        let [first, relays] = message["ice_servers"]
+            .as_array()
+            .expect("a list")
+            .as_slice()
+        else {
+            panic!("{message}");
+        };
+        assert_eq!((first, &relays["urls"]), (&stun, &json!(urls)));
+        let name = relays["username"].as_str().expect("a name");
+        let (end, whose) = name.split_once(':').expect("a time and a user");
+        assert_eq!(whose, user.as_str().expect("a user"));
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let left = end.parse::<u64>().expect("seconds") - now.expect("a clock").as_secs();
+        assert!((100..=120).contains(&left), "{left} s");
+        assert_eq!(relays["credential"].as_str().map(str::len), Some(28));
+    };
+    let turn = [("turn.port", port.as_str()), ("turn.credentials", "\"2m\"")];
+
+    let gateway = Gateway::start(&scene, &[turn[0], turn[1], alice]);
+    let mut session = connect(&gateway, Some("switchhook.v1"), None).expect("a session");
+    assert_eq!(session.receive()["ice_servers"], json!([stun]));
+    session
+        .send(json!({ "type": "authenticate", "user": "alice", "password": "al1ce" }).to_string());
+    assert_relays(&session.receive(), &json!("alice"));
+    drop(gateway);
+
+    let gateway = Gateway::start(&scene, &turn);
+    let mut session = connect(&gateway, Some("switchhook.v1"), None).expect("a session");
+    let welcome = session.receive();
+    assert_relays(&welcome, &welcome["session"]);
 }
 
 #[test]

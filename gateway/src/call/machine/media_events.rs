@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{EndedBy, HANGUP_GRACE, Machine, State};
 use crate::call::cause::CauseCode;
 use crate::call::timeline::Topic;
-use crate::signaling::message::ServerMessage;
+use crate::signaling::message::{ServerMessage, Via};
 use crate::worker::{MediaEvent, OneWay};
 
 impl Machine {
@@ -26,11 +26,7 @@ impl Machine {
                 self.other_ended(now, &cause);
             }
             MediaEvent::BrowserLeft(report) => self.story.media = Some(*report),
-            MediaEvent::PathSelected(address) => self.timeline.note(
-                now,
-                Topic::Media,
-                format!("ICE: the browser is at {address}"),
-            ),
+            MediaEvent::PathSelected(path) => self.path_selected(now, &path),
             MediaEvent::Connected { profile } => {
                 self.timeline
                     .note(now, Topic::Media, format!("DTLS is up: {profile}"))
@@ -108,6 +104,23 @@ impl Machine {
             }
         }
         self.finish_if_both_ended(now);
+    }
+
+    /// The browser is told when its media goes another way than before; another address on the same way is no news to it.
+    fn path_selected(&mut self, now: Instant, path: &peer::Path) {
+        let peer::Path {
+            transport, remote, ..
+        } = path;
+        let text = format!("ICE: the browser is at {remote}, by {transport}");
+        self.timeline.note(now, Topic::Media, text);
+        let via = Via::from(*transport);
+        if self.story.path.replace(via) != Some(via) {
+            self.tell(ServerMessage::Path {
+                call: self.name.clone(),
+                via,
+                text: via.text().to_owned(),
+            });
+        }
     }
 
     /// One side does not hear the other: the call goes on, and everybody is told why.

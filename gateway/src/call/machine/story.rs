@@ -8,6 +8,7 @@ use crate::call::record::{
     CallRecord, EndedBy, OneWaySpell, Parties, TransferRecord, millis, rfc3339,
 };
 use crate::call::timeline::Timeline;
+use crate::signaling::message::Via;
 use crate::stir::StirRecord;
 use crate::worker::{MediaReport, OneWay};
 
@@ -21,6 +22,7 @@ pub(super) struct Story {
     pub(super) ringing: Option<Instant>,
     pub(super) answered: Option<Instant>,
     pub(super) ended: Option<(Instant, Cause, EndedBy)>,
+    pub(super) path: Option<Via>,
     pub(super) browser_codec: Option<&'static str>,
     pub(super) phone_codec: Option<&'static str>,
     pub(super) phone_srtp: Option<String>,
@@ -59,6 +61,7 @@ impl Story {
             ringing: None,
             answered: None,
             ended: None,
+            path: None,
             browser_codec: None,
             phone_codec: None,
             phone_srtp: None,
@@ -95,6 +98,7 @@ impl Story {
             }),
             cause,
             ended_by: by,
+            path: self.path,
             browser_codec: self.browser_codec.map(str::to_owned),
             phone_codec: self.phone_codec.map(str::to_owned),
             phone_srtp: self.phone_srtp.take(),

@@ -194,6 +194,14 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             user: "alice".into(),
             display_name: "Alice".into(),
             numbers: vec!["100".into()],
+            ice_servers: vec![],
+        },
+        ServerMessage::IceServers {
+            ice_servers: vec![IceServer {
+                urls: vec!["turns:gw.example:443?transport=tcp".into()],
+                username: Some("1800000000:alice".into()),
+                credential: Some("c".into()),
+            }],
         },
         ServerMessage::Incoming {
             call: CallName::incoming(CallId(1)),
@@ -229,6 +237,11 @@ fn what_the_enums_read_and_write_the_schema_accepts() {
             call: call.clone(),
             trouble: None,
             text: "x".into(),
+        },
+        ServerMessage::Path {
+            call: call.clone(),
+            via: Via::TurnTls,
+            text: Via::TurnTls.text().into(),
         },
         BadMessage::new(ErrorCode::BadField, Some("to"), "x").into(),
     ];

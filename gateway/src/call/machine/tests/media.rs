@@ -1,6 +1,7 @@
 //! What becomes of the telephone's media, and what the browser is told of it.
 
 use super::*;
+use crate::signaling::message::Via;
 
 /// A call by way of a trunk that is set so.
 pub(super) fn talking_over(dtmf: TrunkDtmf, srtp: TrunkSrtp, sdp: &str) -> Story {
@@ -49,6 +50,54 @@ fn one_way_audio_is_named_to_the_browser_and_in_the_record() {
     assert_eq!(spells, [(silent, true), (OneWay::PhoneHearsNothing, false)]);
     let timeline = serde_json::to_string(&record.timeline).unwrap();
     assert!(timeline.contains("moved from 192.0.2.9:4000 to 192.0.2.9:4002"));
+}
+
+#[test]
+fn the_browser_and_the_record_are_told_which_way_the_media_goes() {
+    let udp = peer::Path::udp(
+        "192.0.2.5:40000".parse().unwrap(),
+        "203.0.113.7:5000".parse().unwrap(),
+    );
+    let elsewhere = peer::Path {
+        remote: "203.0.113.7:5001".parse().unwrap(),
+        ..udp
+    };
+    let relayed = peer::Path {
+        transport: peer::Transport::Turn(peer::Relay {
+            server: 0,
+            over: peer::RelayOver::Tls,
+        }),
+        ..udp
+    };
+    let mut story = Story::talking();
+    assert!(!story.told().contains(&"path"));
+    for path in [udp, elsewhere, relayed] {
+        story.media(MediaEvent::PathSelected(path));
+    }
+    let told: Vec<_> = story
+        .browser
+        .iter()
+        .filter_map(|message| match message {
+            ServerMessage::Path { call, via, text } => Some((call, *via, text.as_str())),
+            _ => None,
+        })
+        .collect();
+    let name = &story.machine.name;
+    let told_of = |via: Via| (name, via, via.text());
+    assert_eq!(told, [told_of(Via::Udp), told_of(Via::TurnTls)]);
+    story.hangs_up();
+    story.media_closes();
+    story.phone_ends(SipEndedBy::Local);
+    let record = story.record();
+    assert_eq!(record.path, Some(Via::TurnTls));
+    let timeline = serde_json::to_string(&record.timeline).unwrap();
+    for step in [
+        "the browser is at 203.0.113.7:5000, by UDP",
+        "the browser is at 203.0.113.7:5001, by UDP",
+        "the browser is at 203.0.113.7:5000, by TURN over TLS",
+    ] {
+        assert!(timeline.contains(step), "{step}: {timeline}");
+    }
 }
 
 #[test]

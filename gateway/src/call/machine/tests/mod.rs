@@ -350,12 +350,14 @@ fn name(message: &ServerMessage) -> &'static str {
         ServerMessage::Dtmf { .. } => "dtmf",
         ServerMessage::Hold { .. } => "hold",
         ServerMessage::Audio { .. } => "audio",
+        ServerMessage::Path { .. } => "path",
         ServerMessage::Error { .. } => "error",
         ServerMessage::Authenticated { .. } => "authenticated",
         ServerMessage::Transfer { .. } => "transfer",
         ServerMessage::Presence { .. } => "presence",
         ServerMessage::Incoming { .. } => "incoming",
         ServerMessage::Welcome { .. } => "welcome",
+        ServerMessage::IceServers { .. } => "ice_servers",
     }
 }
 
