@@ -15,6 +15,7 @@ mod inbound;
 mod keys;
 mod lab;
 mod media;
+mod relay;
 mod ringing;
 mod sessions;
 mod signed;

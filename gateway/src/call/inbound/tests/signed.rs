@@ -50,6 +50,7 @@ impl Gateway {
         (settings.http.listen, settings.sip.listen) = (ANY, ANY);
         (settings.lab.listen, settings.media.port) = (None, 0);
         settings.media.workers = 1;
+        settings.turn.port = 0;
         settings.users = vec![alice()];
         settings.stir = Stir {
             roots: Some(signer.roots()),
