@@ -6,6 +6,7 @@
 pub mod call;
 pub mod directory;
 pub mod explain;
+pub mod external_address;
 pub mod fetch;
 pub mod lab;
 pub mod permit;

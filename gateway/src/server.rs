@@ -20,6 +20,7 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
+use crate::external_address;
 use crate::fetch::Fetcher;
 use crate::lab;
 use crate::settings::{
@@ -96,6 +97,7 @@ impl Server {
     /// Something cannot be bound or opened; the message says what, and which setting names it.
     pub async fn bind(settings: &Settings) -> anyhow::Result<Self> {
         raise_descriptor_limit();
+        let settings = &with_external_address(settings).await;
         let identity =
             Arc::new(Identity::generate().context("no certificate for DTLS could be made")?);
         let turn_secret = turn_secret(settings);
@@ -608,6 +610,33 @@ fn relay_settings(settings: &Settings, secret: &turn::Secret) -> Option<RelaySet
     })
 }
 
+/// The settings with the address that a STUN server sees, where one is to be asked: without an answer browsers are told our
+/// own.
+async fn with_external_address(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    let media = &mut settings.media;
+    let Some(server) = media.stun_server.as_ref() else {
+        return settings;
+    };
+    if !media.external_addresses.is_empty() {
+        return settings;
+    }
+    match external_address::ask(server).await {
+        Ok(seen) if media.listen.contains(&seen) => {
+            tracing::info!(%seen, server, "the STUN server sees an address of our own");
+        }
+        Ok(seen) => {
+            tracing::info!(%seen, server, "browsers are told the address that the STUN server sees");
+            media.external_addresses = vec![seen];
+        }
+        Err(error) => tracing::warn!(
+            %error,
+            "[media] stun_server: it is not known what our address is to browsers; they are told our own"
+        ),
+    }
+    settings
+}
+
 /// Where browsers reach the media by ICE-TCP, as they are told.
 fn tcp_candidates(settings: &Settings, port: Option<u16>) -> Vec<SocketAddr> {
     let media = &settings.media;
@@ -630,6 +659,23 @@ fn lab_numbers() -> Vec<LabNumber> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_address_that_a_stun_server_sees_is_told_where_none_is_set() {
+        let seen = "203.0.113.9:4000".parse().unwrap();
+        let server = external_address::tests::server(0, seen).await;
+        let mut settings = Settings::defaults();
+        settings.media.stun_server = Some(server.to_string());
+        let told = |settings: Settings| settings.media.external_addresses;
+        assert_eq!(told(with_external_address(&settings).await), [seen.ip()]);
+        settings.media.external_addresses = vec!["192.0.2.1".parse().unwrap()];
+        let set = settings.media.external_addresses.clone();
+        assert_eq!(told(with_external_address(&settings).await), set);
+        settings.media.external_addresses.clear();
+        let own = external_address::tests::server(0, "127.0.0.1:4000".parse().unwrap()).await;
+        settings.media.stun_server = Some(own.to_string());
+        assert!(told(with_external_address(&settings).await).is_empty());
+    }
 
     #[test]
     fn fec_is_spent_on_reported_loss_from_the_start_or_never() {

@@ -23,6 +23,7 @@ mod sipp;
 mod tls;
 mod transfer;
 mod trunk;
+mod turn_clients;
 
 use std::time::Duration;
 
