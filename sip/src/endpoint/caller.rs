@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    Account, EndedBy, Endpoint, Error, Event, Failure, Flow, Invite, Session, Transmit, Transport,
-    TransportError,
+    Account, EndedBy, Endpoint, Error, Event, Failure, Flow, Fork, Invite, Session, Transmit,
+    Transport, TransportError,
     account::{MAX_CHALLENGES, is_challenge},
     build::LARGEST_DATAGRAM,
     early::{Agreed, Early},
@@ -73,6 +73,7 @@ impl Endpoint {
             local_tag,
             phase,
             early: Vec::new(),
+            forks: 0,
             change: None,
             last_progress: None,
         };
@@ -262,8 +263,13 @@ impl Endpoint {
                 .any(|early| early.dialog.remote_tag() == tag)
             && let Ok(dialog) = Dialog::of_caller(&invite.request, response, invite.flow, from)
         {
-            calling.early.push(Early::new(dialog));
+            calling.forks += 1;
+            calling.early.push(Early::new(Fork(calling.forks), dialog));
         }
+        let early = calling.early_with(remote_tag.as_deref());
+        // What is said after the answer is to be ignored (§13.2.1): an UPDATE may have changed it since.
+        let has_agreed = early.is_some_and(|early| early.agreed.is_some());
+        let fork = early.map(|early| early.fork);
         if response.status != StatusCode::TRYING {
             self.acknowledge_provisional(now, session, response);
         }
@@ -279,7 +285,8 @@ impl Endpoint {
             self.events.push_back(Event::Progress {
                 session,
                 status: progress.status,
-                body: progress.body.clone(),
+                fork,
+                body: progress.body.clone().filter(|_| !has_agreed),
             });
             calling.last_progress = Some(progress);
         }
@@ -326,11 +333,12 @@ impl Endpoint {
         }
         let mut body = body(response);
         let mut remote_sdp = response.body.clone();
-        let mut change = Change::None;
+        let (mut change, mut fork) = (Change::None, None);
         if let Some(Call::Calling(calling)) = self.calls.take(session) {
             let same = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
             if let Some(early) = calling.early.into_iter().find(same) {
                 dialog.continue_from(&early.dialog);
+                fork = Some(early.fork);
                 if let Some(Agreed { remote, local }) = early.agreed {
                     // After an UPDATE what the 2xx says is old (RFC 6337 §3.1.1).
                     match local {
@@ -341,7 +349,11 @@ impl Endpoint {
                 }
             }
             match calling.change {
-                Some(asked) if dialog.matches(&asked.request) => change = Change::Theirs(asked),
+                Some(asked) if dialog.matches(&asked.request) => {
+                    // It has overtaken the application's answer, which counts, and it is older.
+                    change = Change::Theirs(asked);
+                    body = None;
+                }
                 other => self.drop_early_change(now, other),
             }
         }
@@ -359,7 +371,12 @@ impl Endpoint {
             prack: None,
         };
         self.calls.put(session, Call::Up(up));
-        self.events.push_back(Event::Answered { session, body });
+        let answered = Event::Answered {
+            session,
+            fork,
+            body,
+        };
+        self.events.push_back(answered);
     }
 
     fn remember_ack(&mut self, id: ClientId, remote_tag: String, ack: Transmit) {

@@ -97,8 +97,12 @@ fn a_challenged_invite_goes_again_with_credentials_as_the_same_call() {
     );
     let contact = ("Contact", "<sip:bob@192.0.2.50:5060>");
     reply(&mut net, &response(&second, 200, "b", &[contact]));
-    let body = Some(ANSWER.to_vec());
-    assert_eq!(net.events(CALLER), [Event::Answered { session, body }]);
+    let answered = Event::Answered {
+        session,
+        fork: None,
+        body: Some(ANSWER.to_vec()),
+    };
+    assert_eq!(net.events(CALLER), [answered]);
     let ack = received(&mut net, "ACK");
     assert_eq!(number(&ack), number(&second));
     assert!(!ack.headers.contains("Proxy-Authorization"));
