@@ -13,6 +13,7 @@
 mod attended;
 mod browser;
 mod dialing;
+mod early;
 mod forwarding;
 mod giving_away;
 mod hold;
@@ -45,6 +46,7 @@ use sip::{DtmfInfo, StatusCode};
 
 pub use self::attended::{Consulted, Wish};
 use self::dialing::Attempt;
+use self::early::EarlyLegs;
 pub use self::forwarding::Forward;
 use self::hold::{Hold, PhoneLeg};
 pub use self::inout::{Action, Dial, Input, LegName, PhoneAction};
@@ -262,6 +264,7 @@ enum Other {
 
 #[derive(Debug)]
 struct Calling {
+    /// What all whom the INVITE has reached were offered.
     trunk: Box<TrunkOffer>,
     attempt: Box<Attempt>,
     ring_deadline: Instant,
@@ -270,6 +273,7 @@ struct Calling {
     ringing: bool,
     /// The early media joined last (RFC 3960).
     early: Option<TrunkMedia>,
+    forks: EarlyLegs,
 }
 
 impl Machine {

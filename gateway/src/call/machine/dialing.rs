@@ -8,6 +8,7 @@ use rand::Rng;
 use sip::Uri;
 use sip::endpoint::Failure;
 
+use super::early::EarlyLegs;
 use super::legs::{BrowserLeg, TrunkOffer, keying};
 use super::{Action, Calling, Dial, Machine, OPEN_DEADLINE, Other, PhoneAction, PhoneLeg, State};
 use crate::call::cause::{Cause, CauseCode};
@@ -357,6 +358,7 @@ impl Machine {
             heard: false,
             ringing: false,
             early: None,
+            forks: EarlyLegs::default(),
         });
     }
 

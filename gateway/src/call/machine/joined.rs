@@ -45,7 +45,7 @@ impl Machine {
     /// What happens to one of two telephones that are joined.
     pub(super) fn joined(&mut self, now: Instant, from: LegName, event: SipEvent) {
         match event {
-            SipEvent::Offer { body, .. } => self.offered(now, from, body.as_deref()),
+            SipEvent::Offer { body, .. } => self.offered(now, from, None, body.as_deref()),
             SipEvent::OfferAnswered { body, .. } => {
                 self.offer_answered(now, from, body.as_deref());
             }

@@ -102,12 +102,16 @@ fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
     assert_eq!(story.time_passes(), Duration::from_secs(15));
     assert_eq!(story.told()[2..], ["hangup", "hangup"]);
     assert_goes_on(&story, "no-answer");
-    let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(&mut story, SipEvent::Offer { session, body });
-    assert_eq!(story.other, ["INVITE", "re-491"], "its time comes later");
-    story.other.pop();
+    let session = session();
     let body = Some(OTHER_SDP.into());
-    other(&mut story, SipEvent::Answered { session, body });
+    other(
+        &mut story,
+        SipEvent::Answered {
+            session,
+            fork: None,
+            body,
+        },
+    );
     assert_eq!(story.sip, ["180", "200"]);
     assert!(story.bodies[0].contains("m=audio 20000"));
     let reached = |leg| story.reached(leg).unwrap().rtp.to_string();
@@ -143,7 +147,14 @@ fn a_caller_who_gives_up_as_the_other_answers_leaves_nobody_up() {
     };
     let mut story = called(1, forward, Permit::default(), 0);
     let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(&mut story, SipEvent::Answered { session, body });
+    other(
+        &mut story,
+        SipEvent::Answered {
+            session,
+            fork: None,
+            body,
+        },
+    );
     let (session, reason) = (self::session(), None);
     story.sip(SipEvent::Cancelled { session, reason });
     assert_eq!(story.other, ["INVITE", "BYE"]);
@@ -269,7 +280,14 @@ fn a_call_goes_on_by_the_next_trunk_where_the_first_does_not_serve() {
     assert_eq!(refused.other, ["INVITE", "INVITE"]);
     assert_ne!(refused.targets[0], refused.targets[1]);
     let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(&mut refused, SipEvent::Answered { session, body });
+    other(
+        &mut refused,
+        SipEvent::Answered {
+            session,
+            fork: None,
+            body,
+        },
+    );
     assert_eq!(refused.sip, ["200"]);
     let mut silent = up();
     assert_eq!(silent.time_passes(), Duration::from_secs(3));
@@ -290,7 +308,14 @@ fn a_caller_without_an_offer_is_sent_on_too() {
     };
     let mut story = called_by(trunks(&["pbx.example"]), arrival);
     let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(&mut story, SipEvent::Answered { session, body });
+    other(
+        &mut story,
+        SipEvent::Answered {
+            session,
+            fork: None,
+            body,
+        },
+    );
     assert_eq!(story.sip, ["200"]);
     assert!(story.bodies[0].contains("m=audio 20000"));
     let body = Some(CALLER_SDP.into());

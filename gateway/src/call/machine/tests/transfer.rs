@@ -39,6 +39,7 @@ impl Story {
         self.other(SipEvent::Progress {
             session: session(),
             status: StatusCode::RINGING,
+            fork: Some(Fork(1)),
             body: None,
         });
     }
@@ -46,6 +47,7 @@ impl Story {
     fn other_answers(&mut self) {
         self.other(SipEvent::Answered {
             session: session(),
+            fork: Some(Fork(1)),
             body: Some(OTHER_SDP.into()),
         });
     }
@@ -375,7 +377,11 @@ fn two_that_are_joined_have_each_its_own_keys_changes_and_hold() {
     );
     let session = session();
     let body = Some(secure.clone().into());
-    story.other(SipEvent::Answered { session, body });
+    story.other(SipEvent::Answered {
+        session,
+        fork: None,
+        body,
+    });
     assert_eq!(story.cause(), CauseCode::Transferred);
     let srtp = |leg| story.reached(leg).unwrap().srtp.name();
     assert_eq!(
@@ -385,14 +391,22 @@ fn two_that_are_joined_have_each_its_own_keys_changes_and_hold() {
     // Each is answered for itself, and the other hears nothing of it.
     let held = secure.replace("o=- 7 7", "o=- 7 8") + "a=sendonly\r\n";
     let body = Some(held.into());
-    story.other(SipEvent::Offer { session, body });
+    story.other(SipEvent::Offer {
+        session,
+        fork: None,
+        body,
+    });
     assert_eq!(story.other.last(), Some(&"re-200"));
     assert!(story.bodies.last().unwrap().contains("a=recvonly"));
     assert!(!story.reached(LegName::Other).unwrap().send);
     assert!(story.reached(LegName::Phone).unwrap().send);
     let moved = PHONE_SDP.replace("192.0.2.9", "192.0.2.10");
     let body = Some(moved.into());
-    story.sip(SipEvent::Offer { session, body });
+    story.sip(SipEvent::Offer {
+        session,
+        fork: None,
+        body,
+    });
     assert_eq!(story.sip, ["re-200"]);
     let reached = story.reached(LegName::Phone).unwrap();
     assert_eq!(reached.rtp.to_string(), "192.0.2.10:4000");
@@ -581,12 +595,14 @@ fn of_two_that_are_joined_one_that_asks_for_an_offer_gets_ours() {
     let session = session();
     story.sip(SipEvent::Offer {
         session,
+        fork: None,
         body: None,
     });
     assert_eq!(story.sip.last(), Some(&"re-200"));
     assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
     story.other(SipEvent::Offer {
         session,
+        fork: None,
         body: None,
     });
     assert!(story.bodies.last().unwrap().contains("m=audio 20100"));
@@ -608,6 +624,7 @@ fn one_that_answers_without_sdp_is_joined_with_nobody() {
     story.refer_answered(Some(603));
     story.other(SipEvent::Answered {
         session: session(),
+        fork: None,
         body: None,
     });
     assert_eq!(story.other, ["INVITE", "abandoned"]);
