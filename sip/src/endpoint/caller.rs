@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     dialog::{Dialog, is_same_peer},
+    digest::Authorized,
     headers::ReasonHeader,
     message::{Request, Response},
     method::{Method, StatusCode},
@@ -43,7 +44,7 @@ impl Endpoint {
         let local_tag = self.random_token();
         let request = self.build_invite(&invite, &local_tag)?;
         let mut request = request;
-        let authorized = self.authorize(invite.account, &mut request);
+        let authorized = self.authorize(invite.account, &mut request, Authorized::default());
         let (addressed, flow, fallback) = self.place_invite(&request, invite.target);
         let broken = || Error::Address {
             value: invite.to.to_string(),
@@ -405,9 +406,9 @@ impl Endpoint {
             && invite.challenges < MAX_CHALLENGES
             && is_same_peer(invite.flow, from)
         {
-            let sent = invite.authorized;
-            return match self.take_challenge(account, (&Method::Invite, response), sent) {
-                Ok(()) => self.invite_again(now, id, session, account),
+            let mut sent = invite.authorized.clone();
+            return match self.take_challenge(account, (&Method::Invite, response), &mut sent) {
+                Ok(()) => self.invite_again(now, id, session, (account, sent)),
                 Err(why) => self.fail(now, session, Failure::Unauthorized(why)),
             };
         }
@@ -416,7 +417,13 @@ impl Endpoint {
 
     /// The INVITE once more, with the answer to a challenge: the same call, the next CSeq (§22.1). Requests inside the dialog
     /// carry no credentials, and a challenge there is not answered: what is beyond the proxy could be asking.
-    fn invite_again(&mut self, now: Instant, id: ClientId, session: Session, account: Account) {
+    fn invite_again(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        session: Session,
+        (account, sent): (Account, Authorized),
+    ) {
         let (Some(ClientUse::Invite(invite)), Some(Call::Calling(calling))) =
             (self.clients.get(&id), self.calls.get_mut(session))
         else {
@@ -434,7 +441,7 @@ impl Endpoint {
         self.drop_early_change(now, change);
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
         let _ = request.headers.set("CSeq", format_args!("{number} INVITE"));
-        let authorized = self.authorize(Some(account), &mut request);
+        let authorized = self.authorize(Some(account), &mut request, sent);
         let (request, flow, fallback) = self.place_invite(&request, target);
         let invite = InviteUse {
             session,
