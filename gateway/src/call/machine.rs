@@ -192,8 +192,8 @@ pub struct Machine {
     dtmf: DtmfWay,
     /// Keys for INFO that were pressed before the answer.
     waiting_keys: Vec<DtmfInfo>,
-    /// Keys of the telephone have come in its media: what comes by INFO are the same.
-    keys_in_media: bool,
+    /// Keys of that telephone have come in its media: what comes by INFO are the same.
+    keys_in_media: [bool; 2],
     /// What each telephone was offered in the answer to an INVITE without an offer; its own answer is in the ACK.
     offered: [Option<Box<TrunkOffer>>; 2],
     /// The telephones' legs, once they are agreed on: that of the other is, once the two are joined.
@@ -354,7 +354,7 @@ impl Machine {
             gone_at: None,
             dtmf: DtmfWay::Events,
             waiting_keys: Vec::new(),
-            keys_in_media: false,
+            keys_in_media: [false; 2],
             offered: [None, None],
             phones: [None, None],
             hold: Hold::default(),

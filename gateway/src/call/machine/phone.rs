@@ -212,7 +212,7 @@ impl Machine {
     /// Joins the two sides' media, unless they are joined already.
     fn join(&mut self, now: Instant, trunk: TrunkOffer, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
-        self.keys_in_media = false;
+        self.keys_in_media[0] = false;
         self.phones[0] = Some(PhoneLeg::new(trunk, media.clone()));
         self.timeline.note(
             now,

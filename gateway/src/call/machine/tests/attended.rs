@@ -192,6 +192,30 @@ fn a_second_telephone_that_will_not_is_hung_up_on_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_telephone_that_does_not_come_back_from_hold_is_joined_with_nobody() {
+    for held in [true, false] {
+        let mut two = Two::talking();
+        two.first.machine.hold(two.first.now, true);
+        two.first.take_actions();
+        if held {
+            let answer = format!("{PHONE_SDP}a=recvonly\r\n");
+            two.first.phone_answers_anew(&answer);
+        }
+        two.take_the_second();
+        two.second_agrees(OTHER_SDP);
+        two.first.sip(SipEvent::OfferRefused {
+            session: session(),
+            offer: Vec::new(),
+            status: StatusCode::new(488),
+        });
+        // One that never took the hold is heard as before.
+        let hung_up = two.first.sip.last() == Some(&"BYE");
+        assert_eq!(hung_up, held);
+        assert_eq!(two.first.other.last() == Some(&"BYE"), held);
+    }
+}
+
+#[test]
 fn what_comes_of_an_offer_that_the_other_call_made_is_no_answer_to_ours() {
     let mut two = Two::talking();
     two.take_the_second();

@@ -85,7 +85,8 @@ fn assert_goes_on(story: &Story, reason: &str) {
     let dial = story.dialed.last().unwrap();
     assert_eq!(dial.target.to_string(), "sip:+4977@pbx.example");
     let offer = String::from_utf8(dial.body.clone()).unwrap();
-    assert!(offer.contains("m=audio 20100"), "{offer}");
+    // What the caller likes best is asked for first.
+    assert!(offer.contains("m=audio 20100 RTP/AVP 8 0"), "{offer}");
     assert!(story.opened.as_ref().unwrap().browser.is_none());
     let diversion = format!("<sip:100@pbx.example>;reason={reason}");
     assert_eq!(dial.headers[0], ("Diversion".to_owned(), diversion));

@@ -24,7 +24,7 @@ impl Story {
         });
     }
 
-    fn phone_answers_anew(&mut self, sdp: &str) {
+    pub(super) fn phone_answers_anew(&mut self, sdp: &str) {
         self.sip(SipEvent::OfferAnswered {
             session: session(),
             offer: Vec::new(),
