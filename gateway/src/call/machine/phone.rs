@@ -204,8 +204,10 @@ impl Machine {
         );
         self.timeline.note_reading(now, reading, &agreed.notes);
         self.story.phone_codec = Some(codec_name(agreed.codec));
-        // That of DTLS is told when its handshake is over, which it may be.
-        self.story.phone_srtp = sdes_suite(&media).or(self.story.phone_srtp.take());
+        // That of DTLS is told when its handshake is over, which it may be. Of another that rang nothing is kept.
+        let dtls = matches!(media.srtp, sdp::trunk::Srtp::Dtls { .. });
+        let before = self.story.phone_srtp.take().filter(|_| dtls);
+        self.story.phone_srtp = sdes_suite(&media).or(before);
         self.join(now, trunk, media, joined);
     }
 

@@ -61,6 +61,21 @@ fn what_one_has_agreed_on_binds_no_other() {
 }
 
 #[test]
+fn the_record_has_the_srtp_of_the_one_that_answers() {
+    let mut trunks = trunks(&["pbx.example"]);
+    trunks[0].srtp = TrunkSrtp::Opportunistic;
+    let environment = environment_of(trunks, DialPlan::default());
+    let mut story = calling("+4930", &environment, Permit::default());
+    let keyed = keyed(PHONE_SDP, "AES_CM_128_HMAC_SHA1_80");
+    story.progress_of(Fork(1), 183, Some(&keyed));
+    story.answered_by(Fork(2), Some(ELSEWHERE));
+    story.hangs_up();
+    story.media_closes();
+    story.phone_ends(SipEndedBy::Local);
+    assert_eq!(story.record().phone_srtp, None);
+}
+
+#[test]
 fn a_telephone_that_holds_before_it_is_picked_up_is_known_to_hold() {
     let mut story = Story::calling();
     story.progress(183, Some(PHONE_SDP));
