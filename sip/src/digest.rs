@@ -2,7 +2,8 @@
 //!
 //! An [`Authenticator`] is one account's: it takes challenges of its realm and no other, answers with the first
 //! algorithm it knows, counts how often a nonce was used, and gives up when the same nonce is refused. A proxy and the
-//! server behind it may both ask: one request then answers both (RFC 3261 §22.3).
+//! server behind it may both ask: one request then answers both (RFC 3261 §22.3). In a call that is done only where the
+//! account wants it: who is behind the first that asked may be the one who was called.
 
 use std::fmt;
 
@@ -51,6 +52,8 @@ pub struct Credentials {
     pub password: Password,
     /// The only realm they are for. With none it is the first one that the account's own host names.
     pub realm: Option<String>,
+    /// In a call they are for whoever asks behind a proxy that was told already, too.
+    pub behind_proxy: bool,
 }
 
 /// Why a challenge is not answered.
@@ -73,6 +76,14 @@ pub enum Unanswerable {
     /// No algorithm or protection that we have.
     #[error("it asks for Digest {0}, which is not supported")]
     Unsupported(String),
+    /// In a call another was told already, a proxy as a rule, and who asks now is behind it.
+    #[error(
+        "{told} was told already; what is behind it may be anybody: set [trunk] auth_behind_proxy"
+    )]
+    Behind {
+        /// Which.
+        told: &'static str,
+    },
     /// The credentials were refused.
     #[error("it does not accept the user name or the password")]
     Refused,
@@ -120,6 +131,20 @@ impl Asker {
         }
     }
 
+    fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Proxy,
+            Self::Proxy => Self::Server,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server => "a server",
+            Self::Proxy => "a proxy",
+        }
+    }
+
     fn challenge_header(self) -> &'static str {
         match self {
             Self::Server => "WWW-Authenticate",
@@ -148,7 +173,7 @@ struct Challenge {
 }
 
 /// A challenge that is being answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Answering {
     challenge: Challenge,
     cnonce: String,
@@ -157,15 +182,17 @@ struct Answering {
 }
 
 /// Whose challenges a request answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authorized {
     server: bool,
     proxy: bool,
+    /// Who asked behind the first, and is answered in this request alone.
+    behind: Option<Box<(Asker, Answering)>>,
 }
 
 impl Authorized {
     /// Whether it carries credentials at all.
-    pub fn any(self) -> bool {
+    pub fn any(&self) -> bool {
         self.server || self.proxy
     }
 
@@ -176,7 +203,7 @@ impl Authorized {
         }
     }
 
-    fn to(self, asker: Asker) -> bool {
+    fn to(&self, asker: Asker) -> bool {
         match asker {
             Asker::Server => self.server,
             Asker::Proxy => self.proxy,
@@ -216,7 +243,7 @@ impl Authenticator {
     }
 
     /// Takes a 401 or 407 to a request with that method that carried `sent` ([`Authenticator::authorize`]). After `Ok` the
-    /// request is to be sent again, authorised anew. `cnonce` is fresh randomness.
+    /// request is to be sent again, authorised anew with what `sent` says then. `cnonce` is fresh randomness.
     ///
     /// # Errors
     /// [`Unanswerable`]: the request must not be sent again.
@@ -224,11 +251,43 @@ impl Authenticator {
         &mut self,
         (method, status): (&Method, StatusCode),
         headers: &Headers,
-        sent: Authorized,
+        sent: &mut Authorized,
         cnonce: String,
     ) -> Result<(), Unanswerable> {
         let asker = Asker::of(status);
         let challenge = self.choose(asker, headers)?;
+        if *method != Method::Register {
+            if sent.behind.as_ref().is_some_and(|one| one.0 == asker) {
+                return Err(Unanswerable::Refused);
+            }
+            if sent.to(asker.other()) && !sent.to(asker) {
+                // The next call begins without: who asks first then is the nearest.
+                let told = asker.other().name();
+                if !self.credentials.behind_proxy {
+                    *self.answering(method, asker.other()) = None;
+                    return Err(Unanswerable::Behind { told });
+                }
+                // Without it there would be nothing of ours in the answer.
+                if challenge.qop == Qop::None {
+                    let without = format!("without qop where {told} was told already");
+                    return Err(Unanswerable::Unsupported(without));
+                }
+                let count = 0;
+                sent.behind = Some(Box::new((
+                    asker,
+                    Answering {
+                        challenge,
+                        cnonce,
+                        count,
+                    },
+                )));
+                return Ok(());
+            }
+            if sent.behind.is_none() {
+                // Calls carry what one of the two asked.
+                *self.answering(method, asker.other()) = None;
+            }
+        }
         let answering = self.answering(method, asker);
         if sent.to(asker) && !challenge.stale {
             // A fresh nonce without `stale` may be a server that never says it; the same one is a refusal.
@@ -251,12 +310,20 @@ impl Authenticator {
         Ok(())
     }
 
-    /// Puts the credentials into a request, for each challenge that has come; says for which.
-    pub fn authorize(&mut self, request: &mut Request) -> Authorized {
-        let mut authorized = Authorized::default();
+    /// Puts the credentials into a request, for each challenge that has come; says for which. `before` is what it was sent
+    /// with, if it was.
+    pub fn authorize(&mut self, request: &mut Request, before: Authorized) -> Authorized {
+        let mut authorized = Authorized {
+            behind: before.behind,
+            ..Authorized::default()
+        };
         for asker in [Asker::Proxy, Asker::Server] {
             request.headers.remove(asker.credentials_header());
-            let Some(answering) = self.answering(&request.method, asker) else {
+            let answering = match &mut authorized.behind {
+                Some(behind) if behind.0 == asker => Some(&mut behind.1),
+                _ => self.answering(&request.method, asker).as_mut(),
+            };
+            let Some(answering) = answering else {
                 continue;
             };
             answering.count = answering.count.saturating_add(1);

@@ -13,6 +13,7 @@
 mod attended;
 mod browser;
 mod dialing;
+mod early;
 mod forwarding;
 mod giving_away;
 mod hold;
@@ -45,6 +46,7 @@ use sip::{DtmfInfo, StatusCode};
 
 pub use self::attended::{Consulted, Wish};
 use self::dialing::Attempt;
+use self::early::EarlyLegs;
 pub use self::forwarding::Forward;
 use self::hold::{Hold, PhoneLeg};
 pub use self::inout::{Action, Dial, Input, LegName, PhoneAction};
@@ -192,8 +194,8 @@ pub struct Machine {
     dtmf: DtmfWay,
     /// Keys for INFO that were pressed before the answer.
     waiting_keys: Vec<DtmfInfo>,
-    /// Keys of the telephone have come in its media: what comes by INFO are the same.
-    keys_in_media: bool,
+    /// Keys of that telephone have come in its media: what comes by INFO are the same.
+    keys_in_media: [bool; 2],
     /// What each telephone was offered in the answer to an INVITE without an offer; its own answer is in the ACK.
     offered: [Option<Box<TrunkOffer>>; 2],
     /// The telephones' legs, once they are agreed on: that of the other is, once the two are joined.
@@ -264,6 +266,7 @@ enum Other {
 
 #[derive(Debug)]
 struct Calling {
+    /// What all whom the INVITE has reached were offered.
     trunk: Box<TrunkOffer>,
     attempt: Box<Attempt>,
     ring_deadline: Instant,
@@ -272,6 +275,7 @@ struct Calling {
     ringing: bool,
     /// The early media joined last (RFC 3960).
     early: Option<TrunkMedia>,
+    forks: EarlyLegs,
 }
 
 impl Machine {
@@ -352,7 +356,7 @@ impl Machine {
             gone_at: None,
             dtmf: DtmfWay::Events,
             waiting_keys: Vec::new(),
-            keys_in_media: false,
+            keys_in_media: [false; 2],
             offered: [None, None],
             phones: [None, None],
             hold: Hold::default(),

@@ -294,7 +294,7 @@ fn read_media(
             key,
             Wrong::new(
                 format!(
-                    "{} calls need two ports each, media.rtp_ports has {}",
+                    "{} calls need two ports each (four, where two telephones are joined), media.rtp_ports has {}",
                     calls.max,
                     media.rtp_ports.len()
                 ),

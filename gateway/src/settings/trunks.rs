@@ -232,6 +232,7 @@ fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
     let realm = reader.read("trunk", "realm", None, |raw| {
         Ok(Some(value::text(raw)?.to_owned()).filter(|realm| !realm.is_empty()))
     });
+    let behind_proxy = reader.read("trunk", "auth_behind_proxy", false, value::boolean);
     let register = reader.read("trunk", "register", false, value::boolean);
     let expires = reader.read(
         "trunk",
@@ -253,6 +254,7 @@ fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
         let senseless = [
             ("password", written.is_some()),
             ("password_file", in_file.is_some()),
+            ("auth_behind_proxy", behind_proxy),
             ("register", register),
         ];
         for (key, _) in senseless.into_iter().filter(|(_, set)| *set) {
@@ -274,6 +276,7 @@ fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
             username,
             password,
             realm,
+            behind_proxy,
         },
         register: register.then_some(expires),
         keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),

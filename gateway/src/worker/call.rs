@@ -1,6 +1,7 @@
 //! One call's media: the browser's transport, the bridge between the two legs, and the telephone's
 //! sockets.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,11 @@ use super::telephone::{Telephone, TrunkSockets};
 use super::trunk_leg::TrunkLeg;
 use crate::call::CallId;
 
-/// How soon an end that found no room in the queue of its call's task is offered again.
+/// How many events that must not be lost may wait for room in the queue of the call's task: there is one of each kind, or
+/// of each telephone.
+const MAX_UNDELIVERED: usize = 16;
+
+/// How soon such an event is offered again.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// How long the browser may take from its answer to a connected path.
@@ -39,8 +44,8 @@ pub(super) struct MediaCall {
     answered: Option<Instant>,
     silence: Duration,
     events: mpsc::Sender<Box<MediaEvent>>,
-    /// The end that found no room, and when it is offered again.
-    undelivered: Option<(Instant, MediaEvent)>,
+    /// What found no room and must not be lost, and when it is offered again.
+    undelivered: VecDeque<(Instant, MediaEvent)>,
     abandoned: bool,
     pub(super) sabotaged: bool,
     /// Of a test call with a bad network.
@@ -105,7 +110,7 @@ impl MediaCall {
             answered: None,
             silence: settings.silence,
             events,
-            undelivered: None,
+            undelivered: VecDeque::new(),
             abandoned: false,
             sabotaged: false,
             impaired: (!open.impairments.is_none())
@@ -157,7 +162,7 @@ impl MediaCall {
         if let Some(came) = telephone.take(now, from, rtcp, packet) {
             if let Some(before) = came.moved_from {
                 let (from, to) = (before, from);
-                self.tell(now, MediaEvent::Moved { from, to });
+                self.tell(now, MediaEvent::Moved { leg, from, to });
             }
             let packet = packet.get(..came.len).unwrap_or_default();
             match (&mut self.impaired, came.kind) {
@@ -172,6 +177,13 @@ impl MediaCall {
     /// The ports of another telephone, which is to take the browser's place; where there are some already, nothing.
     pub(super) fn add_telephone(&mut self, sockets: TrunkSockets, start: StreamStart) {
         self.other = Some(Box::new((Telephone::new(sockets), start)));
+    }
+
+    /// The ports of the other telephone are for another one.
+    pub(super) fn reuse_ports(&mut self) {
+        if let Some(other) = &mut self.other {
+            other.0.forget_handshake();
+        }
     }
 
     /// The sockets of the telephone on that leg.
@@ -312,8 +324,8 @@ impl MediaCall {
 
     /// When [`MediaCall::handle_timeout`] wants to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let silent = self.silent_at();
-        let retry = self.undelivered.as_ref().map(|(at, _)| *at);
+        let silent = self.silent_at().map(|(at, _)| at);
+        let retry = self.undelivered.front().map(|(at, _)| *at);
         [
             self.peer.as_ref().and_then(Peer::poll_timeout),
             self.bridge.poll_timeout(),
@@ -344,14 +356,14 @@ impl MediaCall {
             }
         }
         self.bridge.handle_timeout(now);
-        if let Some((_, event)) = self.undelivered.take_if(|(at, _)| *at <= now) {
+        while let Some((_, event)) = self.undelivered.pop_front_if(|(at, _)| *at <= now) {
             self.tell(now, event);
         }
         self.look(now);
-        if self.silent_at().is_some_and(|at| at <= now) {
+        if let Some((_, leg)) = self.silent_at().filter(|(at, _)| *at <= now) {
             // Said once: the call's task will close us.
             self.answered = None;
-            self.tell(now, MediaEvent::Silent(self.silence));
+            self.tell(now, MediaEvent::Silent(leg, self.silence));
         }
         self.flush(now, browsers);
     }
@@ -377,17 +389,25 @@ impl MediaCall {
         report::media_report(&self.bridge.report(), self.telephone.strangers)
     }
 
-    /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call.
+    /// Hands an event to the call's task. One that finds no room is lost, unless it ends the call or its task waits for it.
     pub(super) fn tell(&mut self, now: Instant, event: MediaEvent) {
         match self.events.try_send(Box::new(event)) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => self.abandoned = true,
             Err(TrySendError::Full(event)) => match *event {
                 MediaEvent::PeerFailed(_)
-                | MediaEvent::TrunkFailed(_)
+                | MediaEvent::TrunkFailed(..)
                 | MediaEvent::ConsentLost
                 | MediaEvent::PeerClosed
-                | MediaEvent::Silent(_) => self.undelivered = Some((now + RETRY, *event)),
+                | MediaEvent::Silent(..)
+                | MediaEvent::Opened { .. }
+                | MediaEvent::Added { .. }
+                | MediaEvent::NotAdded(_)
+                | MediaEvent::BrowserLeft(_)
+                    if self.undelivered.len() < MAX_UNDELIVERED =>
+                {
+                    self.undelivered.push_back((now + RETRY, *event));
+                }
                 lost => tracing::warn!(call = %self.id, ?lost, "the call's task is behind"),
             },
         }
@@ -419,24 +439,24 @@ impl MediaCall {
     }
 
     /// When the first of the telephones that are to speak has been silent for too long.
-    fn silent_at(&self) -> Option<Instant> {
+    fn silent_at(&self) -> Option<(Instant, Leg)> {
         let answered = self.answered?;
         let silent = |telephone: &Telephone, leg| {
             telephone.media().filter(|media| media.receive)?;
             let heard = self.bridge.last_packet(leg).max(telephone.reported);
             let heard = heard.map_or(answered, |heard| heard.max(answered));
-            Some(heard + self.silence)
+            Some((heard + self.silence, leg))
         };
         let other = self.other.as_ref();
         let other = other.and_then(|other| silent(&other.0, Leg::Browser));
         match self.telephone.media() {
             // It has answered without a word of its media.
-            None => Some(answered + self.silence),
+            None => Some((answered + self.silence, Leg::Trunk)),
             Some(_) => silent(&self.telephone, Leg::Trunk),
         }
         .into_iter()
         .chain(other)
-        .min()
+        .min_by_key(|(at, _)| *at)
     }
 
     /// Sends what peer and bridge have ready, and passes on what they noticed.
@@ -482,7 +502,7 @@ impl MediaCall {
                     from,
                     digit,
                     duration,
-                } if from == Leg::Trunk || self.keys_go_by_signalling() => {
+                } if from == Leg::Trunk || self.peer.is_none() || self.keys_go_by_signalling() => {
                     self.tell(now, MediaEvent::Dtmf(from, digit, duration));
                 }
                 BridgeEvent::Dtmf { .. } => {}
@@ -554,10 +574,10 @@ impl MediaCall {
                 None => {}
                 Some(SessionEvent::Connected { profile }) => {
                     let profile = profile.to_string();
-                    self.tell(now, MediaEvent::TrunkConnected { profile });
+                    self.tell(now, MediaEvent::TrunkConnected { leg, profile });
                 }
                 Some(SessionEvent::Failed(failure)) => {
-                    self.tell(now, MediaEvent::TrunkFailed(failure));
+                    self.tell(now, MediaEvent::TrunkFailed(leg, failure));
                 }
                 // Signalling ends calls: a BYE is on its way.
                 Some(SessionEvent::Closed) => {}

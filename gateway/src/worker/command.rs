@@ -14,8 +14,8 @@ use super::one_way::OneWay;
 use super::streams::Incoming;
 use crate::call::CallId;
 
-/// How many events of one call may wait for its task; more digits than that are dropped, an end is
-/// kept until there is room.
+/// How many events of one call may wait for its task; more digits than that are dropped, an end and whatever its task waits
+/// for is kept until there is room.
 pub const EVENT_QUEUE: usize = 64;
 
 /// To a media worker.
@@ -154,7 +154,7 @@ pub enum MediaEvent {
     },
     /// The first packet of a side's audio.
     FirstPacket(Leg),
-    /// A side pressed a key. The browser's are told only where they do not cross in the media.
+    /// A side pressed a key. A browser's are told only where they do not cross in the media.
     Dtmf(Leg, Digit, Duration),
     /// The browser's path cannot be used.
     PeerFailed(PeerFailure),
@@ -164,6 +164,8 @@ pub enum MediaEvent {
     PeerClosed,
     /// The telephone's audio comes from another address than before, and ours goes there.
     Moved {
+        /// Which telephone's.
+        leg: Leg,
         /// Before.
         from: SocketAddr,
         /// Now.
@@ -171,15 +173,17 @@ pub enum MediaEvent {
     },
     /// DTLS with the telephone is up: its media flows.
     TrunkConnected {
+        /// Which telephone.
+        leg: Leg,
         /// The SRTP protection profile (RFC 5764 §4.1.2).
         profile: String,
     },
     /// There will be no keys for SRTP with the telephone.
-    TrunkFailed(SessionFailure),
+    TrunkFailed(Leg, SessionFailure),
     /// One side does not hear the other, or, with none, both do again.
     OneWay(Option<OneWay>),
-    /// Nothing came from the telephone for that long.
-    Silent(Duration),
+    /// Nothing came from that telephone for that long.
+    Silent(Leg, Duration),
     /// The call's media code panicked; its media is gone.
     Panicked,
     /// The media is closed, ports and all.

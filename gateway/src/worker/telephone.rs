@@ -54,6 +54,17 @@ impl Telephone {
         }
     }
 
+    /// What came was of one that did not become this telephone.
+    pub(super) fn forget_handshake(&mut self) {
+        self.early = None;
+    }
+
+    /// What came early, if it may be that telephone's: another may have been called for these ports before.
+    fn handshake_of(&mut self, media: &TrunkMedia) -> Option<Box<(SocketAddr, Vec<u8>)>> {
+        let early = self.early.take()?;
+        (media.behind_nat || early.0.ip() == media.rtp.ip()).then_some(early)
+    }
+
     /// A datagram on its RTP port, RTCP and DTLS included where they share it, or on its RTCP port.
     pub(super) fn take(
         &mut self,
@@ -99,6 +110,7 @@ impl Telephone {
 
     /// How it is reached now. The same address again keeps what was learned of it.
     pub(super) fn connect(&mut self, now: Instant, media: TrunkMedia, identity: &Arc<Identity>) {
+        let early = self.handshake_of(&media);
         let leg = match self.leg.take() {
             None => TrunkLeg::new(now, media, identity),
             Some(mut leg) if leg.media.is_as_reached(&media) => {
@@ -109,7 +121,7 @@ impl Telephone {
         };
         let leg = self.leg.insert(leg);
         // It would come again, but only after a second (RFC 6347 §4.2.4.1).
-        if let Some(early) = self.early.take() {
+        if let Some(early) = early {
             let (from, mut packet) = *early;
             leg.on_rtp_port(now, from, &mut packet);
         }
@@ -152,5 +164,50 @@ impl Telephone {
     /// It is to be heard, as far as is known.
     pub(super) fn speaks(&self) -> bool {
         self.media().is_none_or(|media| media.receive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::{Codec, DtmfWay, RtpFormat};
+
+    use super::*;
+
+    #[test]
+    fn a_handshake_that_came_early_is_played_to_the_telephone_that_it_may_be_of() {
+        let socket = || UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut telephone = Telephone::new(TrunkSockets {
+            rtp: socket(),
+            rtcp: socket(),
+            port: 0,
+        });
+        let media = |behind_nat| TrunkMedia {
+            format: RtpFormat::usual(Codec::Pcmu),
+            rtp: "192.0.2.9:4000".parse().unwrap(),
+            rtcp: None,
+            rtcp_mux: true,
+            srtp: Default::default(),
+            send: true,
+            receive: true,
+            voip_metrics: false,
+            behind_nat,
+            dtmf: DtmfWay::Events,
+        };
+        let now = Instant::now();
+        for (from, behind_nat, its) in [
+            ("192.0.2.9:4002", false, true),
+            ("192.0.2.77:4000", false, false),
+            ("192.0.2.77:4000", true, true),
+        ] {
+            let from = from.parse().unwrap();
+            telephone.take(now, from, false, &mut [22, 254, 253, 0]);
+            let played = telephone.handshake_of(&media(behind_nat));
+            assert_eq!(played.is_some(), its, "{from} {behind_nat}");
+            assert!(telephone.early.is_none());
+        }
+        let from = "192.0.2.9:4000".parse().unwrap();
+        telephone.take(now, from, false, &mut [22, 254, 253, 0]);
+        telephone.forget_handshake();
+        assert!(telephone.handshake_of(&media(false)).is_none());
     }
 }

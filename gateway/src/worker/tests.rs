@@ -74,6 +74,11 @@ fn start(ssrc: u32) -> StreamStart {
 }
 
 fn open(worker: &WorkerHandle, id: u64) -> Receiver<Box<MediaEvent>> {
+    open_with(worker, id, EVENT_QUEUE)
+}
+
+/// One whose task may be so many events behind.
+fn open_with(worker: &WorkerHandle, id: u64, queue: usize) -> Receiver<Box<MediaEvent>> {
     let open = OpenCall {
         call: CallId(id),
         browser: Some(OpenBrowser {
@@ -89,7 +94,7 @@ fn open(worker: &WorkerHandle, id: u64) -> Receiver<Box<MediaEvent>> {
         ntp_start: 0,
         impairments: Default::default(),
     };
-    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let (sender, events) = mpsc::channel(queue);
     worker
         .send(MediaCommand::Open(Box::new(open), sender))
         .unwrap();
@@ -261,7 +266,7 @@ fn another_telephone_takes_the_browsers_place_on_ports_of_its_own() {
     call.speak();
     let (len, from) = other.recv_from(&mut packet).unwrap();
     assert_eq!((len, from, packet[1] & 0x7f), (172, rtp, 8));
-    let says = |payload_type: u8, sequence: u8| {
+    let says = |payload_type: u8, sequence: u8, payload: &[u8]| {
         let header = [
             0x80,
             payload_type,
@@ -276,12 +281,15 @@ fn another_telephone_takes_the_browsers_place_on_ports_of_its_own() {
             0,
             9,
         ];
-        let packet = [&header[..], &[0xd5; 160]].concat();
+        let packet = [&header[..], payload].concat();
         other.send_to(&packet, rtp).unwrap();
     };
-    says(8, 1);
+    says(8, 1, &[0xd5; 160]);
     let (len, from) = call.phone.recv_from(&mut packet).unwrap();
     assert_eq!((len, from, packet[1] & 0x7f), (172, call.rtp, 0));
+    // A key of either is told: it may come by INFO, too.
+    says(101, 2, &[5, 0x80, 3, 32]);
+    while !matches!(next(&mut call.events), MediaEvent::Dtmf(Leg::Browser, _, _)) {}
     // Who falls silent ends it, whichever of the two that is; who is on hold is silent by right.
     let held = TrunkMedia {
         receive: false,
@@ -291,7 +299,7 @@ fn another_telephone_takes_the_browsers_place_on_ports_of_its_own() {
     loop {
         match next(&mut call.events) {
             MediaEvent::FirstPacket(_) => {}
-            MediaEvent::Silent(_) => break,
+            MediaEvent::Silent(..) => break,
             event => panic!("not silent: {event:?}"),
         }
     }
@@ -302,6 +310,32 @@ fn another_telephone_takes_the_browsers_place_on_ports_of_its_own() {
             MediaEvent::Refused(OpenError::NoPort(_))
         ),
         "both of its ports rest"
+    );
+    workers.stop();
+}
+
+#[test]
+fn what_a_call_waits_for_is_told_though_its_task_is_behind() {
+    let workers = workers(21900..=21903, PATIENCE);
+    let worker = workers.least_loaded().unwrap();
+    let mut events = open_with(&worker, 1, 1);
+    let id = CallId(1);
+    let add = || MediaCommand::AddTelephone(id, start(77));
+    worker.send(add()).unwrap();
+    worker.send(add()).unwrap();
+    // Its turn has come when another call's media is open.
+    next(&mut open(&worker, 2));
+    let told = [(); 3].map(|()| next(&mut events));
+    assert!(
+        matches!(
+            told,
+            [
+                MediaEvent::Opened { .. },
+                MediaEvent::Added { .. },
+                MediaEvent::Added { .. }
+            ]
+        ),
+        "{told:?}"
     );
     workers.stop();
 }
@@ -341,7 +375,7 @@ fn a_phone_that_comes_back_from_another_port_is_heard_and_sent_to_there() {
         assert!(Instant::now() < deadline, "its new port is not taken");
         call.speak();
         match call.events.try_recv().map(|event| *event) {
-            Ok(MediaEvent::Moved { from, to: now }) => {
+            Ok(MediaEvent::Moved { from, to: now, .. }) => {
                 assert_eq!((from, now), (before.local_addr().unwrap(), to));
                 break;
             }
@@ -366,7 +400,7 @@ fn a_phone_that_falls_silent_after_the_answer_is_reported_once() {
         MediaEvent::FirstPacket(media::Leg::Trunk)
     ));
     assert!(
-        matches!(next(&mut call.events), MediaEvent::Silent(silence) if silence == Duration::from_millis(300))
+        matches!(next(&mut call.events), MediaEvent::Silent(Leg::Trunk, silence) if silence == Duration::from_millis(300))
     );
     call.closes();
     workers.stop();

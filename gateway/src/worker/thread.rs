@@ -425,7 +425,10 @@ impl WorkerThread {
     fn add_telephone(&mut self, now: Instant, slot: usize, start: StreamStart) {
         let has_them = |call: &MediaCall| call.sockets(Leg::Browser).is_some();
         let added = match self.calls.get(slot).is_some_and(has_them) {
-            true => Ok(()),
+            true => {
+                self.with_call(now, slot, |call, _| call.reuse_ports());
+                Ok(())
+            }
             false => self.bind_call(now).and_then(|mut sockets| {
                 self.register(now, slot, Leg::Browser, &mut sockets)?;
                 self.with_call(now, slot, |call, _| call.add_telephone(sockets, start));

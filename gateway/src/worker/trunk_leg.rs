@@ -13,6 +13,10 @@ use sdp::trunk::Srtp;
 use super::command::TrunkMedia;
 use super::latch::{Latch, Mark};
 
+/// A telephone that was another worker's before may answer with the key that it had there, under which its stream goes on:
+/// after so many rollovers of its numbers at most, which are three hours.
+const ROLLOVERS: u16 = 8;
+
 /// What its SDP said, and what was learned since.
 pub(super) struct TrunkLeg {
     pub(super) media: TrunkMedia,
@@ -266,6 +270,7 @@ impl Protection {
                 theirs,
             } => match (context(*suite, ours), context(*suite, theirs)) {
                 (Some(outbound), Some(inbound)) => {
+                    let inbound = inbound.joining_late(ROLLOVERS);
                     Self::Sdes(Box::new(Contexts { inbound, outbound }))
                 }
                 // No suite is offered that has no context: this is here so that nothing would leave in the clear.

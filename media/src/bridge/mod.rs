@@ -119,6 +119,10 @@ impl Bridge {
     /// Another telephone takes the browser's place, which [`Leg::Browser`] is the name of from then on. Its stream begins
     /// anew there, and so do the figures of that leg.
     pub fn replace_browser(&mut self, now: Instant, format: RtpFormat, start: StreamStart) {
+        // A key that is down is let go, or it would sound for ever over there. It is not one of the other telephone's.
+        let told = self.events.queue.len();
+        self.path(Leg::Browser).1.restart(now);
+        self.events.queue.truncate(told);
         let seed = self.config.seed.rotate_left(16) ^ u64::from(start.ssrc);
         self.browser = Side::new(now, start, seed, &self.config);
         self.browser.set_format(format);

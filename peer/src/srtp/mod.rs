@@ -15,7 +15,7 @@ mod interop_tests;
 mod tests;
 
 use cipher::Cipher;
-use window::{Streams, estimate};
+use window::{Slot, Streams, estimate};
 
 /// The protection profiles of DTLS-SRTP that are spoken here (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,6 +125,8 @@ pub struct Context {
     rtcp: Cipher,
     rtp_streams: Streams,
     rtcp_streams: Streams,
+    /// How often the numbers of a stream may have begun anew before its first packet came.
+    rollovers: u64,
 }
 
 impl std::fmt::Debug for Context {
@@ -143,7 +145,16 @@ impl Context {
             rtcp,
             rtp_streams: Streams::new(),
             rtcp_streams: Streams::new(),
+            rollovers: 0,
         })
+    }
+
+    /// The streams that come may have begun before, under the same key: so many rollover counters beyond 0 are tried with
+    /// the first packet of each (RFC 3711 §3.3.1 has it from elsewhere, and SDES does not tell it, RFC 4568 §6.4).
+    #[must_use]
+    pub fn joining_late(mut self, rollovers: u16) -> Self {
+        self.rollovers = rollovers.into();
+        self
     }
 
     /// The profile.
@@ -172,12 +183,34 @@ impl Context {
         let total = packet.len().checked_sub(overhead).ok_or(Error::Malformed)?;
         let header = header::parse_rtp(packet.get(..total).ok_or(Error::Malformed)?)?;
         let slot = self.rtp_streams.find(header.ssrc)?;
+        if matches!(slot, Slot::New) && self.rollovers > 0 {
+            let index = self.open_first(packet, &header)?;
+            self.rtp_streams.accept(slot, header.ssrc, index);
+            return Ok(total);
+        }
         let highest = self.rtp_streams.highest(slot);
         let index = estimate(highest, header.sequence).ok_or(Error::TooOld)?;
         self.rtp_streams.check(slot, index)?;
         self.rtp.open_rtp(packet, header.len, header.ssrc, index)?;
         self.rtp_streams.accept(slot, header.ssrc, index);
         Ok(total)
+    }
+
+    /// Opens the first packet of a stream that may have begun before; its index. A packet that is not genuine stays as it
+    /// was.
+    fn open_first(&mut self, packet: &mut [u8], header: &header::RtpHeader) -> Result<u64, Error> {
+        // A failed attempt may leave anything in the buffer.
+        let sealed = packet.to_vec();
+        let mut last = Error::Authentication;
+        for rollover in 0..=self.rollovers {
+            let index = rollover << 16 | u64::from(header.sequence);
+            match self.rtp.open_rtp(packet, header.len, header.ssrc, index) {
+                Ok(()) => return Ok(index),
+                Err(error) => last = error,
+            }
+            packet.copy_from_slice(&sealed);
+        }
+        Err(last)
     }
 
     /// Encrypts the compound RTCP packet in `buffer[..len]` in place, appends tag and index and

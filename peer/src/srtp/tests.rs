@@ -451,3 +451,41 @@ fn protecting_and_unprotecting_allocates_nothing() {
         assert_eq!(counted.count_total, 0, "{profile}");
     }
 }
+
+#[test]
+fn a_stream_that_began_before_under_the_same_key_is_found_by_trial_and_goes_on() {
+    for profile in PROFILES {
+        let (mut sender, receiver) = pair(profile);
+        let mut receiver = receiver.joining_late(2);
+        // It has sent for 44 minutes already.
+        let slot = sender.rtp_streams.find(7).unwrap();
+        sender.rtp_streams.accept(slot, 7, 2 << 16 | 65_533);
+        for sequence in [65_534, 65_535, 0, 1] {
+            let plain = rtp(7, sequence, 40);
+            let sealed = protect(&mut sender, &plain).unwrap();
+            assert_eq!(unprotect(&mut receiver, &sealed), Ok(plain));
+            assert_eq!(unprotect(&mut receiver, &sealed), Err(Error::Replayed));
+        }
+        // One that begins now does so at 0, and one that is beyond what is tried is not heard.
+        let new = protect(&mut sender, &rtp(8, 5, 40)).unwrap();
+        assert_eq!(unprotect(&mut receiver, &new), Ok(rtp(8, 5, 40)));
+        let slot = sender.rtp_streams.find(9).unwrap();
+        sender.rtp_streams.accept(slot, 9, 3 << 16 | 5);
+        let mut late = protect(&mut sender, &rtp(9, 6, 40)).unwrap();
+        let sealed = late.clone();
+        assert!(receiver.unprotect_rtp(&mut late).is_err());
+        assert_eq!(late, sealed, "it stays as it was");
+    }
+}
+
+#[test]
+fn without_being_told_no_stream_is_taken_for_one_that_began_before() {
+    let (mut sender, mut receiver) = pair(Profile::Aes128CmSha1_80);
+    let slot = sender.rtp_streams.find(7).unwrap();
+    sender.rtp_streams.accept(slot, 7, 1 << 16);
+    let sealed = protect(&mut sender, &rtp(7, 1, 40)).unwrap();
+    assert_eq!(
+        unprotect(&mut receiver, &sealed),
+        Err(Error::Authentication)
+    );
+}

@@ -8,6 +8,7 @@ fn account(realm: Option<&str>) -> Authenticator {
         username: "Mufasa".to_owned(),
         password: Password::new("Circle of Life"),
         realm: realm.map(str::to_owned),
+        behind_proxy: false,
     })
 }
 
@@ -21,12 +22,12 @@ fn challenge(values: &[&str]) -> Headers {
 
 fn take(account: &mut Authenticator, values: &[&str], sent: bool) -> Result<(), Unanswerable> {
     let headers = challenge(values);
-    let sent = Authorized {
+    let mut sent = Authorized {
         server: sent,
-        proxy: false,
+        ..Authorized::default()
     };
     let asked = (&Method::Register, StatusCode::UNAUTHORIZED);
-    account.handle_challenge(asked, &headers, sent, CNONCE.to_owned())
+    account.handle_challenge(asked, &headers, &mut sent, CNONCE.to_owned())
 }
 
 fn request() -> Request {
@@ -36,7 +37,7 @@ fn request() -> Request {
 /// What the account says of itself in a REGISTER.
 fn said(account: &mut Authenticator) -> Params {
     let mut request = request();
-    assert!(account.authorize(&mut request).any());
+    assert!(account.authorize(&mut request, Authorized::default()).any());
     digest_params(request.headers.get("Authorization").unwrap()).unwrap()
 }
 
@@ -99,7 +100,7 @@ fn a_session_key_and_a_body_go_into_the_answer_where_they_are_asked_for() {
     take(&mut account, &[text], false).unwrap();
     let mut request = request();
     request.body = b"body".to_vec();
-    account.authorize(&mut request);
+    account.authorize(&mut request, Authorized::default());
     let params = digest_params(request.headers.get("Authorization").unwrap()).unwrap();
     let hash = |text: String| Hash::Sha256.of(text.as_bytes());
     let a1 = hash("Mufasa:r:Circle of Life".into());
@@ -164,7 +165,11 @@ fn credentials_go_to_no_realm_but_theirs() {
         expected: "carrier".into(),
     };
     assert_eq!(take(&mut account, &[other], false), Err(expected));
-    assert!(!account.authorize(&mut request()).any());
+    assert!(
+        !account
+            .authorize(&mut request(), Authorized::default())
+            .any()
+    );
 
     let mut open = self::account(None);
     take(&mut open, &["Digest realm=\"r\", nonce=\"n\""], false).unwrap();
@@ -178,14 +183,14 @@ fn credentials_go_to_no_realm_but_theirs() {
 #[test]
 fn a_proxy_and_the_server_behind_it_are_both_answered_in_one_request() {
     let mut account = account(None);
-    let mut asked = |status, name, nonce: &str, sent| {
+    let mut asked = |status, name, nonce: &str, mut sent: Authorized| {
         let mut headers = Headers::new();
         let text = format!("Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\"");
         headers.push(name, text).unwrap();
         let cnonce = CNONCE.to_owned();
-        account.handle_challenge((&Method::Register, status), &headers, sent, cnonce)?;
+        account.handle_challenge((&Method::Register, status), &headers, &mut sent, cnonce)?;
         let mut request = request();
-        let sent = account.authorize(&mut request);
+        let sent = account.authorize(&mut request, sent);
         let count = |name| {
             let params = digest_params(request.headers.get(name)?)?;
             Some((params.get_unquoted("nonce")?, params.get("nc")?.to_owned()))
@@ -211,8 +216,12 @@ fn what_the_registrar_asked_is_not_answered_to_who_is_called() {
     let text = "Digest realm=\"r\", nonce=\"n\", qop=\"auth\"";
     take(&mut account, &[text], false).unwrap();
     let mut invite = Request::new(Method::Invite, "sip:bob@example.org".parse().unwrap());
-    assert!(!account.authorize(&mut invite).any());
-    assert!(account.authorize(&mut request()).any());
+    assert!(!account.authorize(&mut invite, Authorized::default()).any());
+    assert!(
+        account
+            .authorize(&mut request(), Authorized::default())
+            .any()
+    );
 }
 
 #[test]

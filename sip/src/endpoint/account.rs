@@ -160,7 +160,7 @@ impl Endpoint {
         challenges: u8,
     ) -> Result<(), Error> {
         let mut request = self.build_register(account, &register)?;
-        let authorized = self.authorize(Some(account), &mut request);
+        let authorized = self.authorize(Some(account), &mut request, Authorized::default());
         self.stamp_via(&mut request, register.target.transport);
         let begun = self.layer.begin_client(now, register.target, request);
         let transaction = begun.ok_or_else(|| Error::Address {
@@ -214,16 +214,18 @@ impl Endpoint {
         Ok(request)
     }
 
-    /// Puts an account's credentials into a request, for each challenge that came before; says for which.
+    /// Puts an account's credentials into a request, for each challenge that came before; says for which. `before` is what
+    /// it was sent with, if it was.
     pub(super) fn authorize(
         &mut self,
         account: Option<Account>,
         request: &mut Request,
+        before: Authorized,
     ) -> Authorized {
         account
             .and_then(|account| self.accounts.states.get_mut(&account))
             .and_then(|state| state.authenticator.as_mut())
-            .map(|authenticator| authenticator.authorize(request))
+            .map(|authenticator| authenticator.authorize(request, before))
             .unwrap_or_default()
     }
 
@@ -232,7 +234,7 @@ impl Endpoint {
         &mut self,
         account: Account,
         (method, response): (&Method, &Response),
-        sent: Authorized,
+        sent: &mut Authorized,
     ) -> Result<(), Unanswerable> {
         let cnonce = self.random_token();
         let state = self.accounts.states.get_mut(&account);
@@ -254,7 +256,7 @@ impl Endpoint {
         account: Account,
         response: &Response,
     ) {
-        let Some(pending) = self.take_pending(account, id) else {
+        let Some(mut pending) = self.take_pending(account, id) else {
             return;
         };
         match response.status {
@@ -267,7 +269,7 @@ impl Endpoint {
                 match self.take_challenge(
                     account,
                     (&Method::Register, response),
-                    pending.authorized,
+                    &mut pending.authorized,
                 ) {
                     Ok(()) => self.register_again(now, account, pending),
                     Err(why) => self.registration_failed(account, Failure::Unauthorized(why)),

@@ -192,6 +192,10 @@ impl EndpointConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Session(pub(crate) u64);
 
+/// One of those that an INVITE of ours has reached: no other of the same call's has the same number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fork(pub u32);
+
 /// A call to make.
 #[derive(Debug, Clone)]
 pub struct Invite {
@@ -255,14 +259,18 @@ pub enum Event {
         session: Session,
         /// 100 to 199.
         status: StatusCode,
-        /// The SDP, if it carries one.
+        /// Whose it is; none where there is no dialog with it.
+        fork: Option<Fork>,
+        /// The SDP, if it carries one that counts: what follows the answer does not (RFC 3261 §13.2.1).
         body: Option<Vec<u8>>,
     },
     /// A 2xx to our INVITE. The ACK is on its way.
     Answered {
         /// The call.
         session: Session,
-        /// The SDP.
+        /// Whose it is; none where it said nothing before.
+        fork: Option<Fork>,
+        /// The SDP; none too where what that fork has agreed on since its answer counts.
         body: Option<Vec<u8>>,
     },
     /// Our INVITE came to nothing. The session is gone.
@@ -310,6 +318,8 @@ pub enum Event {
     Offer {
         /// The call.
         session: Session,
+        /// Whose it is, while nobody has answered.
+        fork: Option<Fork>,
         /// Their offer; none where they want ours, and answer it in their ACK ([`Event::Confirmed`]).
         body: Option<Vec<u8>>,
     },
@@ -318,6 +328,8 @@ pub enum Event {
     OfferAnswered {
         /// The call.
         session: Session,
+        /// What was offered.
+        offer: Vec<u8>,
         /// Their answer.
         body: Option<Vec<u8>>,
     },
@@ -325,6 +337,8 @@ pub enum Event {
     OfferRefused {
         /// The call.
         session: Session,
+        /// What was offered.
+        offer: Vec<u8>,
         /// Their answer; none when there was none.
         status: Option<StatusCode>,
     },

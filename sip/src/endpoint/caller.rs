@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    Account, EndedBy, Endpoint, Error, Event, Failure, Flow, Invite, Session, Transmit, Transport,
-    TransportError,
+    Account, EndedBy, Endpoint, Error, Event, Failure, Flow, Fork, Invite, Session, Transmit,
+    Transport, TransportError,
     account::{MAX_CHALLENGES, is_challenge},
     build::LARGEST_DATAGRAM,
     early::{Agreed, Early},
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     dialog::{Dialog, is_same_peer},
+    digest::Authorized,
     headers::ReasonHeader,
     message::{Request, Response},
     method::{Method, StatusCode},
@@ -43,7 +44,7 @@ impl Endpoint {
         let local_tag = self.random_token();
         let request = self.build_invite(&invite, &local_tag)?;
         let mut request = request;
-        let authorized = self.authorize(invite.account, &mut request);
+        let authorized = self.authorize(invite.account, &mut request, Authorized::default());
         let (addressed, flow, fallback) = self.place_invite(&request, invite.target);
         let broken = || Error::Address {
             value: invite.to.to_string(),
@@ -73,6 +74,7 @@ impl Endpoint {
             local_tag,
             phase,
             early: Vec::new(),
+            forks: 0,
             change: None,
             last_progress: None,
         };
@@ -262,8 +264,13 @@ impl Endpoint {
                 .any(|early| early.dialog.remote_tag() == tag)
             && let Ok(dialog) = Dialog::of_caller(&invite.request, response, invite.flow, from)
         {
-            calling.early.push(Early::new(dialog));
+            calling.forks += 1;
+            calling.early.push(Early::new(Fork(calling.forks), dialog));
         }
+        let early = calling.early_with(remote_tag.as_deref());
+        // What is said after the answer is to be ignored (§13.2.1): an UPDATE may have changed it since.
+        let has_agreed = early.is_some_and(|early| early.agreed.is_some());
+        let fork = early.map(|early| early.fork);
         if response.status != StatusCode::TRYING {
             self.acknowledge_provisional(now, session, response);
         }
@@ -279,7 +286,8 @@ impl Endpoint {
             self.events.push_back(Event::Progress {
                 session,
                 status: progress.status,
-                body: progress.body.clone(),
+                fork,
+                body: progress.body.clone().filter(|_| !has_agreed),
             });
             calling.last_progress = Some(progress);
         }
@@ -326,11 +334,12 @@ impl Endpoint {
         }
         let mut body = body(response);
         let mut remote_sdp = response.body.clone();
-        let mut change = Change::None;
+        let (mut change, mut fork) = (Change::None, None);
         if let Some(Call::Calling(calling)) = self.calls.take(session) {
             let same = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
             if let Some(early) = calling.early.into_iter().find(same) {
                 dialog.continue_from(&early.dialog);
+                fork = Some(early.fork);
                 if let Some(Agreed { remote, local }) = early.agreed {
                     // After an UPDATE what the 2xx says is old (RFC 6337 §3.1.1).
                     match local {
@@ -341,7 +350,11 @@ impl Endpoint {
                 }
             }
             match calling.change {
-                Some(asked) if dialog.matches(&asked.request) => change = Change::Theirs(asked),
+                Some(asked) if dialog.matches(&asked.request) => {
+                    // It has overtaken the application's answer, which counts, and it is older.
+                    change = Change::Theirs(asked);
+                    body = None;
+                }
                 other => self.drop_early_change(now, other),
             }
         }
@@ -359,7 +372,12 @@ impl Endpoint {
             prack: None,
         };
         self.calls.put(session, Call::Up(up));
-        self.events.push_back(Event::Answered { session, body });
+        let answered = Event::Answered {
+            session,
+            fork,
+            body,
+        };
+        self.events.push_back(answered);
     }
 
     fn remember_ack(&mut self, id: ClientId, remote_tag: String, ack: Transmit) {
@@ -388,9 +406,9 @@ impl Endpoint {
             && invite.challenges < MAX_CHALLENGES
             && is_same_peer(invite.flow, from)
         {
-            let sent = invite.authorized;
-            return match self.take_challenge(account, (&Method::Invite, response), sent) {
-                Ok(()) => self.invite_again(now, id, session, account),
+            let mut sent = invite.authorized.clone();
+            return match self.take_challenge(account, (&Method::Invite, response), &mut sent) {
+                Ok(()) => self.invite_again(now, id, session, (account, sent)),
                 Err(why) => self.fail(now, session, Failure::Unauthorized(why)),
             };
         }
@@ -399,7 +417,13 @@ impl Endpoint {
 
     /// The INVITE once more, with the answer to a challenge: the same call, the next CSeq (§22.1). Requests inside the dialog
     /// carry no credentials, and a challenge there is not answered: what is beyond the proxy could be asking.
-    fn invite_again(&mut self, now: Instant, id: ClientId, session: Session, account: Account) {
+    fn invite_again(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        session: Session,
+        (account, sent): (Account, Authorized),
+    ) {
         let (Some(ClientUse::Invite(invite)), Some(Call::Calling(calling))) =
             (self.clients.get(&id), self.calls.get_mut(session))
         else {
@@ -417,7 +441,7 @@ impl Endpoint {
         self.drop_early_change(now, change);
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number) + 1;
         let _ = request.headers.set("CSeq", format_args!("{number} INVITE"));
-        let authorized = self.authorize(Some(account), &mut request);
+        let authorized = self.authorize(Some(account), &mut request, sent);
         let (request, flow, fallback) = self.place_invite(&request, target);
         let invite = InviteUse {
             session,

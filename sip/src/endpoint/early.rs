@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{
-    Endpoint, Event, Flow, Session,
+    Endpoint, Event, Flow, Fork, Session,
     modify::Asked,
     state::{Call, Calling, Phase},
 };
@@ -17,6 +17,7 @@ use crate::{
 /// A dialog with one of those that the INVITE has reached (RFC 3261 §12.1).
 #[derive(Debug)]
 pub(super) struct Early {
+    pub(super) fork: Fork,
     pub(super) dialog: Dialog,
     pub(super) agreed: Option<Agreed>,
 }
@@ -31,9 +32,13 @@ pub(super) struct Agreed {
 }
 
 impl Early {
-    pub(super) fn new(dialog: Dialog) -> Self {
+    pub(super) fn new(fork: Fork, dialog: Dialog) -> Self {
         let agreed = None;
-        Self { dialog, agreed }
+        Self {
+            fork,
+            dialog,
+            agreed,
+        }
     }
 
     /// A reliable provisional response. The first SDP in one is the answer; it comes again in others.
@@ -48,6 +53,11 @@ impl Early {
 }
 
 impl Calling {
+    pub(super) fn early_with(&self, remote_tag: Option<&str>) -> Option<&Early> {
+        let mut early = self.early.iter();
+        early.find(|early| Some(early.dialog.remote_tag()) == remote_tag)
+    }
+
     fn early_of(&mut self, request: &Request) -> Option<&mut Early> {
         let mut early = self.early.iter_mut();
         early.find(|early| early.dialog.matches(request))
@@ -88,11 +98,18 @@ impl Endpoint {
         let Some(asked) = self.begin_change(flow, request) else {
             return;
         };
+        let mut fork = None;
         if let Some(Call::Calling(calling)) = self.calls.get_mut(session) {
+            fork = calling.early_of(request).map(|early| early.fork);
             calling.change = Some(Box::new(asked));
         }
         let body = Some(request.body.clone());
-        self.events.push_back(Event::Offer { session, body });
+        let offer = Event::Offer {
+            session,
+            fork,
+            body,
+        };
+        self.events.push_back(offer);
     }
 
     /// The application's answer to it.

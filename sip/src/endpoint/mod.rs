@@ -42,7 +42,7 @@ mod tests;
 use account::Accounts;
 pub use account::{Account, AccountConfig, Register, RegistrationEvent};
 pub use api::{
-    EndedBy, EndpointConfig, Error, Event, Failure, Flow, Invite, Limits, Session, Transmit,
+    EndedBy, EndpointConfig, Error, Event, Failure, Flow, Fork, Invite, Limits, Session, Transmit,
     Transport, TransportError,
 };
 use bucket::Bucket;

@@ -84,6 +84,10 @@ impl Endpoint {
             Some(Call::Calling(_) | Call::Ringing(_)) if is_update && request.body.is_empty() => {
                 return self.answer(now, flow, request, StatusCode::OK);
             }
+            // Only an UPDATE may change what is not confirmed yet (RFC 3261 §14.1).
+            Some(Call::Calling(_)) if !is_update => {
+                return self.answer(now, flow, request, StatusCode::REQUEST_PENDING);
+            }
             Some(Call::Calling(_)) => {
                 return self.handle_early_change(now, flow, session, request);
             }
@@ -120,8 +124,12 @@ impl Endpoint {
             up.change = Change::Theirs(Box::new(asked));
             self.calls.touch(session);
         }
-        let body = (!request.body.is_empty()).then(|| request.body.clone());
-        self.events.push_back(Event::Offer { session, body });
+        let offer = Event::Offer {
+            session,
+            fork: None,
+            body: (!request.body.is_empty()).then(|| request.body.clone()),
+        };
+        self.events.push_back(offer);
     }
 
     /// Keeps an offer of theirs until it is answered.
@@ -237,10 +245,11 @@ impl Endpoint {
             return;
         };
         if full {
-            let status = None;
-            return self
-                .events
-                .push_back(Event::OfferRefused { session, status });
+            return self.events.push_back(Event::OfferRefused {
+                session,
+                offer,
+                status: None,
+            });
         }
         let refresh = offer == up.local_sdp;
         let (timer, min_se) = (up.timer, up.min_se);
@@ -302,7 +311,7 @@ impl Endpoint {
         if response.status.is_success() {
             up.dialog.refresh_target(&response.headers);
             up.timer = SessionTimer::of_response(now, response);
-            up.local_sdp = offer;
+            up.local_sdp.clone_from(&offer);
             let same = refresh && is_same_session(&up.remote_sdp, &response.body);
             // Of offers that follow each other quickly, the last answer is to the last.
             let superseded = up.wanted.is_some();
@@ -311,8 +320,11 @@ impl Endpoint {
             self.acknowledge(id, &dialog, number);
             let body = (!response.body.is_empty()).then(|| response.body.clone());
             if !same && !superseded {
-                self.events
-                    .push_back(Event::OfferAnswered { session, body });
+                self.events.push_back(Event::OfferAnswered {
+                    session,
+                    offer,
+                    body,
+                });
             }
         } else if response.status == StatusCode::SESSION_INTERVAL_TOO_SMALL
             && Self::lengthen_timer(now, up, response).is_some()
@@ -331,10 +343,13 @@ impl Endpoint {
         } else if refresh {
             // It is not taken, but somebody is there.
             up.timer = up.timer.map(|timer| timer.restarted(now));
-        } else {
-            let status = Some(response.status);
-            self.events
-                .push_back(Event::OfferRefused { session, status });
+        } else if up.wanted.is_none() {
+            // Where a newer offer waits, what comes of that is what counts.
+            self.events.push_back(Event::OfferRefused {
+                session,
+                offer,
+                status: Some(response.status),
+            });
         }
         self.calls.touch(session);
         self.send_wanted(now, session);
@@ -388,12 +403,19 @@ impl Endpoint {
             }
             Change::Ours { transaction, until } if now >= until => {
                 up.change = Change::None;
+                let superseded = up.wanted.is_some();
                 self.calls.touch(session);
                 self.layer.abandon_client(transaction);
-                self.clients.remove(&transaction);
-                let status = None;
-                self.events
-                    .push_back(Event::OfferRefused { session, status });
+                let reinvite = self.clients.remove(&transaction);
+                if let Some(ClientUse::Reinvite(reinvite)) = reinvite
+                    && !superseded
+                {
+                    self.events.push_back(Event::OfferRefused {
+                        session,
+                        offer: reinvite.offer,
+                        status: None,
+                    });
+                }
                 self.send_wanted(now, session);
             }
             _ => {}

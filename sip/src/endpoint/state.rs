@@ -43,6 +43,8 @@ pub(super) struct Calling {
     pub(super) local_tag: String,
     pub(super) phase: Phase,
     pub(super) early: Vec<Early>,
+    /// How many have been told apart.
+    pub(super) forks: u32,
     /// An offer of theirs that waits for our answer.
     pub(super) change: Option<Box<Asked>>,
     pub(super) last_progress: Option<Progress>,

@@ -455,7 +455,10 @@ fn happening(fault: Fault) -> Happening {
         Fault::BrowserGone => Happening::Machine(Input::BrowserGone(Device::CALLER)),
         Fault::Shutdown => Happening::Machine(Input::Shutdown),
         Fault::ConsentLost => Happening::Media(MediaEvent::ConsentLost),
-        Fault::Silent => Happening::Media(MediaEvent::Silent(Duration::from_secs(30))),
+        Fault::Silent => Happening::Media(MediaEvent::Silent(
+            media::Leg::Trunk,
+            Duration::from_secs(30),
+        )),
         Fault::Panicked => Happening::Media(MediaEvent::Panicked),
     }
 }

@@ -141,6 +141,16 @@ impl Machine {
         self.set_stage(now + ANSWER, Stage::Offering(Box::new(trunk), said.seat));
     }
 
+    /// Whether that is what it is offered now.
+    pub(super) fn offers_other(&self, offer: &[u8]) -> bool {
+        match self.transfer.as_deref().map(|transfer| &transfer.stage) {
+            Some(Stage::Offering(trunk, _)) => {
+                sdp::trunk::offer_fresh(&trunk.options).as_bytes() == offer
+            }
+            _ => false,
+        }
+    }
+
     /// What it makes of that; false where it was not asked.
     pub(super) fn taken(&mut self, now: Instant, body: Option<&[u8]>) -> bool {
         let stage = self.transfer.as_deref_mut().map(|one| &mut one.stage);

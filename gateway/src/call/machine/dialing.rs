@@ -8,6 +8,7 @@ use rand::Rng;
 use sip::Uri;
 use sip::endpoint::Failure;
 
+use super::early::EarlyLegs;
 use super::legs::{BrowserLeg, TrunkOffer, keying};
 use super::{Action, Calling, Dial, Machine, OPEN_DEADLINE, Other, PhoneAction, PhoneLeg, State};
 use crate::call::cause::{Cause, CauseCode};
@@ -357,6 +358,7 @@ impl Machine {
             heard: false,
             ringing: false,
             early: None,
+            forks: EarlyLegs::default(),
         });
     }
 
@@ -501,15 +503,29 @@ impl Machine {
         let browser = self.browser.as_ref();
         let browser = browser.and_then(|leg| Some(leg.agreed.as_ref()?.codec));
         let is_a_law = |phone: &PhoneLeg| phone.media.format.codec == media::Codec::Pcma;
-        let a_law = match browser {
-            Some(codec) => codec == sdp::Codec::Pcma,
-            None => self.phones.iter().flatten().any(is_a_law),
+        let a_law = match (browser, &self.state) {
+            (Some(codec), _) => codec == sdp::Codec::Pcma,
+            // What he will be answered with is what the other takes.
+            (None, State::Forwarding { called, .. }) if self.phones[1].is_none() => {
+                let offer = called.offer.as_ref();
+                offer.is_some_and(prefers_a_law)
+            }
+            (None, _) => self.phones.iter().flatten().any(is_a_law),
         };
         match a_law {
             true => vec![sdp::Codec::Pcma, sdp::Codec::Pcmu],
             false => vec![sdp::Codec::Pcmu, sdp::Codec::Pcma],
         }
     }
+}
+
+/// Whether PCMA stands before PCMU in a telephone's offer.
+fn prefers_a_law(offer: &sdp::trunk::Offer) -> bool {
+    let place = |name: &str| {
+        let mut formats = offer.audio.formats.iter();
+        formats.position(|format| format.encoding.eq_ignore_ascii_case(name))
+    };
+    place("PCMA").is_some_and(|a_law| place("PCMU").is_none_or(|mu_law| a_law < mu_law))
 }
 
 fn takes_header(route: &Route, name: &str) -> bool {

@@ -3,6 +3,9 @@
 
 use std::time::Instant;
 
+use sip::endpoint::Fork;
+
+use super::early::Agreed;
 use super::hold::PhoneLeg;
 use super::legs::open_call;
 use super::ringing::Called;
@@ -95,7 +98,12 @@ impl Machine {
         self.end(now, cause, EndedBy::Phone);
     }
 
-    pub(super) fn forward_answered(&mut self, now: Instant, body: Option<&[u8]>) {
+    pub(super) fn forward_answered(
+        &mut self,
+        now: Instant,
+        fork: Option<Fork>,
+        body: Option<&[u8]>,
+    ) {
         let text = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
         self.timeline
             .note_sdp(now, "the other telephone answers", &text, &[]);
@@ -111,10 +119,8 @@ impl Machine {
         };
         let caller = Called::clone(caller);
         let seat = called.seat.take();
-        let trunk = called.trunk.clone();
-        let read = body.ok_or_else(|| "the answer had no SDP".to_owned());
-        let other = match read.and_then(|body| trunk.read_answer(body)) {
-            Ok((_, media)) => PhoneLeg::new(trunk, media),
+        let other = match called.forks.answered(&called.trunk, fork, body) {
+            Ok(Agreed { trunk, media, .. }) => PhoneLeg::new(trunk, media),
             Err(why) => return self.forward_failed(now, CauseCode::NotAcceptable.because(why)),
         };
         self.phones[1] = Some(other.clone());

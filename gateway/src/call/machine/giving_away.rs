@@ -10,7 +10,7 @@ use sip::StatusCode;
 use super::legs::stream_start;
 use super::transfer::{ANSWER, Instead, Stage, Transfer};
 use super::{Action, Machine, OPEN_DEADLINE, PhoneAction, State};
-use crate::call::cause::CauseCode;
+use crate::call::cause::{Cause, CauseCode};
 use crate::call::record::EndedBy;
 use crate::call::route::Route;
 use crate::call::timeline::Topic;
@@ -96,6 +96,18 @@ impl Machine {
                 }
             }
             Stage::Adding(Instead::Take(call)) => self.take(now, call),
+            _ => {}
+        }
+    }
+
+    /// There are no ports for the other telephone. One that comes late is of a transfer that is over.
+    pub(super) fn not_added(&mut self, now: Instant, cause: &Cause) {
+        let stage = self.transfer.as_deref().map(|transfer| &transfer.stage);
+        match (stage, &self.state) {
+            (Some(Stage::Adding(_)), State::Forwarding { .. }) => {
+                self.forward_failed(now, cause.clone());
+            }
+            (Some(Stage::Adding(_)), _) => self.transfer_failed(now, cause),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use sdp::Direction;
 use sdp::trunk::{Keying, Srtp};
 use sip::StatusCode;
+use sip::endpoint::Fork;
 
 use super::legs::TrunkOffer;
 use super::{Action, EndedBy, LegName, Machine, PhoneAction, State};
@@ -138,9 +139,15 @@ impl Machine {
     }
 
     /// A telephone offers a change: of direction (hold), address or codec.
-    pub(super) fn offered(&mut self, now: Instant, leg: LegName, body: Option<&[u8]>) {
+    pub(super) fn offered(
+        &mut self,
+        now: Instant,
+        leg: LegName,
+        fork: Option<Fork>,
+        body: Option<&[u8]>,
+    ) {
         let answer = match body {
-            Some(body) => self.take_offer(now, leg, &String::from_utf8_lossy(body)),
+            Some(body) => self.take_offer(now, leg, fork, &String::from_utf8_lossy(body)),
             None => self.offer_for_nothing(now, leg),
         };
         let answer = answer.map_err(|(status, why)| {
@@ -173,13 +180,14 @@ impl Machine {
         &mut self,
         now: Instant,
         leg: LegName,
+        fork: Option<Fork>,
         text: &str,
     ) -> Result<Vec<u8>, (StatusCode, String)> {
         let title = format!("{} offers anew", leg.name());
         self.timeline.note_sdp(now, &title, text, &[]);
         match &self.state {
             State::Talking { .. } | State::Joined { .. } => {}
-            State::Calling(_) => return self.take_early_offer(now, text),
+            State::Calling(_) => return self.take_early_offer(now, fork, text),
             _ => return Err(not_now()),
         }
         let phone = self.phones[leg.index()].as_ref();
@@ -198,7 +206,7 @@ impl Machine {
         Ok(answered.text.into_bytes())
     }
 
-    fn held_there(&mut self, now: Instant, there: bool) {
+    pub(super) fn held_there(&mut self, now: Instant, there: bool) {
         if there != self.hold.there {
             let text = match there {
                 true => "the telephone holds the browser",
@@ -213,17 +221,13 @@ impl Machine {
     fn take_early_offer(
         &mut self,
         now: Instant,
+        fork: Option<Fork>,
         text: &str,
     ) -> Result<Vec<u8>, (StatusCode, String)> {
         let State::Calling(calling) = &mut self.state else {
             return Err(not_now());
         };
-        let before = calling.early.clone().ok_or_else(not_now)?;
-        let leg = PhoneLeg::new(TrunkOffer::clone(&calling.trunk), before);
-        let mut trunk = leg.trunk;
-        trunk.options.session_version += 1;
-        let answered = trunk.answer_again(text, &leg.media)?;
-        *calling.trunk = trunk;
+        let answered = calling.forks.answer(fork, text)?;
         calling.early = Some(answered.media.clone());
         self.dtmf = answered.media.dtmf;
         self.timeline.note_sdp(
@@ -268,11 +272,12 @@ impl Machine {
 }
 
 /// Our answer to a later offer of the telephone's.
-struct AnsweredAgain {
-    text: String,
-    notes: Vec<sdp::Note>,
+pub(super) struct AnsweredAgain {
+    pub(super) text: String,
+    pub(super) notes: Vec<sdp::Note>,
     codec: &'static str,
-    media: TrunkMedia,
+    pub(super) agreed: sdp::Negotiated,
+    pub(super) media: TrunkMedia,
     /// It takes what we send.
     hears: bool,
 }
@@ -280,7 +285,7 @@ struct AnsweredAgain {
 impl TrunkOffer {
     /// The answer to a later offer of the telephone's, which was agreed with `before`. Of a held telephone without an
     /// address the last one is kept: it will be back (RFC 3264 §8.4).
-    fn answer_again(
+    pub(super) fn answer_again(
         &self,
         text: &str,
         before: &TrunkMedia,
@@ -297,6 +302,7 @@ impl TrunkOffer {
             text: answer,
             notes,
             codec: codec_name(agreed.codec),
+            agreed,
             media: media.ok_or_else(not_now)?,
             hears: offer.audio.direction.receives(),
         })
@@ -317,7 +323,7 @@ impl TrunkOffer {
 }
 
 /// A change at a time when there can be none.
-fn not_now() -> (StatusCode, String) {
+pub(super) fn not_now() -> (StatusCode, String) {
     let status = StatusCode::REQUEST_PENDING;
     (status, "the call is not that far yet".to_owned())
 }

@@ -25,6 +25,7 @@ impl Machine {
         seat: Option<Seat>,
     ) {
         self.other_seat = seat;
+        self.story.one_way.note(now, None);
         self.phones[LegName::Other.index()] = Some(other);
         self.transfer_done(now, EndedBy::Gateway);
         if !self.is_without_browser() {
@@ -45,14 +46,17 @@ impl Machine {
     /// What happens to one of two telephones that are joined.
     pub(super) fn joined(&mut self, now: Instant, from: LegName, event: SipEvent) {
         match event {
-            SipEvent::Offer { body, .. } => self.offered(now, from, body.as_deref()),
+            SipEvent::Offer { body, .. } => self.offered(now, from, None, body.as_deref()),
             SipEvent::OfferAnswered { body, .. } => {
                 self.offer_answered(now, from, body.as_deref());
             }
-            SipEvent::OfferRefused { status, .. } => self.offer_refused(now, status),
+            SipEvent::OfferRefused { status, .. } => {
+                self.offer_refused(now, status);
+                self.end_if_mute(now, from);
+            }
             SipEvent::Confirmed { body, .. } => self.confirmed(now, from, body.as_deref()),
             // Its keys come in the media too.
-            SipEvent::Info { .. } if from == LegName::Phone && self.keys_in_media => {}
+            SipEvent::Info { .. } if self.keys_in_media[from.index()] => {}
             SipEvent::Info { key, .. } => self.pass_key(now, from.opposite(), key),
             SipEvent::InfoFailed { status, .. } => self.info_failed(now, status),
             SipEvent::Referred { .. } => {
@@ -74,6 +78,16 @@ impl Machine {
         self.finish_if_both_ended(now);
     }
 
+    /// One that the browser held, and that does not take that it is to speak again, would be mute for ever.
+    fn end_if_mute(&mut self, now: Instant, leg: LegName) {
+        let phone = self.phones[leg.index()].as_ref();
+        if phone.is_some_and(|phone| !phone.media.receive) {
+            let why = format!("{} was on hold, and does not come back", leg.name());
+            let cause = CauseCode::NotAcceptable.because(why);
+            self.end(now, cause, EndedBy::Gateway);
+        }
+    }
+
     /// A key that one of them pressed in its media, where it does not cross there by itself.
     pub(super) fn joined_pressed(
         &mut self,
@@ -82,11 +96,12 @@ impl Machine {
         digit: Digit,
         duration: Duration,
     ) {
-        let to = match from {
-            media::Leg::Trunk => LegName::Other,
-            media::Leg::Browser => LegName::Phone,
+        let from = match from {
+            media::Leg::Trunk => LegName::Phone,
+            media::Leg::Browser => LegName::Other,
         };
-        self.keys_in_media |= from == media::Leg::Trunk;
+        let to = from.opposite();
+        self.keys_in_media[from.index()] = true;
         if self.takes_keys_by_info(to) {
             let key = digit.into();
             self.pass_key(now, to, DtmfInfo { key, duration });

@@ -43,7 +43,7 @@ impl Machine {
 
     /// A key of the telephone by INFO: to the browser as an event and as a message, as those of its media are.
     pub(super) fn key_by_info(&mut self, now: Instant, key: DtmfInfo) {
-        if self.keys_in_media {
+        if self.keys_in_media[0] {
             return self.timeline.note(
                 now,
                 Topic::Sip,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{EndedBy, HANGUP_GRACE, Machine, State};
+use super::{EndedBy, HANGUP_GRACE, LegName, Machine, State};
 use crate::call::cause::CauseCode;
 use crate::call::timeline::Topic;
 use crate::signaling::message::{ServerMessage, Via};
@@ -23,7 +23,7 @@ impl Machine {
             MediaEvent::Added { rtp, rtcp } => self.added(now, rtp, rtcp),
             MediaEvent::NotAdded(error) => {
                 let cause = CauseCode::Overloaded.because(error);
-                self.other_ended(now, &cause);
+                self.not_added(now, &cause);
             }
             MediaEvent::BrowserLeft(report) => self.story.media = Some(*report),
             MediaEvent::PathSelected(path) => self.path_selected(now, &path),
@@ -34,7 +34,7 @@ impl Machine {
             MediaEvent::FirstPacket(leg) => self.timeline.note(
                 now,
                 Topic::Media,
-                format!("first audio from the {}", side(leg)),
+                format!("first audio from {}", self.side(leg)),
             ),
             MediaEvent::Dtmf(from, digit, duration)
                 if matches!(self.state, State::Joined { .. }) =>
@@ -44,7 +44,7 @@ impl Machine {
             MediaEvent::Dtmf(media::Leg::Trunk, digit, duration) => {
                 self.timeline
                     .note(now, Topic::Media, "the telephone pressed a key");
-                self.keys_in_media = true;
+                self.keys_in_media[0] = true;
                 self.tell_key(digit.into(), duration);
             }
             MediaEvent::Dtmf(media::Leg::Browser, digit, duration) => {
@@ -67,24 +67,27 @@ impl Machine {
                     .note(now, Topic::Media, "the browser closed its media");
                 self.gone_at.get_or_insert(now + HANGUP_GRACE);
             }
-            MediaEvent::Moved { from, to } => self.timeline.note(
-                now,
-                Topic::Media,
-                format!("the telephone's audio moved from {from} to {to}, and ours follows it"),
-            ),
-            MediaEvent::TrunkConnected { profile } => {
-                let text = format!("DTLS with the telephone is up: {profile}");
+            MediaEvent::Moved { leg, from, to } => {
+                let side = self.side(leg);
+                let text =
+                    format!("the audio of {side} moved from {from} to {to}, and ours follows it");
                 self.timeline.note(now, Topic::Media, text);
-                self.story.phone_srtp = Some(profile);
             }
-            MediaEvent::TrunkFailed(failure) => self.end(
-                now,
-                CauseCode::TrunkError.because(format!("no SRTP with the telephone: {failure}")),
-                EndedBy::Gateway,
-            ),
+            MediaEvent::TrunkConnected { leg, profile } => {
+                let text = format!("DTLS with {} is up: {profile}", self.side(leg));
+                self.timeline.note(now, Topic::Media, text);
+                if leg == media::Leg::Trunk {
+                    self.story.phone_srtp = Some(profile);
+                }
+            }
+            MediaEvent::TrunkFailed(leg, failure) => {
+                let text = format!("no SRTP with {}: {failure}", self.side(leg));
+                self.end(now, CauseCode::TrunkError.because(text), EndedBy::Gateway);
+            }
             MediaEvent::OneWay(trouble) => self.one_way(now, trouble),
-            MediaEvent::Silent(silence) => {
-                let text = format!("nothing from the telephone for {} s", silence.as_secs());
+            MediaEvent::Silent(leg, silence) => {
+                let (side, seconds) = (self.side(leg), silence.as_secs());
+                let text = format!("nothing from {side} for {seconds} s");
                 self.end(now, CauseCode::MediaTimeout.because(text), EndedBy::Gateway);
             }
             MediaEvent::Panicked => {
@@ -96,8 +99,8 @@ impl Machine {
                 );
             }
             MediaEvent::Closed(report) => {
-                // It is the browser's call that the figures are of.
-                if self.story.browser_codec.is_some() {
+                // It is the browser's call that the figures are of; those of two telephones that were joined are not.
+                if self.story.browser_codec.is_some() && self.phones[1].is_none() {
                     self.story.media.get_or_insert(*report);
                 }
                 self.media_is_gone();
@@ -135,6 +138,16 @@ impl Machine {
         });
     }
 
+    /// For the timeline.
+    fn side(&self, leg: media::Leg) -> &'static str {
+        match leg {
+            media::Leg::Trunk => LegName::Phone.name(),
+            // It has taken the browser's place.
+            media::Leg::Browser if self.phones[1].is_some() => LegName::Other.name(),
+            media::Leg::Browser => "the browser",
+        }
+    }
+
     /// The worker no longer has this call, so nothing more is asked of it.
     pub(super) fn media_is_gone(&mut self) {
         self.media_open = false;
@@ -155,11 +168,4 @@ fn is_browsers(event: &MediaEvent) -> bool {
             | MediaEvent::PeerClosed
             | MediaEvent::OneWay(_)
     )
-}
-
-fn side(leg: media::Leg) -> &'static str {
-    match leg {
-        media::Leg::Browser => "browser",
-        media::Leg::Trunk => "telephone",
-    }
 }

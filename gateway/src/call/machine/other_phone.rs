@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sip::endpoint::{Event as SipEvent, Failure};
+use sip::endpoint::{Event as SipEvent, Failure, Fork};
 use sip::{Replaces, StatusCode};
 
 use super::dialing::{PATIENCE, moves_on};
-use super::hold::{Hold, PhoneLeg};
+use super::early::{Agreed, EarlyLegs};
+use super::hold::{Hold, PhoneLeg, not_now};
 use super::phone::cause_of_failure;
 use super::transfer::{Called, Stage};
 use super::{Action, Dial, Input, LegName, Machine, PhoneAction, State};
@@ -73,6 +74,7 @@ impl Machine {
             route,
             seat,
             trunk,
+            forks: EarlyLegs::default(),
             rest: ways,
             replaces,
             heard: (false, false),
@@ -189,7 +191,14 @@ impl Machine {
 
     pub(super) fn other_sip(&mut self, now: Instant, event: SipEvent) {
         match event {
-            SipEvent::Progress { status, .. } => {
+            SipEvent::Progress {
+                status, fork, body, ..
+            } => {
+                if let (Some(called), Some(body)) = (self.tried(), body)
+                    && let Ok(agreed) = called.trunk.agree(&body)
+                {
+                    called.forks.put(fork, agreed);
+                }
                 let text = format!("the other telephone: {}", status.code());
                 self.timeline.note(now, Topic::Sip, text);
                 self.other_is_heard(now, status);
@@ -212,10 +221,17 @@ impl Machine {
                     _ => {}
                 }
             }
-            SipEvent::Answered { body, .. } if matches!(self.state, State::Forwarding { .. }) => {
-                self.forward_answered(now, body.as_deref());
+            SipEvent::Answered { fork, body, .. }
+                if matches!(self.state, State::Forwarding { .. }) =>
+            {
+                self.forward_answered(now, fork, body.as_deref());
             }
-            SipEvent::Answered { body, .. } => self.other_answered(now, body.as_deref()),
+            SipEvent::Answered { fork, body, .. } => {
+                self.other_answered(now, fork, body.as_deref());
+            }
+            // What comes of an offer that its own call made before it was ours says nothing of ours.
+            SipEvent::OfferAnswered { offer, .. } | SipEvent::OfferRefused { offer, .. }
+                if !self.offers_other(&offer) => {}
             SipEvent::OfferAnswered { body, .. } => {
                 self.taken(now, body.as_deref());
             }
@@ -229,16 +245,38 @@ impl Machine {
                 self.other_ended(now, &cause);
             }
             SipEvent::Ended { .. } | SipEvent::Cancelled { .. } => self.other_is_gone(now),
-            // It is not ours to change anything before it is in its place.
-            SipEvent::Offer { .. } => {
-                let refused = Err(StatusCode::REQUEST_PENDING);
-                self.other_does(PhoneAction::AnswerOffer(refused));
-            }
+            SipEvent::Offer { fork, body, .. } => self.other_offers(now, fork, body.as_deref()),
             SipEvent::Referred { .. } => {
                 self.other_does(PhoneAction::AnswerRefer(StatusCode::REQUEST_PENDING));
             }
             _ => {}
         }
+    }
+
+    /// It may change what it has said while it rings (RFC 3311 §5). One that is up already is not ours to change anything
+    /// before it is in its place.
+    fn other_offers(&mut self, now: Instant, fork: Option<Fork>, body: Option<&[u8]>) {
+        let text = String::from_utf8_lossy(body.unwrap_or_default());
+        self.timeline
+            .note_sdp(now, "the other telephone offers anew", &text, &[]);
+        let answered = match self.tried() {
+            Some(called) => called.forks.answer(fork, &text),
+            None => Err(not_now()),
+        };
+        let answer = match answered {
+            Ok(answered) => {
+                let title = "the other telephone is answered anew";
+                self.timeline
+                    .note_sdp(now, title, &answered.text, &answered.notes);
+                Ok(answered.text.into_bytes())
+            }
+            Err((status, why)) => {
+                let text = format!("the change is refused with {}: {why}", status.code());
+                self.timeline.note(now, Topic::Sdp, text);
+                Err(status)
+            }
+        };
+        self.other_does(PhoneAction::AnswerOffer(answer));
     }
 
     /// What came of the INVITE says something of the trunk it went by.
@@ -278,7 +316,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn other_answered(&mut self, now: Instant, body: Option<&[u8]>) {
+    pub(super) fn other_answered(&mut self, now: Instant, fork: Option<Fork>, body: Option<&[u8]>) {
         let text = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
         self.timeline
             .note_sdp(now, "the other telephone answers", &text, &[]);
@@ -289,13 +327,16 @@ impl Machine {
         match transfer.stage {
             Stage::Replacing(called) => {
                 let called = *called;
-                let read = body.ok_or_else(|| "the answer had no SDP".to_owned());
-                match read.and_then(|body| called.trunk.read_answer(body)) {
-                    Ok((agreed, media)) => {
+                match called.forks.answered(&called.trunk, fork, body) {
+                    Ok(Agreed {
+                        trunk,
+                        negotiated,
+                        media,
+                    }) => {
                         self.phone_does(PhoneAction::Notify(StatusCode::OK));
                         self.route = Some(called.route);
                         self.take_other(now, called.seat);
-                        self.agreed(now, called.trunk, &agreed, media, false);
+                        self.agreed(now, trunk, &negotiated, media, false);
                         self.changed_hands(now, EndedBy::Gateway, Some(&transfer.to), None);
                     }
                     Err(why) => {
@@ -313,10 +354,9 @@ impl Machine {
                 let State::Talking { deadline } = self.state else {
                     return;
                 };
-                let read = body.ok_or_else(|| "the answer had no SDP".to_owned());
-                match read.and_then(|body| called.trunk.read_answer(body)) {
-                    Ok((_, media)) => {
-                        let other = PhoneLeg::new(called.trunk, media);
+                match called.forks.answered(&called.trunk, fork, body) {
+                    Ok(Agreed { trunk, media, .. }) => {
+                        let other = PhoneLeg::new(trunk, media);
                         self.leave_to_telephones(now, deadline, other, called.seat);
                     }
                     Err(why) => self.give_other_up(now, &CauseCode::NotAcceptable.because(why)),

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use sdp::Negotiated;
-use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
+use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure, Fork};
 
+use super::early::Agreed;
 use super::hold::PhoneLeg;
 use super::legs::TrunkOffer;
 use super::{Action, EndedBy, LegName, Machine, PhoneAction, State};
@@ -20,10 +21,10 @@ impl Machine {
             return self.joined(now, LegName::Phone, event);
         }
         match event {
-            SipEvent::Progress { status, body, .. } => {
-                self.progress(now, status.code(), body.as_deref())
-            }
-            SipEvent::Answered { body, .. } => self.answered(now, body.as_deref()),
+            SipEvent::Progress {
+                status, fork, body, ..
+            } => self.progress(now, status.code(), fork, body.as_deref()),
+            SipEvent::Answered { fork, body, .. } => self.answered(now, fork, body.as_deref()),
             SipEvent::Failed { failure, .. } => {
                 let (cause, by) = cause_of_failure(&failure);
                 self.timeline.note(
@@ -61,7 +62,9 @@ impl Machine {
             SipEvent::Confirmed { body, .. } => {
                 self.confirmed(now, LegName::Phone, body.as_deref());
             }
-            SipEvent::Offer { body, .. } => self.offered(now, LegName::Phone, body.as_deref()),
+            SipEvent::Offer { fork, body, .. } => {
+                self.offered(now, LegName::Phone, fork, body.as_deref());
+            }
             SipEvent::OfferAnswered { body, .. } => {
                 self.offer_answered(now, LegName::Phone, body.as_deref());
             }
@@ -74,7 +77,13 @@ impl Machine {
         self.finish_if_both_ended(now);
     }
 
-    pub(super) fn progress(&mut self, now: Instant, status: u16, body: Option<&[u8]>) {
+    pub(super) fn progress(
+        &mut self,
+        now: Instant,
+        status: u16,
+        fork: Option<Fork>,
+        body: Option<&[u8]>,
+    ) {
         self.timeline.note(
             now,
             Topic::Sip,
@@ -98,8 +107,16 @@ impl Machine {
             ));
         }
         let Some(body) = body else { return };
-        match calling.trunk.read_answer(body) {
-            Ok((agreed, media)) if calling.early.as_ref() != Some(&media) => {
+        let agreed = calling.trunk.agree(body);
+        if let Ok(agreed) = &agreed {
+            calling.forks.put(fork, agreed.clone());
+        }
+        match agreed {
+            Ok(Agreed {
+                negotiated: agreed,
+                media,
+                ..
+            }) if calling.early.as_ref() != Some(&media) => {
                 self.timeline.note(
                     now,
                     Topic::Sdp,
@@ -133,7 +150,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn answered(&mut self, now: Instant, body: Option<&[u8]>) {
+    pub(super) fn answered(&mut self, now: Instant, fork: Option<Fork>, body: Option<&[u8]>) {
         let text = String::from_utf8_lossy(body.unwrap_or_default());
         self.timeline
             .note_sdp(now, "the telephone answers", &text, &[]);
@@ -144,21 +161,19 @@ impl Machine {
             return;
         };
         self.route = Some(calling.attempt.route.clone());
-        let trunk = TrunkOffer::clone(&calling.trunk);
-        let media = match (body, calling.early.clone()) {
-            (Some(body), _) => trunk.read_answer(body),
-            // The answer came in a reliable or repeated provisional response already.
-            (None, Some(early)) => {
-                self.join(now, trunk, early, true);
-                return self.up(now);
-            }
-            (None, None) => Err("the answer had no SDP".to_owned()),
-        };
-        match media {
-            Ok((agreed, media)) => {
+        match calling.forks.answered(&calling.trunk, fork, body) {
+            Ok(Agreed {
+                trunk,
+                negotiated,
+                media,
+            }) => {
+                // Of several, another may have been heard last.
                 let joined = calling.early.as_ref() == Some(&media);
-                self.agreed(now, trunk, &agreed, media, joined);
+                let there = !media.send;
+                self.agreed(now, trunk, &negotiated, media, joined);
                 self.up(now);
+                self.held_there(now, there);
+                self.tell_hold();
             }
             Err(text) => {
                 self.story.answered = Some(now);
@@ -189,15 +204,17 @@ impl Machine {
         );
         self.timeline.note_reading(now, reading, &agreed.notes);
         self.story.phone_codec = Some(codec_name(agreed.codec));
-        // That of DTLS is told when its handshake is over, which it may be.
-        self.story.phone_srtp = sdes_suite(&media).or(self.story.phone_srtp.take());
+        // That of DTLS is told when its handshake is over, which it may be. Of another that rang nothing is kept.
+        let dtls = matches!(media.srtp, sdp::trunk::Srtp::Dtls { .. });
+        let before = self.story.phone_srtp.take().filter(|_| dtls);
+        self.story.phone_srtp = sdes_suite(&media).or(before);
         self.join(now, trunk, media, joined);
     }
 
     /// Joins the two sides' media, unless they are joined already.
     fn join(&mut self, now: Instant, trunk: TrunkOffer, media: TrunkMedia, joined: bool) {
         self.dtmf = media.dtmf;
-        self.keys_in_media = false;
+        self.keys_in_media[0] = false;
         self.phones[0] = Some(PhoneLeg::new(trunk, media.clone()));
         self.timeline.note(
             now,

@@ -71,7 +71,7 @@ pub struct Arrival {
 pub(super) struct Called {
     trunk: Arc<Trunk>,
     /// Its offer; none where it wants ours (RFC 3261 §13.2.1).
-    offer: Option<sdp::trunk::Offer>,
+    pub(super) offer: Option<sdp::trunk::Offer>,
 }
 
 /// Who still rings.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sip::{Replaces, StatusCode};
 
+use super::early::EarlyLegs;
 use super::legs::TrunkOffer;
 use super::{Machine, PhoneAction};
 use crate::call::CallId;
@@ -78,6 +79,8 @@ pub(super) struct Called {
     pub(super) route: Route,
     pub(super) seat: Option<Seat>,
     pub(super) trunk: TrunkOffer,
+    /// What it has said before it answered.
+    pub(super) forks: EarlyLegs,
     /// The other ways to it.
     pub(super) rest: Ways,
     /// The call that it takes the place of.

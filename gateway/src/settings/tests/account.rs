@@ -7,7 +7,7 @@ const ACCOUNT: &str =
 
 #[test]
 fn a_trunk_account_is_read_whole_and_its_password_shown_nowhere() {
-    let more = "realm = \"carrier\"\nregister = true\nregister_expires = \"10m\"\noutbound_proxy = \"sip:192.0.2.8\"\n";
+    let more = "realm = \"carrier\"\nauth_behind_proxy = true\nregister = true\nregister_expires = \"10m\"\noutbound_proxy = \"sip:192.0.2.8\"\n";
     let settings = load_file(&format!("{ACCOUNT}{more}")).expect("no mistakes");
     let trunk = settings.trunks.first().expect("a trunk");
     let account = trunk.account.clone().expect("an account");
@@ -17,6 +17,7 @@ fn a_trunk_account_is_read_whole_and_its_password_shown_nowhere() {
         sip::digest::Password::new(" se#cret ")
     );
     assert_eq!(account.credentials.realm.as_deref(), Some("carrier"));
+    assert!(account.credentials.behind_proxy);
     assert_eq!(account.register, Some(Duration::from_secs(600)));
     assert_eq!(trunk.next_hop().to_string(), "sip:192.0.2.8");
     let shown = format!("{settings:?} {}", settings.summary());
@@ -26,6 +27,7 @@ fn a_trunk_account_is_read_whole_and_its_password_shown_nowhere() {
     let mut quiet = load_file(ACCOUNT).expect("no mistakes");
     let account = quiet.trunks.remove(0).account.expect("one");
     assert_eq!(account.register, None);
+    assert!(!account.credentials.behind_proxy);
 }
 
 #[test]
@@ -60,6 +62,7 @@ fn half_an_account_is_a_mistake() {
         ("username = \"a\"\npassword = \"\"", "3:12 trunk.username"),
         ("password = \"x\"", "3:12 trunk.password"),
         ("register = true", "3:12 trunk.register"),
+        ("auth_behind_proxy = true", "3:21 trunk.auth_behind_proxy"),
         ("username = \"a\"\npassword = 12", "4:12 trunk.password"),
         (
             "username = \"a b\"\npassword = \"x\"",

@@ -2,14 +2,14 @@ use super::*;
 use crate::dtmf::payload::EventPayload;
 
 /// Sends keys as telephone-events at a clock rate.
-struct Keypad {
-    header: Header,
+pub(super) struct Keypad {
+    pub(super) header: Header,
     rate: u32,
     interval_ms: u64,
 }
 
 impl Keypad {
-    fn new(codec: Codec) -> Self {
+    pub(super) fn new(codec: Codec) -> Self {
         let format = RtpFormat::usual(codec);
         let payload_type = format.telephone_event_out.expect("an event type");
         let header = Header {
@@ -27,7 +27,7 @@ impl Keypad {
     }
 
     /// The packets of a key held for `milliseconds`, each with its time after the beginning.
-    fn press(&mut self, event: u8, milliseconds: u64) -> Vec<(u64, Vec<u8>)> {
+    pub(super) fn press(&mut self, event: u8, milliseconds: u64) -> Vec<(u64, Vec<u8>)> {
         let mut packets = Vec::new();
         let per_ms = self.rate / 1000;
         let (mut before, mut timestamp) = (0, self.header.timestamp);

@@ -1,5 +1,6 @@
 //! Another telephone in the browser's place.
 
+use super::dtmf::{Keypad, digits, heard, play};
 use super::*;
 
 /// A second of audio each way.
@@ -58,4 +59,30 @@ fn two_telephones_need_no_browser_before() {
     bridge.handle_rtp(now, Leg::Trunk, &Phone::new(one, 20).next());
     let sent = bridge.poll_transmit(now, &mut buffer).expect("a packet");
     assert_eq!((sent.leg, sent.kind), (Leg::Browser, PacketKind::Rtp));
+}
+
+#[test]
+fn a_key_that_is_down_when_another_takes_the_place_is_let_go() {
+    let mut call = Call::usual(Codec::Opus, Codec::Pcmu);
+    let mut phones = [(Leg::Browser, Phone::new(Codec::Opus, 20))];
+    talk(&mut call, &mut phones);
+    let mut keypad = Keypad::new(Codec::Opus);
+    let spoken = phones[0].1.header;
+    (keypad.header.sequence, keypad.header.timestamp) = (spoken.sequence, spoken.timestamp);
+    let down = keypad.press(5, 1000);
+    // It is not let go.
+    play(&mut call, Leg::Browser, &down[..20]);
+    let now = call.instant();
+    let format = RtpFormat::usual(Codec::Pcma);
+    call.bridge.replace_browser(now, format, BROWSER_START);
+    let before = call.to_trunk.len();
+    let events = RtpFormat::usual(Codec::Pcmu).telephone_event_out.unwrap();
+    let mut phones = [(Leg::Browser, Phone::new(Codec::Pcma, 20))];
+    talk(&mut call, &mut phones);
+    let keys = digits(&call.to_trunk, events);
+    assert_eq!((keys.len(), keys[0].event, keys[0].ends), (1, 5, 3));
+    let after = call.to_trunk.get(before..).unwrap();
+    let voice = after.iter().filter(|sent| sent.payload_type == 0);
+    assert!(voice.count() >= 45, "the other is heard");
+    assert_eq!(heard(&call), [], "it is none of the other's");
 }

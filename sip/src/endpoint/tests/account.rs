@@ -24,12 +24,18 @@ const CHALLENGE: (&str, &str) = (
 );
 
 fn account(net: &mut Net) -> Account {
+    account_for(net, false)
+}
+
+/// One that tells who is behind its proxy, too, or not.
+fn account_for(net: &mut Net, behind_proxy: bool) -> Account {
     net.endpoints[CALLER].add_account(AccountConfig {
         identity: "sip:4930@carrier.example".parse().unwrap(),
         credentials: Some(Credentials {
             username: "4930".to_owned(),
             password: Password::new("secret"),
             realm: Some("carrier".to_owned()),
+            behind_proxy,
         }),
     })
 }
@@ -97,8 +103,12 @@ fn a_challenged_invite_goes_again_with_credentials_as_the_same_call() {
     );
     let contact = ("Contact", "<sip:bob@192.0.2.50:5060>");
     reply(&mut net, &response(&second, 200, "b", &[contact]));
-    let body = Some(ANSWER.to_vec());
-    assert_eq!(net.events(CALLER), [Event::Answered { session, body }]);
+    let answered = Event::Answered {
+        session,
+        fork: None,
+        body: Some(ANSWER.to_vec()),
+    };
+    assert_eq!(net.events(CALLER), [answered]);
     let ack = received(&mut net, "ACK");
     assert_eq!(number(&ack), number(&second));
     assert!(!ack.headers.contains("Proxy-Authorization"));
@@ -142,9 +152,9 @@ fn refused_credentials_end_the_call_in_words() {
 }
 
 #[test]
-fn a_proxy_and_the_phone_behind_it_both_ask_and_one_invite_answers_both() {
+fn a_proxy_and_the_server_behind_it_are_both_told_in_one_invite_where_that_is_wanted() {
     let mut net = good();
-    let account = account(&mut net);
+    let account = account_for(&mut net, true);
     let (_, first) = call(&mut net, Some(account));
     reply(&mut net, &response(&first, 407, "p", &[PROXY_CHALLENGE]));
     let second = received(&mut net, "INVITE");
@@ -155,12 +165,56 @@ fn a_proxy_and_the_phone_behind_it_both_ask_and_one_invite_answers_both() {
     let server = third.headers.get("Authorization").unwrap();
     assert!(server.contains("nc=00000001"), "{server}");
     reply(&mut net, &response(&third, 401, "b", &[CHALLENGE]));
+    assert_eq!(unauthorized(&mut net), Unanswerable::Refused);
+    // The next call is another's to ask: it carries what the proxy wants alone.
+    let (_, next) = call(&mut net, Some(account));
+    assert!(next.headers.contains("Proxy-Authorization"));
+    assert!(!next.headers.contains("Authorization"));
+    // Without qop there is nothing of ours in what is told.
+    let bare = "Digest realm=\"carrier\", nonce=\"n1\"";
+    let bare = [("WWW-Authenticate", bare)];
+    reply(&mut net, &response(&next, 401, "b", &bare));
+    let why = unauthorized(&mut net);
+    assert!(matches!(why, Unanswerable::Unsupported(_)), "{why}");
+}
+
+/// Why the call failed.
+fn unauthorized(net: &mut Net) -> Unanswerable {
     let events = net.events(CALLER);
-    let refused = Failure::Unauthorized(Unanswerable::Refused);
-    assert!(
-        matches!(&events[..], [Event::Failed { failure, .. }] if *failure == refused),
-        "{events:?}"
-    );
+    match &events[..] {
+        [
+            Event::Failed {
+                failure: Failure::Unauthorized(why),
+                ..
+            },
+        ] => why.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_is_behind_one_that_was_told_is_told_nothing() {
+    let (proxy, server) = ((407, PROXY_CHALLENGE), (401, CHALLENGE));
+    for (first, behind, told) in [(proxy, server, "a proxy"), (server, proxy, "a server")] {
+        let mut net = good();
+        let account = account(&mut net);
+        let (_, invite) = call(&mut net, Some(account));
+        reply(&mut net, &response(&invite, first.0, "p", &[first.1]));
+        received(&mut net, "ACK");
+        let second = received(&mut net, "INVITE");
+        reply(&mut net, &response(&second, behind.0, "b", &[behind.1]));
+        received(&mut net, "ACK");
+        assert!(net.elsewhere.is_empty(), "{told}: it is not sent again");
+        let why = unauthorized(&mut net);
+        assert_eq!(why, Unanswerable::Behind { told });
+        assert!(why.to_string().contains("set [trunk] auth_behind_proxy"));
+        // What calls carry along is asked for anew, so that the nearest asks first.
+        let (_, next) = call(&mut net, Some(account));
+        let carried = ["Authorization", "Proxy-Authorization"];
+        assert!(carried.iter().all(|name| !next.headers.contains(name)));
+        reply(&mut net, &response(&next, behind.0, "p", &[behind.1]));
+        received(&mut net, "INVITE");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::help::{
 };
 use crate::{
     ReasonHeader, StatusCode,
-    endpoint::{EndedBy, Event, Failure, Transport},
+    endpoint::{EndedBy, Event, Failure, Fork, Transport},
 };
 
 const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
@@ -26,15 +26,18 @@ fn a_call_rings_is_answered_and_ended_by_the_caller() {
             Event::Progress {
                 session: caller,
                 status: StatusCode::TRYING,
+                fork: None,
                 body: None,
             },
             Event::Progress {
                 session: caller,
                 status: StatusCode::RINGING,
+                fork: Some(Fork(1)),
                 body: None,
             },
             Event::Answered {
                 session: caller,
+                fork: Some(Fork(1)),
                 body: Some(ANSWER.to_vec()),
             },
         ];

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Message, Request, Response, StatusCode,
-    endpoint::{Event, Failure, Session, Transport},
+    endpoint::{Event, Failure, Fork, Session, Transport},
     parse_datagram,
     testing::{Net, address},
 };
@@ -43,13 +43,18 @@ fn with_sdp(response: &mut Response, sdp: &[u8]) {
 
 /// Its UPDATE.
 fn update(net: &mut Net, invite: &Request, tag: &str, number: u32) {
+    request(net, invite, "UPDATE", tag, number);
+}
+
+/// An offer of its.
+fn request(net: &mut Net, invite: &Request, method: &str, tag: &str, number: u32) {
     let (from, to) = (
         invite.headers.get("To").unwrap(),
         invite.headers.get("From").unwrap(),
     );
     let text = format!(
-        "UPDATE sip:bob@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.50:5060;branch=z9hG4bK{tag}{number}\r\n\
-         Max-Forwards: 70\r\nFrom: {from};tag={tag}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {number} UPDATE\r\n\
+        "{method} sip:bob@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.50:5060;branch=z9hG4bK{tag}{number}\r\n\
+         Max-Forwards: 70\r\nFrom: {from};tag={tag}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\n\
          {}: {}\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{MOVED}",
         invite.headers.call_id().unwrap(),
         CONTACT.0,
@@ -81,6 +86,15 @@ fn answer(net: &mut Net, session: Session, answer: Result<&[u8], StatusCode>) {
     net.run(seconds(1) / 10);
 }
 
+/// What the application hears of the call's answer.
+fn up(session: Session, body: Option<&[u8]>) -> Event {
+    Event::Answered {
+        session,
+        fork: Some(Fork(1)),
+        body: body.map(<[u8]>::to_vec),
+    }
+}
+
 /// It answers the call.
 fn picks_up(net: &mut Net, invite: &Request, sdp: &[u8]) -> Vec<Event> {
     let mut ok = response(invite, 200, "phone", &[CONTACT]);
@@ -93,28 +107,25 @@ fn picks_up(net: &mut Net, invite: &Request, sdp: &[u8]) -> Vec<Event> {
 #[test]
 fn a_phone_may_answer_in_a_reliable_183_alone() {
     let (mut net, session, invite) = agreed();
-    let body = Some(ANSWER.to_vec());
-    assert_eq!(
-        picks_up(&mut net, &invite, b""),
-        [Event::Answered { session, body }]
-    );
+    let answered = picks_up(&mut net, &invite, b"");
+    assert_eq!(answered, [up(session, Some(ANSWER))]);
 }
 
 #[test]
 fn a_phone_may_change_while_it_rings_what_it_has_agreed_to() {
     let (mut net, session, invite) = agreed();
     update(&mut net, &invite, "phone", 1);
-    let body = Some(MOVED.as_bytes().to_vec());
-    assert_eq!(net.events(CALLER), [Event::Offer { session, body }]);
+    let offer = Event::Offer {
+        session,
+        fork: Some(Fork(1)),
+        body: Some(MOVED.as_bytes().to_vec()),
+    };
+    assert_eq!(net.events(CALLER), [offer]);
     answer(&mut net, session, Ok(AGREED));
     let ok = answered(&mut net).unwrap();
     assert_eq!((ok.status.code(), &ok.body[..]), (200, AGREED));
     // What the INVITE was answered with is old.
-    let body = None;
-    assert_eq!(
-        picks_up(&mut net, &invite, ANSWER),
-        [Event::Answered { session, body }]
-    );
+    assert_eq!(picks_up(&mut net, &invite, ANSWER), [up(session, None)]);
     // A session that stays as it is: what was said last is said again.
     update(&mut net, &invite, "phone", 2);
     let ok = answered(&mut net).unwrap();
@@ -142,7 +153,9 @@ fn an_offer_before_ours_is_answered_must_wait() {
 fn a_change_that_is_still_asked_for_when_the_phone_is_picked_up_is_answered() {
     let (mut net, session, invite) = agreed();
     update(&mut net, &invite, "phone", 1);
-    picks_up(&mut net, &invite, b"");
+    net.events(CALLER);
+    // What was agreed on before it is older than what the application says to it.
+    assert_eq!(picks_up(&mut net, &invite, ANSWER), [up(session, None)]);
     answer(&mut net, session, Ok(AGREED));
     let ok = answered(&mut net).unwrap();
     assert_eq!((ok.status.code(), &ok.body[..]), (200, AGREED));
@@ -177,4 +190,32 @@ fn a_change_that_is_still_asked_for_when_the_call_fails_is_over_too() {
         answer(&mut net, session, Ok(AGREED));
         assert!(find(&mut net, "UPDATE").is_none() && answered(&mut net).is_none());
     }
+}
+
+#[test]
+fn what_is_said_after_the_answer_is_not_told() {
+    let (mut net, session, invite) = agreed();
+    let mut again = response(&invite, 183, "phone", &[CONTACT]);
+    with_sdp(&mut again, MOVED.as_bytes());
+    reply(&mut net, &again);
+    let progress = |fork, body| Event::Progress {
+        session,
+        status: StatusCode::SESSION_PROGRESS,
+        fork: Some(Fork(fork)),
+        body,
+    };
+    assert_eq!(net.events(CALLER), [progress(1, None)]);
+    // That of another fork is not its answer.
+    let mut other = response(&invite, 183, "fork", &[CONTACT]);
+    with_sdp(&mut other, ANSWER);
+    reply(&mut net, &other);
+    assert_eq!(net.events(CALLER), [progress(2, Some(ANSWER.to_vec()))]);
+}
+
+#[test]
+fn a_re_invite_while_it_rings_must_wait_whatever_was_agreed_on() {
+    let (mut net, _, invite) = agreed();
+    request(&mut net, &invite, "INVITE", "phone", 1);
+    assert_eq!(answered(&mut net).unwrap().status.code(), 491);
+    assert_eq!(net.events(CALLER), []);
 }

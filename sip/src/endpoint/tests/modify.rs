@@ -28,12 +28,17 @@ fn reply(net: &mut Net, side: usize, session: Session, sdp: Result<&[u8], Status
 
 fn offered(session: Session, body: &[u8]) -> Event {
     let body = (!body.is_empty()).then(|| body.to_vec());
-    Event::Offer { session, body }
+    Event::Offer {
+        session,
+        fork: None,
+        body,
+    }
 }
 
-fn answered(session: Session, body: &[u8]) -> Event {
+fn answered(session: Session, offer: &[u8], body: &[u8]) -> Event {
     Event::OfferAnswered {
         session,
+        offer: offer.to_vec(),
         body: Some(body.to_vec()),
     }
 }
@@ -52,7 +57,7 @@ fn either_side_changes_the_session_and_the_other_answers() {
             assert_eq!(event, Some(offered(other, HOLD)));
             reply(&mut net, answers, other, Ok(HELD));
             net.run(seconds(1));
-            assert_eq!(net.events(asks), [answered(its, HELD)]);
+            assert_eq!(net.events(asks), [answered(its, HOLD, HELD)]);
             assert_eq!(net.events(answers), []);
         }
         net.run(seconds(60));
@@ -73,11 +78,13 @@ fn a_change_that_is_refused_leaves_the_session_as_it_was() {
     reply(&mut net, CALLEE, callee, Err(refused));
     net.run(seconds(1));
     let session = caller;
-    let status = Some(refused);
-    assert_eq!(
-        net.events(CALLER),
-        [Event::OfferRefused { session, status }]
-    );
+    let (offer, status) = (HOLD.to_vec(), Some(refused));
+    let refused = Event::OfferRefused {
+        session,
+        offer,
+        status,
+    };
+    assert_eq!(net.events(CALLER), [refused]);
     // What is confirmed with the last answer is still the first session.
     let mut refresh = InDialog::of(&net, "INVITE");
     refresh.number += 1;
@@ -134,7 +141,31 @@ fn of_several_offers_the_newest_follows_the_one_that_is_under_way() {
     reply(&mut net, CALLEE, callee, Ok(ANSWER));
     net.run(seconds(1));
     // What was said to one that another had taken the place of already is no answer to that other.
-    assert_eq!(net.events(CALLER), [answered(caller, ANSWER)]);
+    assert_eq!(net.events(CALLER), [answered(caller, OFFER, ANSWER)]);
+}
+
+#[test]
+fn that_an_offer_is_not_taken_is_not_told_where_a_newer_one_waits() {
+    for refuses in [true, false] {
+        let mut net = good();
+        let (caller, callee) = up(&mut net, Transport::Udp);
+        offer(&mut net, CALLER, caller, HOLD);
+        offer(&mut net, CALLER, caller, RESUME);
+        net.run_to_event(CALLEE, seconds(1));
+        if refuses {
+            let refused = Err(StatusCode::NOT_ACCEPTABLE_HERE);
+            reply(&mut net, CALLEE, callee, refused);
+        } else {
+            net.run(seconds(41));
+            // What it was asked first is in its way no longer.
+            reply(&mut net, CALLEE, callee, Ok(HELD));
+        }
+        net.run(seconds(5));
+        let events = net.events(CALLER);
+        let is_told =
+            |event: &Event| matches!(event, Event::OfferRefused { offer, .. } if offer == HOLD);
+        assert!(!events.iter().any(is_told), "{refuses}: {events:?}");
+    }
 }
 
 #[test]
@@ -151,7 +182,11 @@ fn what_is_lost_of_a_change_comes_again() {
         );
         reply(&mut net, CALLEE, callee, Ok(HELD));
         net.run(seconds(10));
-        assert_eq!(net.events(CALLER), [answered(caller, HELD)], "{beginning}");
+        assert_eq!(
+            net.events(CALLER),
+            [answered(caller, HOLD, HELD)],
+            "{beginning}"
+        );
         net.run(seconds(40));
         assert!(
             net.endpoints[CALLEE].is_up(callee),
@@ -186,11 +221,13 @@ fn an_offer_that_is_only_said_to_be_worked_on_is_given_up_and_the_call_goes_on()
     offer(&mut net, CALLER, caller, HOLD);
     net.run(seconds(45));
     let session = caller;
-    let status = None;
-    assert_eq!(
-        net.events(CALLER),
-        [Event::OfferRefused { session, status }]
-    );
+    let (offer, status) = (HOLD.to_vec(), None);
+    let refused = Event::OfferRefused {
+        session,
+        offer,
+        status,
+    };
+    assert_eq!(net.events(CALLER), [refused]);
     assert!(net.endpoints[CALLER].is_up(caller) && net.endpoints[CALLEE].is_up(callee));
 }
 

@@ -3,7 +3,7 @@
 use super::help::{ANSWER, CALLEE, CALLER, assert_empty, good, invite, lose, ring, seconds, up};
 use crate::{
     StatusCode,
-    endpoint::{EndedBy, Event, Failure, Transport, TransportError},
+    endpoint::{EndedBy, Event, Failure, Fork, Transport, TransportError},
     testing::Net,
 };
 
@@ -284,6 +284,7 @@ fn early_media_is_reported_with_its_sdp() {
     let early = Event::Progress {
         session: caller,
         status,
+        fork: Some(Fork(1)),
         body: Some(ANSWER.to_vec()),
     };
     assert_eq!(net.events(CALLER).last(), Some(&early));

@@ -147,7 +147,7 @@ fn a_call_says_whose_it_is_to_a_proxy_and_to_the_server_behind_it() {
         1,
         &[],
     )];
-    let account = ", username = \"4930\", password = \"secret\"";
+    let account = ", username = \"4930\", password = \"secret\", auth_behind_proxy = true";
     let gateway = trunks(&scene, &phones, account);
     call_each(&gateway, &mut phones, &[ENDED]);
 }

@@ -72,8 +72,14 @@ impl Two {
     fn second_agrees(&mut self, sdp: &str) {
         self.other(SipEvent::OfferAnswered {
             session: session(),
+            offer: self.offered(),
             body: Some(sdp.into()),
         });
+    }
+
+    /// What the second telephone was offered last.
+    fn offered(&self) -> Vec<u8> {
+        self.first.bodies.last().cloned().unwrap().into_bytes()
     }
 
     /// The second telephone, as the first call's other one.
@@ -164,21 +170,70 @@ fn where_the_telephone_will_not_the_gateway_connects_it_with_the_other() {
 #[test]
 fn a_second_telephone_that_will_not_is_hung_up_on_and_the_first_goes_on() {
     let no_audio = OTHER_SDP.replace("m=audio 7000", "m=audio 0");
-    let answer = |body: Option<String>| SipEvent::OfferAnswered {
-        session: session(),
-        body: body.map(String::into_bytes),
-    };
-    let refused = SipEvent::OfferRefused {
-        session: session(),
-        status: StatusCode::new(488),
-    };
-    for event in [answer(None), answer(Some(no_audio)), refused] {
+    for answer in [Some(None), Some(Some(no_audio)), None] {
         let mut two = Two::talking();
         two.take_the_second();
-        two.other(event);
+        let (session, offer) = (session(), two.offered());
+        two.other(match answer {
+            Some(body) => SipEvent::OfferAnswered {
+                session,
+                offer,
+                body: body.map(String::into_bytes),
+            },
+            None => SipEvent::OfferRefused {
+                session,
+                offer,
+                status: StatusCode::new(488),
+            },
+        });
         assert_eq!(two.first.other.last(), Some(&"abandoned"));
         two.first_goes_on();
     }
+}
+
+#[test]
+fn a_telephone_that_does_not_come_back_from_hold_is_joined_with_nobody() {
+    for held in [true, false] {
+        let mut two = Two::talking();
+        two.first.machine.hold(two.first.now, true);
+        two.first.take_actions();
+        if held {
+            let answer = format!("{PHONE_SDP}a=recvonly\r\n");
+            two.first.phone_answers_anew(&answer);
+        }
+        two.take_the_second();
+        two.second_agrees(OTHER_SDP);
+        two.first.sip(SipEvent::OfferRefused {
+            session: session(),
+            offer: Vec::new(),
+            status: StatusCode::new(488),
+        });
+        // One that never took the hold is heard as before.
+        let hung_up = two.first.sip.last() == Some(&"BYE");
+        assert_eq!(hung_up, held);
+        assert_eq!(two.first.other.last() == Some(&"BYE"), held);
+    }
+}
+
+#[test]
+fn what_comes_of_an_offer_that_the_other_call_made_is_no_answer_to_ours() {
+    let mut two = Two::talking();
+    two.take_the_second();
+    let (session, offer) = (session(), b"of its hold".to_vec());
+    two.other(SipEvent::OfferRefused {
+        session,
+        offer: offer.clone(),
+        status: StatusCode::new(488),
+    });
+    two.other(SipEvent::OfferAnswered {
+        session,
+        offer,
+        body: Some(PHONE_SDP.into()),
+    });
+    assert_eq!(two.first.other, ["re-INVITE"]);
+    two.second_agrees(OTHER_SDP);
+    let reached = two.first.reached(LegName::Other).unwrap();
+    assert_eq!(reached.rtp.to_string(), "192.0.2.77:7000");
 }
 
 #[test]

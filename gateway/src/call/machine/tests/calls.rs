@@ -219,7 +219,7 @@ fn every_fault_of_the_media_ends_both_legs_with_its_cause() {
         ),
         (MediaEvent::ConsentLost, CauseCode::BrowserGone),
         (
-            MediaEvent::Silent(Duration::from_secs(30)),
+            MediaEvent::Silent(::media::Leg::Trunk, Duration::from_secs(30)),
             CauseCode::MediaTimeout,
         ),
         (MediaEvent::Panicked, CauseCode::Internal),

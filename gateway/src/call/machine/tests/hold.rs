@@ -19,13 +19,15 @@ impl Story {
     fn phone_offers(&mut self, sdp: Option<&str>) {
         self.sip(SipEvent::Offer {
             session: session(),
+            fork: Some(Fork(1)),
             body: sdp.map(|sdp| sdp.as_bytes().to_vec()),
         });
     }
 
-    fn phone_answers_anew(&mut self, sdp: &str) {
+    pub(super) fn phone_answers_anew(&mut self, sdp: &str) {
         self.sip(SipEvent::OfferAnswered {
             session: session(),
+            offer: Vec::new(),
             body: Some(sdp.as_bytes().to_vec()),
         });
     }
@@ -156,6 +158,7 @@ fn a_telephone_that_refuses_to_be_held_is_held_all_the_same() {
     story.holds(true);
     story.sip(SipEvent::OfferRefused {
         session: session(),
+        offer: Vec::new(),
         status: StatusCode::new(488),
     });
     assert_eq!(story.crosses(), (false, false));

@@ -32,6 +32,7 @@ fn one_way_audio_is_named_to_the_browser_and_in_the_record() {
     let silent = OneWay::PhoneSendsNothing;
     story.media(MediaEvent::OneWay(Some(silent)));
     story.media(MediaEvent::Moved {
+        leg: ::media::Leg::Trunk,
         from: "192.0.2.9:4000".parse().unwrap(),
         to: "192.0.2.9:4002".parse().unwrap(),
     });

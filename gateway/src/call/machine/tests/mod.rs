@@ -3,6 +3,7 @@
 mod attended;
 mod calls;
 mod dialing;
+mod early;
 mod forwarding;
 mod hold;
 mod keys;
@@ -13,7 +14,7 @@ mod transfer;
 
 use ::media::Digit;
 use sip::StatusCode;
-use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure};
+use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure, Fork};
 
 use super::*;
 use crate::call::dial_plan::DialPlan;
@@ -251,17 +252,27 @@ impl Story {
     }
 
     fn progress(&mut self, status: u16, sdp: Option<&str>) {
+        self.progress_of(Fork(1), status, sdp);
+    }
+
+    fn progress_of(&mut self, fork: Fork, status: u16, sdp: Option<&str>) {
         let body = sdp.map(|sdp| sdp.as_bytes().to_vec());
         self.sip(SipEvent::Progress {
             session: session(),
             status: StatusCode::new(status).unwrap(),
+            fork: Some(fork),
             body,
         });
     }
 
     fn answered(&mut self, sdp: Option<&str>) {
+        self.answered_by(Fork(1), sdp);
+    }
+
+    fn answered_by(&mut self, fork: Fork, sdp: Option<&str>) {
         self.sip(SipEvent::Answered {
             session: session(),
+            fork: Some(fork),
             body: sdp.map(|sdp| sdp.as_bytes().to_vec()),
         });
     }

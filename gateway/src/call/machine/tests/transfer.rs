@@ -39,6 +39,7 @@ impl Story {
         self.other(SipEvent::Progress {
             session: session(),
             status: StatusCode::RINGING,
+            fork: Some(Fork(1)),
             body: None,
         });
     }
@@ -46,6 +47,7 @@ impl Story {
     fn other_answers(&mut self) {
         self.other(SipEvent::Answered {
             session: session(),
+            fork: Some(Fork(1)),
             body: Some(OTHER_SDP.into()),
         });
     }
@@ -323,6 +325,9 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two_itself() {
         assert_eq!(other.rtp.to_string(), "192.0.2.77:7000");
         assert!(!matches!(story.media.last(), Some(MediaCommand::Close(_))));
         story.media(MediaEvent::BrowserLeft(Box::default()));
+        story.media(MediaEvent::NotAdded(crate::worker::OpenError::NoPort(
+            "192.0.2.5".parse().unwrap(),
+        )));
         story.media(MediaEvent::PeerClosed);
         story.input(Input::BrowserGone(Device::CALLER));
         assert!(story.records.is_empty(), "the two go on");
@@ -334,6 +339,54 @@ fn where_the_telephone_will_not_the_gateway_joins_the_two_itself() {
         let record = story.record();
         assert_eq!(record.transfers[0].done_by, Some(EndedBy::Gateway));
         assert!(record.talk_ms >= 60_000);
+    }
+}
+
+#[test]
+fn that_there_are_no_ports_is_of_who_waits_for_them_alone() {
+    let mut story = talking();
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
+    story.media(MediaEvent::NotAdded(crate::worker::OpenError::NoPort(
+        "192.0.2.5".parse().unwrap(),
+    )));
+    story.other_answers();
+    assert_eq!(story.cause(), CauseCode::Transferred);
+}
+
+#[test]
+fn the_record_is_of_the_browsers_part_and_of_its_telephone() {
+    let mut story = talking();
+    let trouble = Some(OneWay::PhoneSendsNothing);
+    story.media(MediaEvent::OneWay(trouble));
+    story.gives_to("+4989");
+    story.refer_answered(Some(603));
+    story.other_answers();
+    for leg in [::media::Leg::Browser, ::media::Leg::Trunk] {
+        story.media(MediaEvent::FirstPacket(leg));
+    }
+    story.media(MediaEvent::TrunkConnected {
+        leg: ::media::Leg::Browser,
+        profile: "of the other".into(),
+    });
+    let (leg, silence) = (::media::Leg::Browser, Duration::from_secs(30));
+    story.media(MediaEvent::Silent(leg, silence));
+    // What was counted until the browser left is lost: these figures are not its own.
+    story.media_closes();
+    story.phone_ends(SipEndedBy::Local);
+    story.other_ends();
+    let record = story.record();
+    assert_eq!(record.phone_srtp, None);
+    assert!(record.one_way[0].until_ms.is_some());
+    assert!(record.media.is_none());
+    let timeline = serde_json::to_string(&record.timeline).unwrap();
+    for told in [
+        "first audio from the other telephone",
+        "first audio from the telephone",
+        "DTLS with the other telephone is up",
+        "nothing from the other telephone for 30 s",
+    ] {
+        assert!(timeline.contains(told), "{told}: {timeline}");
     }
 }
 
@@ -375,7 +428,11 @@ fn two_that_are_joined_have_each_its_own_keys_changes_and_hold() {
     );
     let session = session();
     let body = Some(secure.clone().into());
-    story.other(SipEvent::Answered { session, body });
+    story.other(SipEvent::Answered {
+        session,
+        fork: None,
+        body,
+    });
     assert_eq!(story.cause(), CauseCode::Transferred);
     let srtp = |leg| story.reached(leg).unwrap().srtp.name();
     assert_eq!(
@@ -385,14 +442,22 @@ fn two_that_are_joined_have_each_its_own_keys_changes_and_hold() {
     // Each is answered for itself, and the other hears nothing of it.
     let held = secure.replace("o=- 7 7", "o=- 7 8") + "a=sendonly\r\n";
     let body = Some(held.into());
-    story.other(SipEvent::Offer { session, body });
+    story.other(SipEvent::Offer {
+        session,
+        fork: None,
+        body,
+    });
     assert_eq!(story.other.last(), Some(&"re-200"));
     assert!(story.bodies.last().unwrap().contains("a=recvonly"));
     assert!(!story.reached(LegName::Other).unwrap().send);
     assert!(story.reached(LegName::Phone).unwrap().send);
     let moved = PHONE_SDP.replace("192.0.2.9", "192.0.2.10");
     let body = Some(moved.into());
-    story.sip(SipEvent::Offer { session, body });
+    story.sip(SipEvent::Offer {
+        session,
+        fork: None,
+        body,
+    });
     assert_eq!(story.sip, ["re-200"]);
     let reached = story.reached(LegName::Phone).unwrap();
     assert_eq!(reached.rtp.to_string(), "192.0.2.10:4000");
@@ -422,11 +487,15 @@ fn a_key_of_one_that_is_joined_reaches_the_other_as_that_takes_it() {
     let key = DtmfInfo { key, duration };
     story.other(SipEvent::Info { session, key });
     let sent = |command: &MediaCommand| matches!(command, MediaCommand::Dtmf(_, ::media::Leg::Trunk, sent, _) if *sent == digit);
-    assert!(
-        story.media.last().is_some_and(sent),
-        "{:?}",
-        story.media.last()
-    );
+    let crossed = |story: &Story| story.media.iter().filter(|command| sent(command)).count();
+    assert_eq!(crossed(&story), 1);
+    // Each of them that sends a key both ways is heard once; its media cross by themselves.
+    story.media(pressed(::media::Leg::Browser));
+    story.other(SipEvent::Info { session, key });
+    assert_eq!(crossed(&story), 1);
+    let asked = story.other.len();
+    story.sip(SipEvent::Info { session, key });
+    assert_eq!(story.other.len(), asked);
 }
 
 #[test]
@@ -581,12 +650,14 @@ fn of_two_that_are_joined_one_that_asks_for_an_offer_gets_ours() {
     let session = session();
     story.sip(SipEvent::Offer {
         session,
+        fork: None,
         body: None,
     });
     assert_eq!(story.sip.last(), Some(&"re-200"));
     assert!(story.bodies.last().unwrap().contains("m=audio 20000"));
     story.other(SipEvent::Offer {
         session,
+        fork: None,
         body: None,
     });
     assert!(story.bodies.last().unwrap().contains("m=audio 20100"));
@@ -608,6 +679,7 @@ fn one_that_answers_without_sdp_is_joined_with_nobody() {
     story.refer_answered(Some(603));
     story.other(SipEvent::Answered {
         session: session(),
+        fork: None,
         body: None,
     });
     assert_eq!(story.other, ["INVITE", "abandoned"]);
