@@ -79,7 +79,7 @@ export class Browser {
     return { version: this.#browser.version() };
   }
 
-  async #open({ url, page: name = "main", processing = false, viewport, color_scheme, permissions = ["microphone"], wait = true }) {
+  async #open({ url, page: name = "main", processing = false, viewport, color_scheme, permissions = ["microphone"], proxy, wait = true }) {
     if (!this.#browser) throw new Error("launch the browser first");
     if (this.#pages.has(name)) throw new Error(`there is a page ${name} already`);
     const context = await this.#browser.newContext({
@@ -88,6 +88,8 @@ export class Browser {
       colorScheme: color_scheme ?? "light",
       // Gateways of tests make their own certificates.
       ignoreHTTPSErrors: true,
+      // The page itself comes without it: what is proxied is what its calls connect to.
+      ...(proxy ? { proxy: { server: proxy, bypass: new URL(url).host } } : {}),
     });
     // Echo and noise control would take test tones for noise.
     await context.addInitScript((sound) => {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -174,6 +175,14 @@ impl Page {
         Self::open_in(Arc::new(Driver::get()), &url)
     }
 
+    /// A page whose calls go through the gateway's relay (TURN), and whose connections to that go through an HTTP proxy.
+    #[track_caller]
+    pub fn open_relayed_by_proxy(gateway: &Gateway, proxy: SocketAddr) -> Self {
+        let url = gateway.url() + RELAYED;
+        let proxy = Some(format!("http://{proxy}"));
+        Self::open_with(Arc::new(Driver::get()), &url, proxy)
+    }
+
     /// A second page in the same browser.
     #[track_caller]
     pub fn another(&self, gateway: &Gateway) -> Self {
@@ -182,13 +191,18 @@ impl Page {
 
     #[track_caller]
     fn open_in(driver: Arc<Driver>, url: &str) -> Self {
+        Self::open_with(driver, url, None)
+    }
+
+    #[track_caller]
+    fn open_with(driver: Arc<Driver>, url: &str, proxy: Option<String>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = format!("page{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let page = Self {
             driver: Some(driver),
             name,
         };
-        page.ask("open", json!({ "url": url }));
+        page.ask("open", json!({ "url": url, "proxy": proxy }));
         page
     }
 

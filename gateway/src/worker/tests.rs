@@ -1,5 +1,8 @@
 //! Workers over real sockets: waits are for events, with deadlines.
 
+mod relay;
+mod streams;
+
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Instant;
 

@@ -1,6 +1,9 @@
 //! Chromium where not everything gets through: TURN over UDP, TCP and TLS, and ICE-TCP.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::mpsc;
 
 use switchhook_tests::browser::Page;
 use switchhook_tests::gateway::Gateway;
@@ -74,6 +77,51 @@ fn a_relay_that_is_another_workers_leads_to_the_call_too() {
         use_only(&page, &format!("transport={via}"));
         assert_echo(&page, &format!("turn_{via}"), "relay (TURN)");
     }
+}
+
+/// An HTTP proxy that does nothing but CONNECT (RFC 9110 §9.3.6), and tells to where.
+fn connect_proxy() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (told, asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let told = told.clone();
+            std::thread::spawn(move || pass_on(client, &told));
+        }
+    });
+    (address, asked)
+}
+
+/// One connection through the proxy.
+fn pass_on(mut client: TcpStream, told: &mpsc::Sender<String>) -> Option<()> {
+    let mut head = BufReader::new(client.try_clone().ok()?);
+    let mut line = String::new();
+    head.read_line(&mut line).ok()?;
+    let to = line.strip_prefix("CONNECT ")?.split(' ').next()?.to_owned();
+    while head.read_line(&mut line).ok()? > 2 {}
+    let mut server = TcpStream::connect(&to).ok()?;
+    told.send(to).ok()?;
+    client
+        .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .ok()?;
+    let mut back = (server.try_clone().ok()?, client.try_clone().ok()?);
+    std::thread::spawn(move || std::io::copy(&mut back.0, &mut back.1));
+    std::io::copy(&mut head, &mut server).ok()?;
+    server.shutdown(Shutdown::Both).ok()
+}
+
+#[test]
+fn a_call_goes_through_an_http_proxy_to_the_relay() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[]);
+    let (proxy, asked) = connect_proxy();
+    let page = Page::open_relayed_by_proxy(&gateway, proxy);
+    use_only(&page, "transport=tcp");
+    assert_echo(&page, "turn_tcp", "relay (TURN), by TCP");
+    let relay = format!("127.0.0.1:{}", gateway.turn.expect("it serves TURN"));
+    let asked: Vec<_> = asked.try_iter().collect();
+    assert!(asked.contains(&relay), "{asked:?}");
 }
 
 /// Where the test runs: the environment variable that is set in a network of its own.
