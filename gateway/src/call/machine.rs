@@ -232,7 +232,7 @@ enum State {
     /// The worker is opening the media; nothing has gone out yet.
     Opening { other: Other, deadline: Instant },
     /// The browser has its answer, the INVITE is out (RFC 3261 §13.2).
-    Calling(Calling),
+    Calling(Box<Calling>),
     /// Both sides can talk (RFC 3261 §13.2.2.4).
     Talking { deadline: Instant },
     /// The call goes on to another telephone, and neither is answered.

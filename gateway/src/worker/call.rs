@@ -382,7 +382,9 @@ impl MediaCall {
             }
         }
         self.bridge.handle_timeout(now);
-        while let Some((_, event)) = self.undelivered.pop_front_if(|(at, _)| *at <= now) {
+        while self.undelivered.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, event)) = self.undelivered.pop_front()
+        {
             self.tell(now, event);
         }
         self.look(now);

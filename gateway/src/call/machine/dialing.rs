@@ -351,7 +351,7 @@ impl Machine {
             headers: self.headers_for(route),
         });
         self.phone_does(PhoneAction::Dial(dial));
-        self.state = State::Calling(Calling {
+        self.state = State::Calling(Box::new(Calling {
             trunk: Box::new(trunk),
             attempt: Box::new(attempt),
             ring_deadline,
@@ -359,7 +359,7 @@ impl Machine {
             ringing: false,
             early: None,
             forks: EarlyLegs::default(),
-        });
+        }));
     }
 
     /// The INVITE is out, and its next hop has so many addresses more.
