@@ -1,6 +1,7 @@
 //! What a worker does with its TURN clients and with browsers' TCP connections.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use peer::{Path, Transport, demux};
@@ -69,14 +70,20 @@ impl WorkerThread {
 
     /// A message of one of TURN's clients.
     fn handle_client(&mut self, client: Client, message: &mut [u8]) {
-        let inner = match &mut *self.browsers.relay.borrow_mut() {
-            Some(relay) => {
-                let streams = &mut self.browsers.streams.borrow_mut();
-                let registry = (self.poll.registry(), RELAYED);
-                relay.handle_client(client, message, streams, registry)
-            }
-            None => None,
-        };
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let relay = &mut *self.browsers.relay.borrow_mut();
+            let streams = &mut self.browsers.streams.borrow_mut();
+            let registry = (self.poll.registry(), RELAYED);
+            relay
+                .as_mut()?
+                .handle_client(client, message, streams, registry)
+        }));
+        let inner = handled.unwrap_or_else(|_| {
+            // Whatever a stranger sent, calls go on; but what is left of the server is not to be trusted.
+            tracing::error!(?client, "the TURN server of a worker panicked: it ends");
+            self.browsers.relay.replace(None);
+            None
+        });
         if let Some(Inner { worker, path, data }) = inner {
             let Some(data) = message.get_mut(data) else {
                 return;

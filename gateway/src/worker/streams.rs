@@ -2,9 +2,10 @@
 //! 4571). They are taken here after somebody else has accepted them and knows what they carry.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -12,11 +13,14 @@ use mio::{Interest, Registry, Token};
 use tokio_rustls::rustls::ServerConnection;
 use turn::framing::{Framing, StreamReader, rfc4571_head};
 
+use crate::signaling::source;
+
 /// The longest message: media packets and STUN are far below.
 pub(super) const MAX_MESSAGE: usize = 4096;
 
-/// Connections of one worker at once.
+/// Connections of one worker at once, and from one address, or one /64 of IPv6: a large office is behind one.
 const MAX_STREAMS: usize = 8192;
+pub(super) const MAX_OF_SOURCE: usize = 256;
 
 /// What may wait to be sent on one: half a second of audio and more. What comes on top is lost, as on any network.
 const MAX_WAITING: usize = 64 * 1024;
@@ -70,6 +74,7 @@ pub(super) struct Streams {
     slots: Vec<Option<Stream>>,
     free: Vec<usize>,
     by_ends: HashMap<Ends, usize>,
+    of_source: HashMap<IpAddr, usize>,
 }
 
 struct Stream {
@@ -118,6 +123,12 @@ impl Streams {
         if self.by_ends.len() >= MAX_STREAMS {
             return Err(io::Error::other("too many TCP connections of browsers"));
         }
+        let of_source = self.of_source.get(&source(incoming.remote.ip()));
+        if of_source.is_some_and(|count| *count >= MAX_OF_SOURCE) {
+            return Err(io::Error::other(
+                "too many TCP connections from one address",
+            ));
+        }
         let number = self.free.last().copied().unwrap_or(self.slots.len());
         let mut socket = TcpStream::from_std(incoming.socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -143,6 +154,7 @@ impl Streams {
             self.slots.push(None);
         }
         self.by_ends.insert(ends, number);
+        *self.of_source.entry(source(ends.1.ip())).or_default() += 1;
         self.slots[number] = Some(Stream {
             socket,
             tls,
@@ -238,6 +250,12 @@ impl Streams {
         }
         let _ = registry.deregister(&mut stream.socket);
         self.by_ends.remove(&stream.ends);
+        if let Entry::Occupied(mut of_source) = self.of_source.entry(source(stream.ends.1.ip())) {
+            *of_source.get_mut() -= 1;
+            if *of_source.get() == 0 {
+                of_source.remove();
+            }
+        }
         self.free.push(number);
     }
 

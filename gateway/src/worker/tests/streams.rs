@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use mio::Poll;
 
-use super::super::streams::{Carries, Filled, Incoming, MAX_MESSAGE, Streams};
+use super::super::streams::{Carries, Filled, Incoming, MAX_MESSAGE, MAX_OF_SOURCE, Streams};
 use super::*;
 
 /// One connection among a worker's, and its other end.
@@ -145,4 +145,33 @@ fn one_that_nobody_uses_is_found_after_a_while() {
     assert!(scene.streams.unused(after(30)).is_empty());
     assert!(scene.streams.unused(after(59)).is_empty());
     assert_eq!(scene.streams.unused(after(60)), [scene.number]);
+}
+
+#[test]
+fn one_address_does_not_have_them_all() {
+    let (mut streams, poll, now) = (Streams::default(), Poll::new().unwrap(), Instant::now());
+    let listener = TcpListener::bind((LOCALHOST, 0)).unwrap();
+    let mut browsers = Vec::new();
+    let mut add = |streams: &mut Streams| {
+        let browser = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, remote) = listener.accept().unwrap();
+        let local = socket.local_addr().unwrap();
+        browsers.push(browser);
+        let incoming = Incoming {
+            socket,
+            tls: None,
+            carries: Carries::Turn,
+            local,
+            remote,
+            first_bytes: Vec::new(),
+            passed: 0,
+        };
+        streams.add(now, incoming, poll.registry(), 0)
+    };
+    for number in 0..MAX_OF_SOURCE {
+        assert_eq!(add(&mut streams).unwrap(), number);
+    }
+    assert!(add(&mut streams).is_err());
+    streams.close(7, poll.registry());
+    assert_eq!(add(&mut streams).unwrap(), 7);
 }
