@@ -226,8 +226,10 @@ impl One<'_> {
         }
         let written = self.take(table, "password", value::password);
         let in_file = self.take(table, "password_file", value::password_file);
+        // One that is empty is none, and not a user that is not there: then nobody would have to sign in.
+        let empty = matches!(written, Some(None)) || matches!(in_file, Some(None));
         let password = written.flatten().or(in_file.flatten());
-        if password.is_none() && given == [false, false] {
+        if password.is_none() && (empty || given == [false, false]) {
             let variable = format!("SWITCHHOOK__USERS__{}__PASSWORD", self.name.to_uppercase());
             let wrong = Wrong::new(
                 "has no password",

@@ -166,3 +166,12 @@ fn keys_for_tokens_come_from_one_place() {
         assert!(mistake.problem.contains(told), "{mistake:?}");
     }
 }
+
+#[test]
+fn an_empty_password_is_a_mistake_and_no_way_in() {
+    let mistakes = load_file("[users.alice]\npassword = \"\"\n").unwrap_err();
+    assert!(
+        mistakes.to_string().contains("has no password"),
+        "{mistakes}"
+    );
+}
