@@ -159,6 +159,14 @@ impl FloodClient {
         })
     }
 
+    /// Ends the allocation without waiting for the answer.
+    pub(crate) fn leave(&mut self) -> io::Result<()> {
+        let request = self.client.request(Method::Refresh, |writer| {
+            writer.number(attribute::LIFETIME, 0);
+        });
+        self.send(&request).map(drop)
+    }
+
     /// Sends to a peer without the server.
     pub(crate) fn reach_directly(&mut self, peer: SocketAddr) -> io::Result<()> {
         match &self.wire {

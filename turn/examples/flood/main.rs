@@ -104,6 +104,10 @@ fn packets(options: &Options) -> io::Result<Value> {
     let before = process.cpu()?;
     let outcome = load.run(&mut clients, options)?;
     let cpu = process.cpu()? - before;
+    if !options.direct {
+        // The next flood may have the same ports.
+        clients.iter_mut().try_for_each(FloodClient::leave)?;
+    }
     let Outcome {
         sent,
         returned,
