@@ -127,6 +127,20 @@ pub fn comprehension_required(kind: u16) -> bool {
     kind < 0x8000
 }
 
+/// Whether an attribute belongs to the proof of who asks (RFC 8489 §9).
+pub(crate) fn is_proof(kind: u16) -> bool {
+    matches!(
+        kind,
+        attribute::USERNAME
+            | attribute::MESSAGE_INTEGRITY
+            | attribute::MESSAGE_INTEGRITY_SHA256
+            | attribute::REALM
+            | attribute::NONCE
+            | attribute::PASSWORD_ALGORITHM
+            | attribute::USERHASH
+    )
+}
+
 /// A well-formed message that fills its bytes, not yet authenticated.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {

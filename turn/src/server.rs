@@ -26,7 +26,9 @@ use crate::{
     client::{Address, Client, Keyed, Now, Source},
     config::{Config, ConfigError, RelayAddress},
     credentials::Users,
-    message::{Class, Message, Method, Writer, attribute as kind},
+    message::{
+        Class, Message, Method, Writer, attribute as kind, comprehension_required, is_proof,
+    },
     peers::RelayPolicy,
     ports::Ports,
     quota::Quota,
@@ -240,19 +242,35 @@ impl Server {
             }
         };
         let unknown = |kind| self.is_unknown(kind);
-        let len = if let Some(len) = unknown_attributes(request, unknown, Some(&proven), reply) {
-            len
-        } else {
-            match request.method() {
-                Method::Allocate => return self.allocate(client, request, &proven, now, reply),
-                Method::Refresh => self.refresh(key, request, &proven, now.instant, reply),
-                Method::CreatePermission => {
-                    self.create_permission(key, request, &proven, now.instant, reply)
-                }
-                _ => self.channel_bind(key, request, &proven, now.instant, reply),
+        if let Some(len) = unknown_attributes(request, unknown, Some(&proven), reply) {
+            return answered(len);
+        }
+        let instant = now.instant;
+        let done = match request.method() {
+            Method::Allocate => return self.allocate(client, request, &proven, now, reply),
+            Method::Refresh => self.refresh(key, request, &proven, instant).map(Some),
+            Method::CreatePermission => {
+                let done = self.create_permission(key, request, &proven, instant);
+                done.map(|()| None)
+            }
+            _ => {
+                let done = self.channel_bind(key, request, &proven, instant);
+                done.map(|()| None)
             }
         };
-        answered(len)
+        answered(match done {
+            Ok(lifetime) => {
+                let mut answer = Writer::answer(reply, Class::Success, request);
+                if let Some(lifetime) = lifetime {
+                    answer.number(kind::LIFETIME, lifetime);
+                }
+                proven.signer.finish(answer)
+            }
+            Err(error) => {
+                self.statistics.refused_forbidden += u64::from(error == Error::Forbidden);
+                refuse(request, &proven, error, reply)
+            }
+        })
     }
 
     /// Attributes that have to be understood and are not (RFC 8489 §14). DONT-FRAGMENT is
@@ -260,14 +278,7 @@ impl Server {
     /// that is the socket's, not the datagram's, and so it says that it cannot (RFC 8656 §7.2).
     fn is_unknown(&self, attribute: u16) -> bool {
         match attribute {
-            kind::USERNAME
-            | kind::MESSAGE_INTEGRITY
-            | kind::MESSAGE_INTEGRITY_SHA256
-            | kind::REALM
-            | kind::NONCE
-            | kind::PASSWORD_ALGORITHM
-            | kind::USERHASH
-            | kind::CHANNEL_NUMBER
+            kind::CHANNEL_NUMBER
             | kind::LIFETIME
             | kind::XOR_PEER_ADDRESS
             | kind::DATA
@@ -276,7 +287,7 @@ impl Server {
             | kind::REQUESTED_TRANSPORT
             | kind::RESERVATION_TOKEN => false,
             kind::DONT_FRAGMENT => matches!(self.config.policy, RelayPolicy::Open(_)),
-            other => crate::message::comprehension_required(other),
+            other => comprehension_required(other) && !is_proof(other),
         }
     }
 

@@ -122,6 +122,25 @@ impl TrunkMedia {
     }
 }
 
+#[cfg(test)]
+impl TrunkMedia {
+    /// A telephone that answers with nothing special.
+    pub(super) fn usual(rtp: SocketAddr, codec: media::Codec) -> Self {
+        Self {
+            format: RtpFormat::usual(codec),
+            rtp,
+            rtcp: None,
+            rtcp_mux: false,
+            srtp: Srtp::default(),
+            send: true,
+            receive: true,
+            behind_nat: false,
+            dtmf: DtmfWay::Events,
+            voip_metrics: true,
+        }
+    }
+}
+
 /// From a media worker, about one call.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {

@@ -86,18 +86,7 @@ impl Scene {
             panic!("not opened")
         };
         let phone = UdpSocket::bind((LOCALHOST, 0)).unwrap();
-        let media = TrunkMedia {
-            format: RtpFormat::usual(Codec::Pcmu),
-            rtp: phone.local_addr().unwrap(),
-            rtcp: None,
-            rtcp_mux: false,
-            srtp: Default::default(),
-            send: true,
-            receive: true,
-            voip_metrics: true,
-            behind_nat: false,
-            dtmf: media::DtmfWay::Events,
-        };
+        let media = TrunkMedia::usual(phone.local_addr().unwrap(), Codec::Pcmu);
         commands
             .send(MediaCommand::Bridge(
                 CALL,

@@ -169,7 +169,7 @@ impl Telephone {
 
 #[cfg(test)]
 mod tests {
-    use media::{Codec, DtmfWay, RtpFormat};
+    use media::Codec;
 
     use super::*;
 
@@ -182,16 +182,9 @@ mod tests {
             port: 0,
         });
         let media = |behind_nat| TrunkMedia {
-            format: RtpFormat::usual(Codec::Pcmu),
-            rtp: "192.0.2.9:4000".parse().unwrap(),
-            rtcp: None,
             rtcp_mux: true,
-            srtp: Default::default(),
-            send: true,
-            receive: true,
-            voip_metrics: false,
             behind_nat,
-            dtmf: DtmfWay::Events,
+            ..TrunkMedia::usual("192.0.2.9:4000".parse().unwrap(), Codec::Pcmu)
         };
         let now = Instant::now();
         for (from, behind_nat, its) in [

@@ -44,18 +44,7 @@ fn settings(rtp_ports: RangeInclusive<u16>, timeout: Duration) -> WorkerSettings
 
 /// How a telephone with that socket is reached.
 fn telephone(socket: &UdpSocket, codec: Codec) -> TrunkMedia {
-    TrunkMedia {
-        format: RtpFormat::usual(codec),
-        rtp: socket.local_addr().unwrap(),
-        rtcp: None,
-        rtcp_mux: false,
-        srtp: Default::default(),
-        send: true,
-        receive: true,
-        voip_metrics: true,
-        behind_nat: false,
-        dtmf: media::DtmfWay::Events,
-    }
+    TrunkMedia::usual(socket.local_addr().unwrap(), codec)
 }
 
 /// A call on a worker and the telephone it talks to.

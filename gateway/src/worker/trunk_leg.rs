@@ -373,20 +373,13 @@ mod tests {
 
     fn media(suite: Suite, theirs: u8) -> TrunkMedia {
         TrunkMedia {
-            format: media::RtpFormat::usual(media::Codec::Pcmu),
-            rtp: address(PHONE),
-            rtcp: None,
             rtcp_mux: true,
-            send: true,
-            receive: true,
-            behind_nat: false,
-            dtmf: media::DtmfWay::Events,
-            voip_metrics: true,
             srtp: Srtp::Sdes {
                 suite,
                 ours: key(suite, 1),
                 theirs: key(suite, theirs),
             },
+            ..TrunkMedia::usual(address(PHONE), media::Codec::Pcmu)
         }
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use super::{Handled, Server, answered, unknown_attributes};
 use crate::{
     client::Client,
-    message::{Class, Message, Writer, attribute as kind, comprehension_required},
+    message::{Class, Message, Writer, attribute as kind, comprehension_required, is_proof},
 };
 
 impl Server {
@@ -19,20 +19,8 @@ impl Server {
         now: Instant,
         reply: &mut [u8],
     ) -> Handled {
-        let unknown = |kind| {
-            // Whoever signs a Binding gets the same answer as everybody.
-            let is_proof = matches!(
-                kind,
-                kind::USERNAME
-                    | kind::MESSAGE_INTEGRITY
-                    | kind::MESSAGE_INTEGRITY_SHA256
-                    | kind::REALM
-                    | kind::NONCE
-                    | kind::PASSWORD_ALGORITHM
-                    | kind::USERHASH
-            );
-            !is_proof && comprehension_required(kind)
-        };
+        // Whoever signs a Binding gets the same answer as everybody.
+        let unknown = |kind| comprehension_required(kind) && !is_proof(kind);
         let budget = request.as_bytes().len() * 16 / 10;
         let len = if let Some(len) = unknown_attributes(request, unknown, None, reply) {
             len

@@ -5,12 +5,11 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     Due, Error, Server,
     allocate::{family, lifetime},
-    refuse,
 };
 use crate::{
     allocation::{Allocation, CHANNELS, Family, Refused},
     auth::Proven,
-    message::{Class, Message, Writer, attribute as kind},
+    message::{Message, attribute as kind},
     slab::Key,
 };
 
@@ -27,33 +26,9 @@ fn own<'a>(
     }
 }
 
-fn done(request: &Message<'_>, proven: &Proven<'_>, reply: &mut [u8]) -> usize {
-    proven
-        .signer
-        .finish(Writer::answer(reply, Class::Success, request))
-}
-
 impl Server {
-    pub(super) fn refresh(
-        &mut self,
-        key: Option<Key>,
-        request: &Message<'_>,
-        proven: &Proven<'_>,
-        now: Instant,
-        reply: &mut [u8],
-    ) -> usize {
-        match self.try_refresh(key, request, proven, now) {
-            Ok(lifetime) => {
-                let mut answer = Writer::answer(reply, Class::Success, request);
-                answer.number(kind::LIFETIME, lifetime);
-                proven.signer.finish(answer)
-            }
-            Err(error) => refuse(request, proven, error, reply),
-        }
-    }
-
     /// The seconds that are left: 0 if it is over. REQUESTED-ADDRESS-FAMILY means one of two relays.
-    fn try_refresh(
+    pub(super) fn refresh(
         &mut self,
         key: Option<Key>,
         request: &Message<'_>,
@@ -100,33 +75,8 @@ impl Server {
         Ok(if ends { 0 } else { granted.as_secs() as u32 })
     }
 
-    pub(super) fn create_permission(
-        &mut self,
-        key: Option<Key>,
-        request: &Message<'_>,
-        proven: &Proven<'_>,
-        now: Instant,
-        reply: &mut [u8],
-    ) -> usize {
-        match self.try_permit(key, request, proven, now) {
-            Ok(()) => done(request, proven, reply),
-            Err(error) => self.refused(request, proven, error, reply),
-        }
-    }
-
-    fn refused(
-        &mut self,
-        request: &Message<'_>,
-        proven: &Proven<'_>,
-        error: Error,
-        reply: &mut [u8],
-    ) -> usize {
-        self.statistics.refused_forbidden += u64::from(error == Error::Forbidden);
-        refuse(request, proven, error, reply)
-    }
-
     /// All addresses or none (RFC 8656 §10.2).
-    fn try_permit(
+    pub(super) fn create_permission(
         &mut self,
         key: Option<Key>,
         request: &Message<'_>,
@@ -177,20 +127,6 @@ impl Server {
     }
 
     pub(super) fn channel_bind(
-        &mut self,
-        key: Option<Key>,
-        request: &Message<'_>,
-        proven: &Proven<'_>,
-        now: Instant,
-        reply: &mut [u8],
-    ) -> usize {
-        match self.try_bind(key, request, proven, now) {
-            Ok(()) => done(request, proven, reply),
-            Err(error) => self.refused(request, proven, error, reply),
-        }
-    }
-
-    fn try_bind(
         &mut self,
         key: Option<Key>,
         request: &Message<'_>,

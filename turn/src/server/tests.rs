@@ -54,6 +54,18 @@ impl Bench {
         client.send(&mut self.server, bytes, self.now)
     }
 
+    /// Sends a request that relays are to be opened for.
+    fn opens(&mut self, client: &TestClient, request: &[u8]) -> Box<Open> {
+        let mut reply = [0; MAX_REPLY];
+        let handled = self
+            .server
+            .handle_client(client.at, request, self.now, &mut reply);
+        match handled {
+            Handled::Open(open) => open,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A client with a nonce, that has asked for nothing yet.
     fn challenged(&mut self, host: u8) -> TestClient {
         let mut client = TestClient::new(host, "alice");

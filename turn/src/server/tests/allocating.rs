@@ -421,12 +421,7 @@ fn sockets_that_cannot_be_bound_are_tried_elsewhere_three_times() {
             udp(w);
             both(w);
         });
-        let handled = bench
-            .server
-            .handle_client(client.at, &request, bench.now, &mut reply);
-        let Handled::Open(mut open) = handled else {
-            panic!("{handled:?}");
-        };
+        let mut open = bench.opens(&client, &request);
         // Meanwhile the request comes again.
         assert!(bench.send(&client, &request).is_none());
         let mut seen = Vec::new();
@@ -504,12 +499,7 @@ fn sockets_that_come_too_late_are_closed() {
     let mut client = bench.challenged(1);
     let request = client.request(Method::Allocate, udp);
     let mut reply = [0; MAX_REPLY];
-    let handled = bench
-        .server
-        .handle_client(client.at, &request, bench.now, &mut reply);
-    let Handled::Open(open) = handled else {
-        panic!("{handled:?}");
-    };
+    let open = bench.opens(&client, &request);
     bench.pass(10);
     bench.assert_empty();
     bench.events();
@@ -549,12 +539,7 @@ fn when_no_other_port_is_left_the_client_is_told() {
     let mut client = bench.challenged(1);
     let request = client.request(Method::Allocate, udp);
     let mut reply = [0; MAX_REPLY];
-    let handled = bench
-        .server
-        .handle_client(client.at, &request, bench.now, &mut reply);
-    let Handled::Open(open) = handled else {
-        panic!("{handled:?}");
-    };
+    let open = bench.opens(&client, &request);
     let failed: Vec<_> = open.addresses().collect();
     let answer = bench
         .server

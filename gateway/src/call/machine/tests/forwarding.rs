@@ -68,6 +68,15 @@ fn other(story: &mut Story, event: SipEvent) {
     story.input(Input::Other(Box::new(input)));
 }
 
+fn other_answers(story: &mut Story) {
+    let answered = SipEvent::Answered {
+        session: session(),
+        fork: None,
+        body: Some(OTHER_SDP.into()),
+    };
+    other(story, answered);
+}
+
 fn other_fails(story: &mut Story, status: u16) {
     let failure = Failure::Status {
         status: StatusCode::new(status).unwrap(),
@@ -103,16 +112,7 @@ fn a_call_that_is_not_answered_goes_on_and_the_caller_speaks_with_the_other() {
     assert_eq!(story.time_passes(), Duration::from_secs(15));
     assert_eq!(story.told()[2..], ["hangup", "hangup"]);
     assert_goes_on(&story, "no-answer");
-    let session = session();
-    let body = Some(OTHER_SDP.into());
-    other(
-        &mut story,
-        SipEvent::Answered {
-            session,
-            fork: None,
-            body,
-        },
-    );
+    other_answers(&mut story);
     assert_eq!(story.sip, ["180", "200"]);
     assert!(story.bodies[0].contains("m=audio 20000"));
     let reached = |leg| story.reached(leg).unwrap().rtp.to_string();
@@ -147,16 +147,8 @@ fn a_caller_who_gives_up_as_the_other_answers_leaves_nobody_up() {
         ..Forward::default()
     };
     let mut story = called(1, forward, Permit::default(), 0);
-    let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(
-        &mut story,
-        SipEvent::Answered {
-            session,
-            fork: None,
-            body,
-        },
-    );
-    let (session, reason) = (self::session(), None);
+    other_answers(&mut story);
+    let (session, reason) = (session(), None);
     story.sip(SipEvent::Cancelled { session, reason });
     assert_eq!(story.other, ["INVITE", "BYE"]);
 }
@@ -280,15 +272,7 @@ fn a_call_goes_on_by_the_next_trunk_where_the_first_does_not_serve() {
     other_fails(&mut refused, 503);
     assert_eq!(refused.other, ["INVITE", "INVITE"]);
     assert_ne!(refused.targets[0], refused.targets[1]);
-    let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(
-        &mut refused,
-        SipEvent::Answered {
-            session,
-            fork: None,
-            body,
-        },
-    );
+    other_answers(&mut refused);
     assert_eq!(refused.sip, ["200"]);
     let mut silent = up();
     assert_eq!(silent.time_passes(), Duration::from_secs(3));
@@ -308,18 +292,11 @@ fn a_caller_without_an_offer_is_sent_on_too() {
         ..arrival(0, forward, Permit::default(), 0)
     };
     let mut story = called_by(trunks(&["pbx.example"]), arrival);
-    let (session, body) = (session(), Some(OTHER_SDP.into()));
-    other(
-        &mut story,
-        SipEvent::Answered {
-            session,
-            fork: None,
-            body,
-        },
-    );
+    other_answers(&mut story);
     assert_eq!(story.sip, ["200"]);
     assert!(story.bodies[0].contains("m=audio 20000"));
     let body = Some(CALLER_SDP.into());
+    let session = session();
     story.sip(SipEvent::Confirmed { session, body });
     let reached = |leg| story.reached(leg).unwrap().rtp.to_string();
     assert_eq!(reached(LegName::Phone), "192.0.2.9:4000");
