@@ -22,7 +22,7 @@ pub(super) enum Explain {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Session descriptions, one a file: what they say and what the other side is told.
+    /// Offers (SDP), one a file: what they say and what the other side is told.
     Sdp {
         /// The side it is translated for
         #[arg(long, value_enum)]

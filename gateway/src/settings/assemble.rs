@@ -34,7 +34,7 @@ fn read_all(reader: &mut Reader, routes: &dyn Routes) -> Settings {
     let http = read_http(reader, default.http);
     let https = https::read(reader, default.https);
     let stir = stir::read(reader);
-    let trunks = trunks::read(reader, &stir);
+    let trunks = trunks::read(reader);
     let sip = read_sip(reader, default.sip, trunks.first(), routes);
     let calls = read_calls(reader, default.calls);
     let media = read_media(reader, default.media, &http, &calls, routes);
@@ -141,36 +141,10 @@ fn read_sip_tls(reader: &mut Reader) -> SipTls {
     let key = file("tls_key");
     let ca = file("tls_ca");
     let client_ca = file("tls_client_ca");
-    for (one, other, set) in [
-        (
-            "tls_certificate",
-            "tls_key",
-            certificate.is_some() && key.is_none(),
-        ),
-        (
-            "tls_key",
-            "tls_certificate",
-            key.is_some() && certificate.is_none(),
-        ),
-        (
-            "tls_listen",
-            "tls_certificate",
-            listen.is_some() && certificate.is_none(),
-        ),
-        (
-            "tls_client_ca",
-            "tls_listen",
-            client_ca.is_some() && listen.is_none(),
-        ),
-    ] {
-        if set {
-            let wrong = Wrong::new(
-                format!("means nothing without sip.{other}"),
-                format!("set sip.{other} too"),
-            );
-            reader.wrong("sip", one, wrong);
-        }
-    }
+    reader.needs("sip", "tls_certificate", "tls_key");
+    reader.needs("sip", "tls_key", "tls_certificate");
+    reader.needs("sip", "tls_listen", "tls_certificate");
+    reader.needs("sip", "tls_client_ca", "tls_listen");
     if listen.is_some_and(|listen| listen.ip().is_unspecified()) {
         let wrong = Wrong::new(
             "telephones cannot be told to answer to an address that means any",

@@ -11,84 +11,30 @@ use super::{Certificate, Https, Settings, value};
 use crate::tls::files;
 
 pub(super) fn read(reader: &mut Reader, default: Https) -> Https {
-    let listen = optional(reader, "listen", |raw| {
+    let listen = reader.read("https", "listen", None, |raw| {
         if value::text(raw)?.is_empty() {
             return Ok(None);
         }
         value::socket_address(raw).map(Some)
     });
-    let certificate = optional(reader, "certificate", value::readable_file);
-    let key = optional(reader, "key", value::readable_file);
-    for (one, set, other, missing) in [
-        ("certificate", certificate.is_set(), "key", key.is_missing()),
-        ("key", key.is_set(), "certificate", certificate.is_missing()),
-        (
-            "certificate",
-            certificate.is_set(),
-            "listen",
-            listen.is_missing(),
-        ),
-    ] {
-        if set && missing {
-            let wrong = Wrong::new(
-                format!("means nothing without https.{other}"),
-                format!("set https.{other} too"),
-            );
-            reader.wrong("https", one, wrong);
-        }
-    }
-    let (listen, certificate, key) = (listen.value(), certificate.value(), key.value());
+    let certificate = reader.read("https", "certificate", None, value::readable_file);
+    let key = reader.read("https", "key", None, value::readable_file);
+    reader.needs("https", "certificate", "key");
+    reader.needs("https", "key", "certificate");
+    reader.needs("https", "certificate", "listen");
     if let (Some(certificate), Some(key)) = (&certificate, &key) {
         check_pair(reader, certificate, key);
     }
     let folder = reader.read("https", "folder", PathBuf::from("tls"), folder);
+    let names = reader.read_list("https", "names", default.names, host);
+    reader.needs("https", "names", "listen");
     Https {
         listen,
         certificate: match (certificate, key) {
             (Some(certificate), Some(key)) => Certificate::Files { certificate, key },
             _ => Certificate::SelfSigned { folder },
         },
-        names: reader.read_list("https", "names", default.names, host),
-    }
-}
-
-/// A setting that may be left out, or be empty.
-enum Given<T> {
-    Is(T),
-    /// Nobody has set it.
-    Missing,
-    /// It is wrong, and that is said already.
-    Wrong,
-}
-
-fn optional<T>(
-    reader: &mut Reader,
-    key: &'static str,
-    parse: impl FnOnce(&Raw) -> Result<Option<T>, Wrong>,
-) -> Given<T> {
-    let value = reader.read("https", key, None, |raw| parse(raw).map(Some));
-    match value {
-        Some(Some(value)) => Given::Is(value),
-        Some(None) => Given::Missing,
-        None if reader.is_set("https", key) => Given::Wrong,
-        None => Given::Missing,
-    }
-}
-
-impl<T> Given<T> {
-    fn is_set(&self) -> bool {
-        matches!(self, Self::Is(_))
-    }
-
-    fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing)
-    }
-
-    fn value(self) -> Option<T> {
-        match self {
-            Self::Is(value) => Some(value),
-            Self::Missing | Self::Wrong => None,
-        }
+        names,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads one setting after the other out of the layers, notes every mistake on the way and knows,
 //! at the end, which keys nobody asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{ENVIRONMENT_PREFIX, Found, Layers, Raw};
 use super::mistakes::{Mistake, Place, Wrong, nearest};
@@ -10,6 +10,8 @@ pub(super) struct Reader {
     layers: Layers,
     known: BTreeMap<&'static str, Vec<&'static str>>,
     places: BTreeMap<(&'static str, &'static str), Place>,
+    /// What somebody has set to more than an empty text or list, which are nothing.
+    filled: BTreeSet<(&'static str, &'static str)>,
     /// The section that stands for a named table, and what that one is called.
     alias: Option<(&'static str, String)>,
 }
@@ -26,6 +28,7 @@ impl Reader {
             layers,
             known: BTreeMap::new(),
             places: BTreeMap::new(),
+            filled: BTreeSet::new(),
             alias: None,
         }
     }
@@ -94,8 +97,10 @@ impl Reader {
 
     /// What a section has where nobody has set it.
     pub(super) fn fill_in(&mut self, section: &'static str, entries: Vec<(String, Found)>) {
-        for (key, found) in entries {
+        for (key, Found { value, .. }) in entries {
             let name = (section.to_owned(), key);
+            let place = Place::Default;
+            let found = Found { value, place };
             self.layers.values.entry(name).or_insert(found);
         }
     }
@@ -108,6 +113,14 @@ impl Reader {
             .values
             .remove(&(section.to_owned(), key.to_owned()))?;
         self.places.insert((section, key), found.place.clone());
+        let empty = match &found.value {
+            Raw::Text(text) | Raw::Loose(text) => text.is_empty(),
+            Raw::List(elements) => elements.is_empty(),
+            _ => false,
+        };
+        if !empty && found.place != Place::Default {
+            self.filled.insert((section, key));
+        }
         Some(found)
     }
 
@@ -203,9 +216,21 @@ impl Reader {
         });
     }
 
-    /// Whether anybody set this one.
+    /// Whether anybody set this one, rightly or wrongly; an empty text or list is nothing.
     pub(super) fn is_set(&self, section: &'static str, key: &'static str) -> bool {
-        self.places.contains_key(&(section, key))
+        self.filled.contains(&(section, key))
+    }
+
+    /// Says so if `key` is set, and `other` is not.
+    pub(super) fn needs(&mut self, section: &'static str, key: &'static str, other: &'static str) {
+        if self.is_set(section, key) && !self.is_set(section, other) {
+            let other = format!("{}.{other}", self.title(section));
+            let wrong = Wrong::new(
+                format!("means nothing without {other}"),
+                format!("set {other} too"),
+            );
+            self.wrong(section, key, wrong);
+        }
     }
 
     /// `section.key` of every setting read so far, sorted.

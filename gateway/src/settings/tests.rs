@@ -103,6 +103,117 @@ fn only(result: Result<Settings, Mistakes>) -> Mistake {
     mistakes.remove(0)
 }
 
+/// A setting that another needs may be wrong itself: that is one mistake.
+#[test]
+fn what_is_set_and_wrong_is_not_missed_by_others() {
+    let trunk = "[trunk]\nuri = \"sip:192.0.2.1\"\n";
+    let no_file = "\"/nowhere/file.pem\"";
+    for (text, told) in [
+        (
+            format!(
+                "[sip]\ntls_listen = \"127.0.0.1:5061\"\ntls_certificate = {no_file}\ntls_key = {no_file}\n"
+            ),
+            vec!["sip.tls_certificate", "sip.tls_key"],
+        ),
+        (
+            format!(
+                "[https]\nlisten = \"127.0.0.1:443\"\ncertificate = {no_file}\nkey = {no_file}\n"
+            ),
+            vec!["https.certificate", "https.key"],
+        ),
+        (
+            format!("[stir]\nroots = {no_file}\n{trunk}stir = \"verify\"\n"),
+            vec!["stir.roots"],
+        ),
+        (
+            format!("{trunk}username = \"a\"\npassword_file = {no_file}\n"),
+            vec!["trunk.password_file"],
+        ),
+        (
+            format!("{trunk}username = \"a b\"\npassword = \"x\"\nregister = true\n"),
+            vec!["trunk.username"],
+        ),
+        (
+            format!("[sign_in]\ntoken_key_file = {no_file}\ntoken_issuer = \"me\"\n"),
+            vec!["sign_in.token_key_file"],
+        ),
+        (
+            "[turn]\nrelay = \"opn\"\nallow_peers = [\"10.0.0.0/8\"]\n".to_owned(),
+            vec!["turn.relay"],
+        ),
+        (
+            "[dial_plan]\ncountry_code = \"+49\"\nnational_length = 10\n".to_owned(),
+            vec!["dial_plan.country_code"],
+        ),
+    ] {
+        let mistakes = load_file(&text).expect_err(&text).0;
+        let found: Vec<_> = mistakes.iter().map(|one| one.setting.as_str()).collect();
+        assert_eq!(found, told, "{text}: {mistakes:#?}");
+    }
+}
+
+#[test]
+fn what_means_nothing_alone_is_said() {
+    for (text, setting, other) in [
+        (
+            "[sip]\ntls_listen = \"127.0.0.1:5061\"",
+            "sip.tls_listen",
+            "sip.tls_certificate",
+        ),
+        (
+            "[https]\nnames = [\"phone.example.com\"]",
+            "https.names",
+            "https.listen",
+        ),
+        ("[trunk]\npreset = \"twilio\"", "trunk.preset", "trunk.uri"),
+        (
+            "[trunk]\naddresses = [\"192.0.2.0/24\"]",
+            "trunk.addresses",
+            "trunk.uri",
+        ),
+        (
+            "[trunk]\nuri = \"sip:192.0.2.1\"\nrealm = \"r\"",
+            "trunk.realm",
+            "trunk.username",
+        ),
+        (
+            "[trunk]\nuri = \"sip:192.0.2.1\"\nregister = true",
+            "trunk.register",
+            "trunk.username",
+        ),
+        (
+            "[trunks.a]\nuri = \"sip:192.0.2.1\"\nrealm = \"r\"",
+            "trunks.a.realm",
+            "trunks.a.username",
+        ),
+        (
+            "[dial_plan]\nnational_length = 10",
+            "dial_plan.national_length",
+            "dial_plan.country_code",
+        ),
+    ] {
+        let mistake = only(load_file(text));
+        assert_eq!(mistake.setting, setting);
+        assert_eq!(mistake.problem, format!("means nothing without {other}"));
+        assert_eq!(mistake.advice, format!("set {other} too"));
+    }
+}
+
+/// Somebody has left out the quotation marks.
+#[test]
+fn a_secret_is_not_printed_whatever_is_wrong_with_it() {
+    let digits = "1234567890123456";
+    for setting in [
+        "[turn]\nsecret",
+        "[sign_in]\ntoken_secret",
+        "[trunk]\nuri = \"sip:192.0.2.1\"\nusername = \"a\"\npassword",
+    ] {
+        let mistake = only(load_file(&format!("{setting} = {digits}\n")));
+        assert_eq!(mistake.problem, "is not text");
+        assert!(!mistake.to_string().contains(digits));
+    }
+}
+
 fn example() -> PathBuf {
     PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),

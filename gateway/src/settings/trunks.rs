@@ -9,8 +9,8 @@ use super::mistakes::Wrong;
 use super::read::Reader;
 use super::users::pattern;
 use super::{
-    CallerIdentity, Choice, Stir, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, TrunkStir, presets,
-    profile, value,
+    CallerIdentity, Choice, Trunk, TrunkAccount, TrunkDtmf, TrunkSrtp, TrunkStir, presets, profile,
+    value,
 };
 use crate::call::dial_plan::{DialPlan, NumberFormat};
 use crate::call::route::is_number;
@@ -19,8 +19,12 @@ use crate::call::route::is_number;
 const ONLY: &str = "trunk";
 
 /// Every trunk that has a URI: that of `[trunk]`, then those of `[trunks.NAME]`, by name.
-pub(super) fn read(reader: &mut Reader, stir: &Stir) -> Vec<Trunk> {
-    let mut trunks: Vec<Trunk> = read_one(reader, ONLY, stir).into_iter().collect();
+pub(super) fn read(reader: &mut Reader) -> Vec<Trunk> {
+    let believes = reader.is_set("stir", "roots");
+    let mut trunks: Vec<Trunk> = read_one(reader, ONLY, believes).into_iter().collect();
+    for key in ["preset", "username", "outbound_proxy", "addresses"] {
+        reader.needs("trunk", key, "uri");
+    }
     for (name, table) in reader.take_tables("trunks") {
         let place = table.place.clone();
         let wrong = match name.as_str() {
@@ -33,7 +37,7 @@ pub(super) fn read(reader: &mut Reader, stir: &Stir) -> Vec<Trunk> {
             reader.wrong_at(place.clone(), "trunks", &name, wrong);
         }
         let read = |reader: &mut Reader| {
-            let trunk = read_one(reader, &name, stir);
+            let trunk = read_one(reader, &name, believes);
             if trunk.is_none() && !reader.is_set("trunk", "uri") {
                 let wrong = Wrong::new("is not set", "write uri = \"sip:...\"");
                 reader.wrong_at(place, "trunk", "uri", wrong);
@@ -104,12 +108,8 @@ pub(super) fn read_dial_plan(reader: &mut Reader) -> DialPlan {
         super::layers::Raw::Integer(0) => Ok(0),
         other => length(other),
     });
-    if country_code.is_empty() && national_length > 0 {
-        let wrong = Wrong::new(
-            "means nothing without a country code",
-            "set dial_plan.country_code",
-        );
-        reader.wrong("dial_plan", "national_length", wrong);
+    if national_length > 0 {
+        reader.needs("dial_plan", "national_length", "country_code");
     }
     DialPlan {
         international_prefix: reader.read(
@@ -131,8 +131,8 @@ pub(super) fn read_dial_plan(reader: &mut Reader) -> DialPlan {
     }
 }
 
-/// One trunk, in the section `trunk`.
-fn read_one(reader: &mut Reader, name: &str, stir: &Stir) -> Option<Trunk> {
+/// One trunk, in the section `trunk`. `believes` where anybody's signature may be right.
+fn read_one(reader: &mut Reader, name: &str, believes: bool) -> Option<Trunk> {
     let preset = reader.read("trunk", "preset", Vec::new(), |raw| {
         match value::text(raw)? {
             "" => Ok(Vec::new()),
@@ -169,7 +169,7 @@ fn read_one(reader: &mut Reader, name: &str, stir: &Stir) -> Option<Trunk> {
     let mut names = |key| reader.read_list("trunk", key, Vec::new(), value::free_header);
     let headers_from_browser = names("headers_from_browser");
     let headers_to_browser = names("headers_to_browser");
-    let stir = read_stir(reader, stir);
+    let stir = read_stir(reader, believes);
     let transfers = reader.read("trunk", "transfers", true, value::boolean);
     let account = read_account(reader);
     let choice = read_choice(reader);
@@ -202,14 +202,14 @@ fn read_one(reader: &mut Reader, name: &str, stir: &Stir) -> Option<Trunk> {
 }
 
 /// Whether a trunk's calls have to be signed: nobody's signature is right where nobody is believed.
-fn read_stir(reader: &mut Reader, stir: &Stir) -> TrunkStir {
+fn read_stir(reader: &mut Reader, believes: bool) -> TrunkStir {
     let ways = [
         ("off", TrunkStir::Off),
         ("verify", TrunkStir::Verify),
         ("require", TrunkStir::Require),
     ];
     let way = reader.read("trunk", "stir", TrunkStir::Off, value::one_of(ways));
-    if way != TrunkStir::Off && stir.roots.is_none() {
+    if way != TrunkStir::Off && !believes {
         let wrong = Wrong::new(
             "means nothing without the authorities whose certificates are believed",
             "set stir.roots",
@@ -250,25 +250,22 @@ fn read_account(reader: &mut Reader) -> Option<TrunkAccount> {
         let wrong = Wrong::new("password is set too", "leave one of the two out");
         reader.wrong("trunk", "password_file", wrong);
     }
-    let Some(username) = username else {
-        let senseless = [
-            ("password", written.is_some()),
-            ("password_file", in_file.is_some()),
-            ("auth_behind_proxy", behind_proxy),
-            ("register", register),
-        ];
-        for (key, _) in senseless.into_iter().filter(|(_, set)| *set) {
-            let wrong = Wrong::new("means nothing without a user name", "set username");
-            reader.wrong("trunk", key, wrong);
-        }
-        return None;
-    };
+    let mut needs_user = vec!["password", "password_file", "realm"];
+    needs_user.extend(behind_proxy.then_some("auth_behind_proxy"));
+    needs_user.extend(register.then_some("register"));
+    for key in needs_user {
+        reader.needs("trunk", key, "username");
+    }
+    let username = username?;
     let Some(password) = written.or(in_file) else {
-        let wrong = Wrong::new(
-            "has no password",
-            "set password, password_file, or the password in the environment",
-        );
-        reader.wrong("trunk", "username", wrong);
+        let set = |key| reader.is_set("trunk", key);
+        if !set("password") && !set("password_file") {
+            let wrong = Wrong::new(
+                "has no password",
+                "set password, password_file, or the password in the environment",
+            );
+            reader.wrong("trunk", "username", wrong);
+        }
         return None;
     };
     Some(TrunkAccount {

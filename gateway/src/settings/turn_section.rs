@@ -12,22 +12,15 @@ use super::{RelayTo, Settings, Turn, value};
 const SHORTEST_SECRET: usize = 16;
 
 pub(super) fn read(reader: &mut Reader, default: Turn) -> Turn {
-    let relay = reader.read(
-        "turn",
-        "relay",
-        default.relay,
-        value::one_of([("own", RelayTo::Own), ("open", RelayTo::Open)]),
-    );
-    let secret = reader.read("turn", "secret", None, |raw| {
-        let text = value::text(raw)?;
-        if !text.is_empty() && text.len() < SHORTEST_SECRET {
-            return Err(Wrong::new(
-                "is too short to be a secret",
-                format!("write {SHORTEST_SECRET} characters or more, at random"),
-            ));
-        }
-        Ok(Some(turn::Secret::new(text)).filter(|_| !text.is_empty()))
-    });
+    let ways = value::one_of([("own", RelayTo::Own), ("open", RelayTo::Open)]);
+    let relay = reader.read("turn", "relay", None, |raw| ways(raw).map(Some));
+    // One that is wrong may have been meant to be open.
+    let leads_nowhere = match relay {
+        Some(relay) => relay == RelayTo::Own,
+        None => !reader.is_set("turn", "relay"),
+    };
+    let relay = relay.unwrap_or(default.relay);
+    let secret = reader.read("turn", "secret", None, value::secret(SHORTEST_SECRET));
     let bandwidth = |raw: &Raw| {
         let kilobits: u64 = value::number(0..=10_000_000)(raw)?;
         Ok(Some(kilobits * 1000 / 8).filter(|bytes| *bytes > 0))
@@ -37,7 +30,7 @@ pub(super) fn read(reader: &mut Reader, default: Turn) -> Turn {
         port: reader.read("turn", "port", default.port, value::number(0..=65_535)),
         relay,
         realm: reader.read("turn", "realm", default.realm, realm),
-        secret,
+        secret: secret.map(turn::Secret::new),
         credentials: reader.read(
             "turn",
             "credentials",
@@ -85,7 +78,7 @@ pub(super) fn read(reader: &mut Reader, default: Turn) -> Turn {
         ("relay_ports", turn.relay_ports != Turn::RELAY_PORTS),
     ];
     for (key, _) in unheard.iter().filter(|(_, set)| *set) {
-        if turn.relay == RelayTo::Own {
+        if leads_nowhere {
             let wrong = Wrong::new(
                 "means nothing while relays lead to this gateway alone",
                 "leave it out, or set turn.relay = \"open\"",

@@ -104,16 +104,8 @@ const SHORTEST_SECRET: usize = 32;
 
 /// `[sign_in]`: whose tokens sign users in.
 pub(super) fn read_tokens(reader: &mut Reader) -> Option<Verifier> {
-    let secret = reader.read("sign_in", "token_secret", None, |raw| {
-        let text = value::text(raw)?;
-        if !text.is_empty() && text.len() < SHORTEST_SECRET {
-            return Err(Wrong::new(
-                "is too short to be a secret",
-                format!("write {SHORTEST_SECRET} characters or more, at random"),
-            ));
-        }
-        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
-    });
+    let secret = value::secret(SHORTEST_SECRET);
+    let secret = reader.read("sign_in", "token_secret", None, secret);
     let by_key = reader.read("sign_in", "token_key_file", None, |raw| {
         let Some(path) = value::readable_file(raw)? else {
             return Ok(None);
@@ -157,12 +149,10 @@ pub(super) fn read_tokens(reader: &mut Reader) -> Option<Verifier> {
             }
         }
     }
-    if verifier.is_none() {
-        for (key, set) in [
-            ("token_issuer", issuer.is_some()),
-            ("token_audience", audience.is_some()),
-        ] {
-            if set {
+    let keys = ["token_secret", "token_key_file", "jwks_url"];
+    if !keys.iter().any(|key| reader.is_set("sign_in", key)) {
+        for key in ["token_issuer", "token_audience"] {
+            if reader.is_set("sign_in", key) {
                 let advice = "set sign_in.token_secret, sign_in.token_key_file or sign_in.jwks_url";
                 let wrong = Wrong::new("means nothing without a key for tokens", advice);
                 reader.wrong("sign_in", key, wrong);

@@ -389,6 +389,19 @@ pub(super) fn password(raw: &Raw) -> Result<Option<Password>, Wrong> {
     }
 }
 
+/// A secret of so many octets at least; empty for none. Whatever is wrong, it is not printed.
+pub(super) fn secret(shortest: usize) -> impl Fn(&Raw) -> Result<Option<String>, Wrong> {
+    move |raw| match raw {
+        Raw::Text(text) | Raw::Loose(text) if text.is_empty() => Ok(None),
+        Raw::Text(text) | Raw::Loose(text) if text.len() < shortest => Err(Wrong::new(
+            "is too short to be a secret",
+            format!("write {shortest} characters or more, at random"),
+        )),
+        Raw::Text(text) | Raw::Loose(text) => Ok(Some(text.clone())),
+        _ => Err(Wrong::new("is not text", "put it in quotation marks")),
+    }
+}
+
 /// A password that stands in a file, alone; its last line end is not part of it.
 pub(super) fn password_file(raw: &Raw) -> Result<Option<Password>, Wrong> {
     let path = text(raw)?;

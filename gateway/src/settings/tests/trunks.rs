@@ -138,12 +138,11 @@ blocked = [""]
         "trunks.trunk",
         "trunks.trunk.password",
         "dial_plan.country_code",
-        "dial_plan.national_length",
         "dial_plan.blocked",
     ] {
         assert!(told.contains(&expected), "{expected}: {told:?}");
     }
-    assert_eq!(told.len(), 12, "{told:?}");
+    assert_eq!(told.len(), 11, "{told:?}");
     let advice = mistakes
         .0
         .iter()
