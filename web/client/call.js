@@ -20,6 +20,8 @@ import { quality, snapshot } from "./quality.js";
  * @property {(message: ClientMessage) => boolean} send false when there is no connection
  * @property {(configuration: RTCConfiguration) => RTCPeerConnection} peerConnection
  * @property {(constraints: MediaStreamConstraints) => Promise<MediaStream>} getUserMedia
+ * @property {() => RTCIceServer[]} iceServers the gateway's, with credentials that are good now
+ * @property {() => boolean} mustSignIn the gateway is for users, and nobody is signed in yet
  * @property {() => number} now milliseconds
  * @property {(run: () => void, ms: number) => unknown} setTimeout
  * @property {(timer: any) => void} clearTimeout
@@ -223,8 +225,8 @@ export class Call extends EventTarget {
     // Whoever has placed the call listens by then.
     await null;
     if (this.ended) return;
-    // Without a relay there would be no way at all, and nothing to say so.
-    if (this.#options.forceRelay && !hasRelay(this.#options.iceServers ?? [])) return this.#abandon(localCause("no_relay"));
+    // Without a relay there would be no way at all, and nothing to say so. Who is not signed in is told that instead, by the gateway.
+    if (this.#options.forceRelay && !hasRelay(this.#iceServers()) && !this.#surroundings.mustSignIn()) return this.#abandon(localCause("no_relay"));
     try {
       this.#microphone = await openMicrophone(this.#surroundings.getUserMedia, this.#options.audio ?? {});
     } catch (error) {
@@ -345,9 +347,13 @@ export class Call extends EventTarget {
     this.#finish(localCause("connection_lost"));
   }
 
+  #iceServers() {
+    return this.#options.iceServers ?? this.#surroundings.iceServers();
+  }
+
   async #offer() {
-    const { iceServers = [], forceRelay = false } = this.#options;
-    const iceTransportPolicy = forceRelay ? "relay" : "all";
+    const iceServers = this.#iceServers();
+    const iceTransportPolicy = this.#options.forceRelay ? "relay" : "all";
     const pc = this.#surroundings.peerConnection({ iceServers, iceTransportPolicy, bundlePolicy: "max-bundle" });
     this.#pc = pc;
     pc.onicecandidate = ({ candidate }) => this.#handleCandidate(candidate);
@@ -428,6 +434,9 @@ export class Call extends EventTarget {
     this.#restarts += 1;
     this.#expectMedia(MEDIA_UP_MS, () => this.#restartIce());
     this.#inTurn(async (pc) => {
+      // Credentials may have ended since the call began. While the gateway is being reconnected to there are no others.
+      const iceServers = this.#iceServers();
+      if (iceServers.length > 0) pc.setConfiguration({ ...pc.getConfiguration(), iceServers });
       const offer = await pc.createOffer({ iceRestart: true });
       await pc.setLocalDescription(offer);
       this.#send({ type: "offer", call: this.id, sdp: offer.sdp ?? "" });

@@ -186,12 +186,13 @@ export class Client extends EventTarget {
    */
   #newCall(id, to, options, incoming = null) {
     const s = this.#surroundings;
-    const iceServers = options.iceServers ?? this.#iceServers;
     const forceRelay = options.forceRelay ?? this.forceRelay;
-    const call = new Call(id, to, { ...options, iceServers, forceRelay }, {
+    const call = new Call(id, to, { ...options, forceRelay }, {
       send: (message) => this.#send(message),
       peerConnection: s.peerConnection,
       getUserMedia: s.getUserMedia,
+      iceServers: () => this.#iceServers,
+      mustSignIn: () => this.#user === null && this.welcome?.sign_in === true,
       now: s.now,
       setTimeout: s.setTimeout,
       clearTimeout: s.clearTimeout,
@@ -290,7 +291,7 @@ export class Client extends EventTarget {
     this.#setUser(user);
   }
 
-  /** @param {RTCIceServer[]} servers for calls that begin from now on */
+  /** @param {RTCIceServer[]} servers for what is gathered from now on */
   #setIceServers(servers) {
     this.#iceServers = servers;
   }

@@ -130,6 +130,13 @@ export class FakePeerConnection {
     this.sender.track = track;
     return this.sender;
   }
+  getConfiguration() {
+    return this.configuration;
+  }
+  /** @param {RTCConfiguration} configuration */
+  setConfiguration(configuration) {
+    this.configuration = configuration;
+  }
   async createOffer(/** @type {{ iceRestart?: boolean }} */ { iceRestart = false } = {}) {
     this.offers += 1;
     return { type: "offer", sdp: `offer ${this.offers}${iceRestart ? " restart" : ""}` };

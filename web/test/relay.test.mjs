@@ -96,6 +96,30 @@ test("a sign-in brings credentials, and new ones come before they end", async ()
   assert.deepEqual(w.client.iceServers, []);
 });
 
+test("a call that looks for another way does so with the credentials of today", async () => {
+  const w = await welcomed([STUN, turn("1:alice")]);
+  w.client.forceRelay = true;
+  await w.talking("echo");
+  w.socket().say({ type: "ice_servers", ice_servers: [STUN, turn("2:alice")] });
+  w.peer().become("failed");
+  await settle();
+  const { iceServers, iceTransportPolicy } = w.peer().configuration;
+  assert.deepEqual(iceServers, [STUN, turn("2:alice")]);
+  assert.equal(iceTransportPolicy, "relay");
+  assert.equal(w.socket().sent.at(-1).type, "offer");
+});
+
+test("who has to sign in first is told so by the gateway, and not that it has no relay", async () => {
+  const w = world();
+  w.client.connect();
+  w.socket().open();
+  w.socket().say({ ...WELCOME, sign_in: true, ice_servers: [STUN] });
+  w.client.forceRelay = true;
+  const call = await w.called("echo");
+  assert.equal(call.cause, null);
+  assert.equal(w.socket().sent[0].type, "call");
+});
+
 test("a call tells in words which way it goes, as long as it is up", async () => {
   const w = await welcomed([]);
   const call = await w.talking("echo");
