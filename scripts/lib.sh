@@ -3,10 +3,14 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
+# Where nft, kamailio and turnserver are, and who is not root does not look.
+PATH=$PATH:/usr/sbin:/sbin
+
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# debian PACKAGE...: installs those that are missing.
+# debian PACKAGE...: installs those that are missing. What Debian starts with them would sit on our ports; what was there
+# before stays as it was.
 debian() {
   local missing=() package
   for package in "$@"; do
@@ -22,6 +26,12 @@ debian() {
   fi
   "${as_root[@]}" apt-get update -q
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+  [ -d /run/systemd/system ] || return 0
+  for package in "${missing[@]}"; do
+    case $package in
+      coturn | kamailio) "${as_root[@]}" systemctl disable --now --quiet "$package" || true ;;
+    esac
+  done
 }
 
 # libopus and AWS-LC are built from the sources that their crates carry.
