@@ -2,7 +2,7 @@
 //! written it down.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{UdpSocket, lookup_host};
@@ -20,17 +20,18 @@ const PATIENCE: [Duration; 4] = [
 /// How long its name may take to be looked up.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
-/// The address that the server at `host:port` sees.
+/// The address that the server at `host:port` sees of what is sent from `own`.
 ///
 /// # Errors
-/// It has no address, or does not answer.
-pub async fn ask(server: &str) -> io::Result<IpAddr> {
+/// It has no address of that family, cannot be reached from there, or does not answer.
+pub async fn ask(server: &str, own: IpAddr) -> io::Result<IpAddr> {
     let unknown = |why: String| io::Error::new(io::ErrorKind::NotFound, why);
     let looked_up = timeout(LOOK_UP, lookup_host(server)).await;
     let addresses = looked_up.map_err(|_| unknown(format!("{server} is not looked up in time")))?;
-    let mut last = unknown(format!("{server} has no address"));
-    for address in addresses? {
-        match ask_at(address).await {
+    let family = if own.is_ipv4() { "IPv4" } else { "IPv6" };
+    let mut last = unknown(format!("{server} has no {family} address"));
+    for address in addresses?.filter(|address| address.is_ipv4() == own.is_ipv4()) {
+        match ask_at(address, own).await {
             Ok(seen) => return Ok(seen),
             Err(error) => last = error,
         }
@@ -38,12 +39,8 @@ pub async fn ask(server: &str) -> io::Result<IpAddr> {
     Err(last)
 }
 
-async fn ask_at(server: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
+async fn ask_at(server: SocketAddr, own: IpAddr) -> io::Result<IpAddr> {
+    let socket = UdpSocket::bind((own, 0)).await?;
     // What comes from anywhere else is not heard.
     socket.connect(server).await?;
     let transaction: [u8; 12] = rand::random();
@@ -83,6 +80,8 @@ fn read(answer: &[u8], transaction: [u8; 12]) -> Option<IpAddr> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     /// A server that answers the request number `answered`, after one answer to nobody's.
@@ -115,8 +114,24 @@ pub(crate) mod tests {
         for (answered, seen) in [(0, "203.0.113.9:4000"), (1, "[2001:db8::9]:4000")] {
             let seen: SocketAddr = seen.parse().unwrap();
             let server = server(answered, seen).await;
-            assert_eq!(ask(&server.to_string()).await.unwrap(), seen.ip());
+            let own = Ipv4Addr::LOCALHOST.into();
+            let answer = ask(&server.to_string(), own).await;
+            assert_eq!(answer.unwrap(), seen.ip());
         }
+    }
+
+    /// What a server sees of one address says nothing of another.
+    #[tokio::test]
+    async fn a_server_is_not_asked_from_another_address_than_the_one_in_question() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let server = socket.local_addr().unwrap().to_string();
+        let error = ask(&server, Ipv6Addr::LOCALHOST.into()).await.unwrap_err();
+        assert!(error.to_string().contains("no IPv6 address"), "{error}");
+        let own = "127.0.0.2".parse().unwrap();
+        let asked = tokio::spawn(async move { ask(&server, own).await });
+        let (_, from) = socket.recv_from(&mut [0; 64]).await.unwrap();
+        assert_eq!(from.ip(), own);
+        asked.abort();
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod external_address;
 pub mod fetch;
 pub mod lab;
+mod newcomers;
 pub mod permit;
 pub mod server;
 pub mod settings;

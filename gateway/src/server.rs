@@ -452,10 +452,19 @@ fn warn_of_strangers(settings: &Settings) {
     let listening = [Some(settings.http.listen), settings.https.listen];
     let mut reached = listening.into_iter().flatten();
     let reached = reached.rfind(|listen| !listen.ip().is_loopback());
-    if let (true, false, Some(listen)) = (anybody, settings.trunks.is_empty(), reached) {
+    let Some(listen) = reached.filter(|_| anybody) else {
+        return;
+    };
+    if !settings.trunks.is_empty() {
         tracing::warn!(
             %listen,
             "there are no [users] and no tokens: whoever reaches this page can call through the trunk"
+        );
+    }
+    if settings.turn.enabled && settings.turn.relay == RelayTo::Open {
+        tracing::warn!(
+            %listen,
+            "there are no [users] and no tokens, and [turn] relay is \"open\": whoever reaches this page can relay to anywhere"
         );
     }
 }
@@ -588,11 +597,17 @@ fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSetti
 
 fn relay_settings(settings: &Settings, secret: &turn::Secret) -> Option<RelaySettings> {
     let turn = &settings.turn;
+    let own = [
+        Some(settings.sip.listen.ip()),
+        settings.sip.external_address,
+        settings.lab.listen.map(|listen| listen.ip()),
+    ];
     let open = OpenRelay {
         ports: turn.relay_ports.clone(),
         allow: turn.allow_peers.clone(),
         deny: turn.deny_peers.clone(),
         external: settings.media.external_addresses.clone(),
+        own: own.into_iter().flatten().collect(),
     };
     turn.enabled.then(|| RelaySettings {
         port: turn.port,
@@ -610,8 +625,8 @@ fn relay_settings(settings: &Settings, secret: &turn::Secret) -> Option<RelaySet
     })
 }
 
-/// The settings with the address that a STUN server sees, where one is to be asked: without an answer browsers are told our
-/// own.
+/// The settings with the addresses that a STUN server sees, where one is to be asked. Of those that it does not see browsers
+/// are told as they are.
 async fn with_external_address(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     let media = &mut settings.media;
@@ -621,18 +636,28 @@ async fn with_external_address(settings: &Settings) -> Settings {
     if !media.external_addresses.is_empty() {
         return settings;
     }
-    match external_address::ask(server).await {
-        Ok(seen) if media.listen.contains(&seen) => {
-            tracing::info!(%seen, server, "the STUN server sees an address of our own");
+    let mut told = Vec::new();
+    for own in &media.listen {
+        let seen = external_address::ask(server, *own).await;
+        match &seen {
+            Ok(seen) if media.listen.contains(seen) => {
+                tracing::info!(%seen, server, "the STUN server sees an address of our own");
+            }
+            Ok(seen) => tracing::info!(
+                %seen, %own, server, "browsers are told the address that the STUN server sees"
+            ),
+            Err(error) => tracing::warn!(
+                %error, %own,
+                "[media] stun_server: it is not known what our address is to browsers; they are told our own"
+            ),
         }
-        Ok(seen) => {
-            tracing::info!(%seen, server, "browsers are told the address that the STUN server sees");
-            media.external_addresses = vec![seen];
+        let seen = seen.unwrap_or(*own);
+        if !told.contains(&seen) {
+            told.push(seen);
         }
-        Err(error) => tracing::warn!(
-            %error,
-            "[media] stun_server: it is not known what our address is to browsers; they are told our own"
-        ),
+    }
+    if told != media.listen {
+        media.external_addresses = told;
     }
     settings
 }
@@ -675,6 +700,13 @@ mod tests {
         let own = external_address::tests::server(0, "127.0.0.1:4000".parse().unwrap()).await;
         settings.media.stun_server = Some(own.to_string());
         assert!(told(with_external_address(&settings).await).is_empty());
+        // Of an address that the server cannot see, browsers are told as it is.
+        let server = external_address::tests::server(0, seen).await;
+        settings.media.stun_server = Some(server.to_string());
+        let other = "::1".parse().unwrap();
+        settings.media.listen.push(other);
+        let both = told(with_external_address(&settings).await);
+        assert_eq!(both, [seen.ip(), other]);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{Users, peers::RelayPolicy, ports::PortRange, reservations::Reservations};
+use crate::{
+    Users, peers::RelayPolicy, ports::PortRange, quota::Quotas, reservations::Reservations,
+};
 
 /// The longest realm whose challenge still fits 2.6 times the smallest Allocate that a browser
 /// sends (28 bytes).
@@ -82,6 +84,8 @@ pub struct Config {
     pub limits: Limits,
     /// What tokens of reserved ports are made with; none: by this server alone. Servers of one process share it.
     pub reservations: Option<Reservations>,
+    /// Where allocations of users and addresses are counted; none: by this server alone.
+    pub quotas: Option<Quotas>,
     /// How long a nonce serves.
     pub nonce_lifetime: Duration,
     /// The longest LIFETIME that is granted (RFC 8656 §7.2: an hour).
@@ -100,6 +104,7 @@ impl Config {
             policy,
             limits: Limits::default(),
             reservations: None,
+            quotas: None,
             nonce_lifetime: Duration::from_secs(3600),
             max_lifetime: Duration::from_secs(3600),
         }

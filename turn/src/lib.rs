@@ -67,6 +67,7 @@ pub use config::{Config, ConfigError, Limits, MAX_REALM, RelayAddress};
 pub use credentials::{Credentials, PasswordAlgorithm, Secret, Users};
 pub use peers::{PeerRules, RelayPolicy};
 pub use ports::PortRange;
+pub use quota::Quotas;
 pub use reservations::Reservations;
 pub use server::{
     Event, HEADROOM, Handled, MAX_REPLY, Open, Server, Statistics, TAILROOM, ToClient,

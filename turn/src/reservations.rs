@@ -1,5 +1,6 @@
 //! Tokens of reserved ports (RFC 8656 §7.2) that every server of a process understands: the client's next 5-tuple may come to
-//! another one, whose own ports are others.
+//! another one, whose own ports are others. (Where relays are virtual all servers have the same ports, and each knows its own
+//! reservations alone: nobody needs two of those.)
 //!
 //! Eight bytes: the step of time, the port, five of HMAC-SHA256 over both and the address.
 

@@ -31,7 +31,7 @@ use crate::{
     },
     peers::RelayPolicy,
     ports::Ports,
-    quota::Quota,
+    quota::{Quota, Quotas},
     reservations::Reservations,
     slab::{Key, Slab},
 };
@@ -147,6 +147,18 @@ pub struct Server {
     statistics: Statistics,
 }
 
+/// What its clients had, others may have.
+impl Drop for Server {
+    fn drop(&mut self) {
+        for key in self.clients.values() {
+            if let Some(allocation) = self.allocations.get(*key) {
+                let source = Source::of(allocation.client.address);
+                self.quota.release(allocation.user, source);
+            }
+        }
+    }
+}
+
 impl Server {
     /// A server. All its randomness and keys come of `seed`, which must be secret.
     pub fn new(config: Config, seed: [u8; 32], now: Instant) -> Result<Self, ConfigError> {
@@ -161,6 +173,8 @@ impl Server {
         random.fill_bytes(&mut own_tokens);
         let tokens = config.reservations.clone();
         let tokens = tokens.unwrap_or_else(|| Reservations::new(&own_tokens, now));
+        let quotas = config.quotas.clone();
+        let quotas = quotas.unwrap_or_else(|| Quotas::new(&key));
         let ports = |at: Option<RelayAddress>| at.map(|_| Ports::new(config.ports));
         Ok(Self {
             gate: Gate::new(&config, keys, hasher.clone(), now),
@@ -168,7 +182,7 @@ impl Server {
             clients: HashMap::with_hasher(hasher.clone()),
             relays: HashMap::with_hasher(hasher.clone()),
             allocations: Slab::new(),
-            quota: Quota::new(&hasher),
+            quota: Quota::new(quotas, &hasher),
             ports: [ports(config.relay_v4), ports(config.relay_v6)],
             reservations: HashMap::with_hasher(hasher),
             tokens,

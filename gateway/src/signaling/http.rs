@@ -18,14 +18,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::assets;
 use super::gate::{Sessions, Signaling, closed};
-use super::ice_servers::host_of;
+use super::ice_servers::PageHost;
 use super::message::SUBPROTOCOL;
 use super::origin;
 use super::session;
+use crate::tls::waiting::{Place, Waiting};
 
 /// How long a request's head may take, and the first request of HTTP/2: a connection that dribbles is closed.
 const HEAD: Duration = Duration::from_secs(5);
@@ -53,12 +54,16 @@ const MAX_MESSAGE: usize = 256 * 1024;
 /// than all the rest of a call.
 const SESSION_BUFFER: usize = 2 * 1024;
 
-/// HTTP connections at once, WebSockets included, beyond the sessions that are allowed.
+/// Connections of plain HTTP at once, in all and from one address, beyond the sessions that are allowed: a WebSocket is not
+/// among them any more.
 const SPARE_CONNECTIONS: usize = 256;
 
-/// The address a connection came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Remote(pub(crate) SocketAddr);
+/// The address a connection came from, and whether it came to the port of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) address: SocketAddr,
+    pub(crate) by_tls: bool,
+}
 
 /// Which HTTP a connection carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +78,18 @@ pub enum Version {
 #[derive(Clone, Debug)]
 pub struct Site {
     router: Router,
-    /// For connections, of all ports together.
-    room: Arc<Semaphore>,
+    /// For connections, of all ports together. When there are too many, one of who has most is ended for another.
+    room: Waiting,
     closing: watch::Receiver<bool>,
 }
 
 impl Site {
     /// The page, and the signalling.
     pub fn new(signaling: Arc<Signaling>) -> Self {
-        let most = signaling.max_sessions.0.saturating_add(SPARE_CONNECTIONS);
+        let (most, most_of_source) = signaling.max_sessions;
+        let spare = |sessions: usize| sessions.saturating_add(SPARE_CONNECTIONS);
         Self {
-            room: Arc::new(Semaphore::new(most)),
+            room: Waiting::new(spare(most), spare(most_of_source)),
             closing: signaling.closing.clone(),
             router: router(signaling),
         }
@@ -94,7 +100,7 @@ impl Site {
     pub(crate) fn of(router: Router, room: usize, closing: watch::Receiver<bool>) -> Self {
         Self {
             router,
-            room: Arc::new(Semaphore::new(room)),
+            room: Waiting::new(room, room),
             closing,
         }
     }
@@ -104,16 +110,13 @@ impl Site {
         closed(&mut self.closing.clone()).await;
     }
 
-    /// Serves one connection to its end, if there is room for it.
-    pub(crate) async fn serve<S>(&self, stream: S, remote: SocketAddr, version: Version)
+    /// Serves one connection to its end.
+    pub(crate) async fn serve<S>(&self, stream: S, remote: Remote, version: Version)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(_permit) = self.room.try_acquire() else {
-            tracing::warn!(%remote, "too many HTTP connections: this one is closed");
-            return;
-        };
-        let router = self.router.clone().layer(Extension(Remote(remote)));
+        let mut place = self.room.enter(remote.address.ip());
+        let router = self.router.clone().layer(Extension(remote));
         let router = TowerToHyperService::new(router);
         let asked = Arc::new(AtomicBool::new(false));
         let has_asked = Arc::clone(&asked);
@@ -122,7 +125,7 @@ impl Site {
             router.call(request)
         });
         let stream = TokioIo::new(stream);
-        let over = self.over(&asked);
+        let over = self.over(&asked, &mut place);
         let served = match version {
             Version::Http1 => {
                 let builder = http1_builder();
@@ -137,12 +140,12 @@ impl Site {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(%remote, %error, "an HTTP connection ended");
+            tracing::debug!(remote = %remote.address, %error, "an HTTP connection ended");
         }
     }
 
     /// Done when a connection may not go on.
-    async fn over(&self, asked: &AtomicBool) {
+    async fn over(&self, asked: &AtomicBool, place: &mut Place) {
         let silent = async {
             tokio::time::sleep(HEAD).await;
             if asked.load(Ordering::Relaxed) {
@@ -152,6 +155,7 @@ impl Site {
         tokio::select! {
             () = silent => {}
             () = self.closed() => {}
+            () = place.lost() => {}
             () = tokio::time::sleep(LIFETIME) => {}
         }
     }
@@ -178,7 +182,7 @@ async fn serve_until<C: Future<Output = hyper::Result<()>>>(
 /// Serves plain HTTP/1.1 until the gateway goes down; connections then end by themselves, and soon.
 pub async fn serve(listener: TcpListener, site: Site) {
     loop {
-        let (stream, remote) = tokio::select! {
+        let (stream, address) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -192,6 +196,10 @@ pub async fn serve(listener: TcpListener, site: Site) {
         let site = site.clone();
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
+            let remote = Remote {
+                address,
+                by_tls: false,
+            };
             site.serve(stream, remote, Version::Http1).await;
         });
     }
@@ -227,12 +235,13 @@ fn router(signaling: Arc<Signaling>) -> Router {
 
 async fn open_session(
     State(signaling): State<Arc<Signaling>>,
-    Extension(Remote(remote)): Extension<Remote>,
+    Extension(remote): Extension<Remote>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    let Remote { address, by_tls } = remote;
     if let Err(refused) = origin::check(&headers, &signaling.allowed_origins) {
-        tracing::warn!(%remote, "{refused}");
+        tracing::warn!(remote = %address, "{refused}");
         return (StatusCode::FORBIDDEN, refused + "\n").into_response();
     }
     let upgrade = upgrade
@@ -245,8 +254,8 @@ async fn open_session(
         let text = format!("ask for the WebSocket subprotocol {SUBPROTOCOL:?}\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    let Some(counted) = Sessions::enter(&signaling, remote.ip()) else {
-        tracing::warn!(%remote, "too many signalling sessions");
+    let Some(counted) = Sessions::enter(&signaling, address.ip()) else {
+        tracing::warn!(remote = %address, "too many signalling sessions");
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             [("retry-after", "10")],
@@ -254,9 +263,9 @@ async fn open_session(
         )
             .into_response();
     };
-    let host = host_of(&headers);
+    let host = PageHost::of(&headers, by_tls);
     upgrade.on_upgrade(move |socket| async move {
-        session::run(socket, remote, host, signaling).await;
+        session::run(socket, address, host, signaling).await;
         drop(counted);
     })
 }

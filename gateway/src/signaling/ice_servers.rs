@@ -15,6 +15,9 @@ use crate::settings::Turn;
 /// The longest user name that credentials have in full, in bytes; of longer ones they have the hash.
 const LONGEST_NAME: usize = 64;
 
+/// What `https:` means without a port.
+const HTTPS: u16 = 443;
+
 /// What a list is made of.
 #[derive(Clone, Debug)]
 pub struct IceServers {
@@ -45,32 +48,40 @@ impl IceServers {
         self.lifetime / 2
     }
 
-    /// The list for a page that came from `host`. Only who is known may relay: a stranger gets STUN alone.
+    /// The list for a page that came from `page`. Only who is known may relay: a stranger gets STUN alone.
     pub(super) fn list(
         &self,
-        host: Option<&str>,
+        page: Option<&PageHost>,
         user: Option<&str>,
         now: SystemTime,
     ) -> Vec<IceServer> {
-        let Some(host) = self.name.as_deref().or(host).and_then(in_uri) else {
-            return Vec::new();
+        // What the settings name may be another way in than the page's, with the ports that are bound.
+        let named = self.name.as_deref().and_then(in_uri);
+        let (host, tls_port) = match (named, page) {
+            (Some(named), _) => (named, None),
+            (None, Some(page)) => (page.host.clone(), page.tls_port),
+            (None, None) => return Vec::new(),
         };
+        let tls_port = self.tls_port.map(|bound| tls_port.unwrap_or(bound));
         let stun = self.port.map(|port| IceServer {
             urls: vec![format!("stun:{host}:{port}")],
             username: None,
             credential: None,
         });
-        let turn = user.and_then(|user| self.relays(&host, user, now));
+        let turn = user.and_then(|user| self.relays((&host, tls_port), user, now));
         stun.into_iter().chain(turn).collect()
     }
 
-    fn relays(&self, host: &str, user: &str, now: SystemTime) -> Option<IceServer> {
+    fn relays(
+        &self,
+        (host, tls_port): (&str, Option<u16>),
+        user: &str,
+        now: SystemTime,
+    ) -> Option<IceServer> {
         let plain = self.port.into_iter().flat_map(|port| {
             ["udp", "tcp"].map(|over| format!("turn:{host}:{port}?transport={over}"))
         });
-        let tls = self
-            .tls_port
-            .map(|port| format!("turns:{host}:{port}?transport=tcp"));
+        let tls = tls_port.map(|port| format!("turns:{host}:{port}?transport=tcp"));
         let urls: Vec<_> = plain.chain(tls).collect();
         let end = now.duration_since(UNIX_EPOCH).unwrap_or_default() + self.lifetime;
         let made = Credentials::time_limited(&self.secret, &name_of(user), end.as_secs());
@@ -82,15 +93,28 @@ impl IceServers {
     }
 }
 
-/// The host that a request was sent to, without its port.
-pub(super) fn host_of(headers: &HeaderMap) -> Option<String> {
-    let host = headers.get(HOST)?.to_str().ok()?;
-    let name = match host.rsplit_once(':') {
-        // What has a bracket behind its last colon is an IPv6 address without a port.
-        Some((name, port)) if !port.ends_with(']') => name,
-        _ => host,
-    };
-    in_uri(name)
+/// Where a request was sent to, as the page's URL has it: what is in between may have other addresses and ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PageHost {
+    /// As it stands in a URI.
+    host: String,
+    /// The port by which our own port of TLS is reached; none for who did not come by it.
+    tls_port: Option<u16>,
+}
+
+impl PageHost {
+    pub(super) fn of(headers: &HeaderMap, by_tls: bool) -> Option<Self> {
+        let written = headers.get(HOST)?.to_str().ok()?;
+        let (name, port) = match written.rsplit_once(':') {
+            // What has a bracket behind its last colon is an IPv6 address without a port.
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+            _ => (written, Some(HTTPS)),
+        };
+        Some(Self {
+            host: in_uri(name)?,
+            tls_port: port.filter(|port| by_tls && *port != 0),
+        })
+    }
 }
 
 /// A host as it stands in a `turn:` URI (RFC 7065). Nothing that could be something else there: a browser refuses to make
@@ -142,6 +166,16 @@ mod tests {
         IceServers::new(turn, Secret::new("north"), Some(3478), tls_port)
     }
 
+    fn page(host: &str) -> Option<PageHost> {
+        come_to(host, false)
+    }
+
+    fn come_to(host: &str, by_tls: bool) -> Option<PageHost> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        PageHost::of(&headers, by_tls)
+    }
+
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -154,7 +188,11 @@ mod tests {
     #[test]
     fn a_page_is_told_of_every_way_with_credentials_that_end() {
         let servers = of(&turn(), Some(443));
-        let list = servers.list(Some("gw.example"), Some("alice"), at(1_799_956_800));
+        let list = servers.list(
+            page("gw.example").as_ref(),
+            Some("alice"),
+            at(1_799_956_800),
+        );
         assert_eq!(
             urls(&list),
             [
@@ -178,27 +216,27 @@ mod tests {
 
     #[test]
     fn a_stranger_may_not_relay() {
-        let list = of(&turn(), Some(443)).list(Some("gw.example"), None, at(0));
+        let list = of(&turn(), Some(443)).list(page("gw.example").as_ref(), None, at(0));
         assert_eq!(urls(&list), ["stun:gw.example:3478"]);
         assert_eq!(list[0].credential, None);
     }
 
     #[test]
     fn what_is_not_heard_is_not_named() {
-        let list = of(&turn(), None).list(Some("gw"), Some("alice"), at(0));
+        let list = of(&turn(), None).list(page("gw").as_ref(), Some("alice"), at(0));
         assert_eq!(urls(&list).len(), 3);
         assert!(!urls(&list).iter().any(|url| url.starts_with("turns:")));
         let tls_alone = IceServers::new(&turn(), Secret::new("north"), None, Some(443));
-        let list = tls_alone.list(Some("gw"), Some("alice"), at(0));
+        let list = tls_alone.list(page("gw").as_ref(), Some("alice"), at(0));
         assert_eq!(urls(&list), ["turns:gw:443?transport=tcp"]);
         let nowhere = IceServers::new(&turn(), Secret::new("north"), None, None);
-        assert_eq!(nowhere.list(Some("gw"), Some("alice"), at(0)), []);
+        assert_eq!(nowhere.list(page("gw").as_ref(), Some("alice"), at(0)), []);
         let off = Turn {
             enabled: false,
             ..turn()
         };
         assert_eq!(
-            of(&off, Some(443)).list(Some("gw"), Some("alice"), at(0)),
+            of(&off, Some(443)).list(page("gw").as_ref(), Some("alice"), at(0)),
             []
         );
     }
@@ -210,7 +248,7 @@ mod tests {
                 name: Some(name.to_owned()),
                 ..turn()
             };
-            let list = of(&turn, None).list(Some("gw.example"), None, at(0));
+            let list = of(&turn, None).list(page("gw.example").as_ref(), None, at(0));
             list[0].urls[0].clone()
         };
         assert_eq!(named("turn.example"), "stun:turn.example:3478");
@@ -235,11 +273,41 @@ mod tests {
             ("gw?transport=udp", None),
             ("user@gw", None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, header.parse().unwrap());
-            assert_eq!(host_of(&headers).as_deref(), host, "{header:?}");
+            let found = page(header);
+            let found = found.as_ref().map(|page| page.host.as_str());
+            assert_eq!(found, host, "{header:?}");
         }
-        assert_eq!(host_of(&HeaderMap::new()), None);
+        assert_eq!(PageHost::of(&HeaderMap::new(), true), None);
+    }
+
+    #[test]
+    fn turn_over_tls_is_named_by_the_port_that_the_page_came_by() {
+        let told = |turn: &Turn, page: Option<PageHost>| {
+            let list = of(turn, Some(8443)).list(page.as_ref(), Some("alice"), at(0));
+            urls(&list)[3].to_owned()
+        };
+        // A router has another port than we.
+        let mapped = come_to("gw.example", true);
+        assert_eq!(
+            told(&turn(), mapped.clone()),
+            "turns:gw.example:443?transport=tcp"
+        );
+        let written = come_to("[2001:db8::1]:9443", true);
+        assert_eq!(
+            told(&turn(), written),
+            "turns:[2001:db8::1]:9443?transport=tcp"
+        );
+        // A page that came by plain HTTP, or by a proxy's TLS, says nothing of our port.
+        let plain = come_to("gw.example:8080", false);
+        assert_eq!(told(&turn(), plain), "turns:gw.example:8443?transport=tcp");
+        let named = Turn {
+            name: Some("turn.example".to_owned()),
+            ..turn()
+        };
+        assert_eq!(
+            told(&named, mapped),
+            "turns:turn.example:8443?transport=tcp"
+        );
     }
 
     #[test]

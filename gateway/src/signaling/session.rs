@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 
 use super::gate::{NotSignedIn, Signaling, closed};
+use super::ice_servers::PageHost;
 use super::message::{
     Authenticate, CallName, ClientMessage, ErrorCode, IceServer, ServerMessage, TransferCall,
 };
@@ -39,7 +40,7 @@ struct Session {
     id: String,
     remote: SocketAddr,
     /// What the page reached the gateway by.
-    host: Option<String>,
+    host: Option<PageHost>,
     signaling: Arc<Signaling>,
     /// Whose it is, once that is known.
     signed_in: Option<SignedIn>,
@@ -60,7 +61,7 @@ enum End {
 pub(super) async fn run(
     mut socket: WebSocket,
     remote: SocketAddr,
-    host: Option<String>,
+    host: Option<PageHost>,
     signaling: Arc<Signaling>,
 ) {
     let (outbox, mut outgoing) = mpsc::channel(OUTBOX);
@@ -165,7 +166,7 @@ impl Session {
             _ => None,
         };
         let made = &self.signaling.ice_servers;
-        made.list(self.host.as_deref(), user, SystemTime::now())
+        made.list(self.host.as_ref(), user, SystemTime::now())
     }
 
     /// The list anew, where there are credentials in it that would end.

@@ -22,7 +22,7 @@ use super::rewound::Rewound;
 use super::told_apart::{ENOUGH, Kind, OFFERED, Said, by_first_bytes, by_protocol};
 use super::waiting::{Place, Waiting};
 use crate::settings::Https;
-use crate::signaling::http::{Site, Version};
+use crate::signaling::http::{Remote, Site, Version};
 
 /// How long each step may take, and how many may be on the way in.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,8 @@ impl TlsPort {
         };
         let own = Own::load(settings, names).map_err(|error| wrong("certificate", error))?;
         let listener = TcpListener::bind(listen).await;
-        let listener = listener.map_err(|error| wrong("listen", error))?;
+        let at = |error: io::Error| io::Error::new(error.kind(), format!("{listen}: {error}"));
+        let listener = listener.map_err(|error| wrong("listen", at(error)))?;
         let own = Arc::new(own);
         Ok(Some(Self {
             local: listener.local_addr()?,
@@ -309,7 +310,11 @@ impl Told<TcpStream> {
             }
         };
         let stream = Rewound::new(self.first_bytes, self.stream);
-        site.serve(stream, peer, version).await;
+        let remote = Remote {
+            address: peer,
+            by_tls: true,
+        };
+        site.serve(stream, remote, version).await;
     }
 }
 

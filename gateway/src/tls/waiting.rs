@@ -1,13 +1,12 @@
 //! Who may be on the way in: connections of which it is not known yet what they carry. When there are too many, those go that
 //! have been there longest, of the source that has most: who says nothing keeps nobody out who does.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::newcomers::Newcomers;
 use crate::signaling::source;
 
 /// Those who are on the way in. Clones are the same.
@@ -18,10 +17,8 @@ pub(crate) struct Waiting(Arc<Mutex<Places>>);
 struct Places {
     most: usize,
     most_of_source: usize,
-    next: u64,
-    count: usize,
-    /// By source, the oldest first.
-    of: HashMap<IpAddr, BTreeMap<u64, oneshot::Sender<()>>>,
+    /// Its owner learns by the other end that somebody else got it.
+    taken: Newcomers<oneshot::Sender<()>>,
 }
 
 /// One place; it is free again when this is dropped.
@@ -39,9 +36,7 @@ impl Waiting {
         Self(Arc::new(Mutex::new(Places {
             most: most.max(1),
             most_of_source: most_of_source.max(1),
-            next: 0,
-            count: 0,
-            of: HashMap::new(),
+            taken: Newcomers::default(),
         })))
     }
 
@@ -49,18 +44,13 @@ impl Waiting {
     pub(crate) fn enter(&self, address: IpAddr) -> Place {
         let source = source(address);
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.count_of(source) >= places.most_of_source {
-            places.free_oldest(source);
-        } else if places.count >= places.most
-            && let Some(source) = places.fullest()
-        {
-            places.free_oldest(source);
+        if places.taken.len_of(source) >= places.most_of_source {
+            places.taken.take_oldest_of(source);
+        } else if places.taken.len() >= places.most {
+            places.taken.take_oldest();
         }
-        let number = places.next;
         let (keep, taken) = oneshot::channel();
-        places.next += 1;
-        places.count += 1;
-        places.of.entry(source).or_default().insert(number, keep);
+        let number = places.taken.enter(source, keep);
         Place {
             waiting: self.clone(),
             source,
@@ -71,51 +61,7 @@ impl Waiting {
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        let places = self.0.lock().unwrap();
-        assert_eq!(
-            places.count,
-            places.of.values().map(BTreeMap::len).sum::<usize>()
-        );
-        places.count
-    }
-}
-
-impl Places {
-    fn count_of(&self, source: IpAddr) -> usize {
-        self.of.get(&source).map_or(0, BTreeMap::len)
-    }
-
-    /// The source with most places; of several, the one that has waited longest.
-    fn fullest(&self) -> Option<IpAddr> {
-        let rank = |places: &BTreeMap<u64, _>| {
-            let first = places.keys().next().copied();
-            (places.len(), Reverse(first))
-        };
-        let fullest = self.of.iter().max_by_key(|(_, places)| rank(places));
-        fullest.map(|(source, _)| *source)
-    }
-
-    fn free_oldest(&mut self, source: IpAddr) {
-        let oldest = self
-            .of
-            .get(&source)
-            .and_then(|of| of.keys().next().copied());
-        oldest
-            .into_iter()
-            .for_each(|number| self.free(source, number));
-    }
-
-    fn free(&mut self, source: IpAddr, number: u64) {
-        let Some(of) = self.of.get_mut(&source) else {
-            return;
-        };
-        // Its owner learns of it by the other end.
-        if of.remove(&number).is_some() {
-            self.count -= 1;
-        }
-        if of.is_empty() {
-            self.of.remove(&source);
-        }
+        self.0.lock().unwrap().taken.len()
     }
 }
 
@@ -133,7 +79,7 @@ impl Drop for Place {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        places.free(self.source, self.number);
+        places.taken.leave(self.source, self.number);
     }
 }
 
@@ -199,6 +145,5 @@ mod tests {
         assert_eq!(waiting.count(), 1);
         drop(left);
         assert_eq!(waiting.count(), 0);
-        assert!(waiting.0.lock().unwrap().of.is_empty());
     }
 }

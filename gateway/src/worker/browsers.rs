@@ -63,7 +63,7 @@ impl BrowserSockets {
             }
             Transport::Turn(relay) => {
                 if let Some(colleague) = self.colleague(relay.server.into()) {
-                    let _ = colleague.send(MediaCommand::ToRelay(path, packet.into()));
+                    colleague.relay(MediaCommand::ToRelay(path, packet.into()));
                 }
             }
         }

@@ -131,13 +131,22 @@ impl Calls {
             }
             lives
         });
-        owner.paths.push(path);
+        if !owner.paths.contains(&path) {
+            owner.paths.push(path);
+        }
         self.by_path.insert(path, slot);
     }
 
     pub(super) fn reschedule(&mut self, slot: usize) {
         let deadline = self.get(slot).and_then(MediaCall::poll_timeout);
         self.schedule.set(slot, deadline);
+    }
+
+    /// How many paths are kept of a call.
+    #[cfg(test)]
+    pub(super) fn paths(&self, slot: usize) -> usize {
+        let owner = self.slots.get(slot).and_then(Option::as_ref);
+        owner.map_or(0, |owner| owner.paths.len())
     }
 
     /// How many ways to calls there are: names, paths and ICE sessions.

@@ -9,8 +9,9 @@ use mio::net::UdpSocket;
 /// The most datagrams that are taken at once.
 pub(super) const BATCH: usize = 32;
 
-/// Larger datagrams are cut by the kernel, and what is cut fails its authentication.
-const DATAGRAM: usize = 2048;
+/// Larger datagrams are cut by the kernel. What is cut fails its authentication; where there is none, one of this length may
+/// have been cut.
+pub(super) const DATAGRAM: usize = 2048;
 
 /// What was taken last. It allocates when made, never after.
 pub(super) struct Inbox {

@@ -1,6 +1,7 @@
 //! Media workers: one thread each, with its own UDP port for browsers, its own ports for
 //! telephones and its own loop. Both legs of a call live on one worker, so a packet takes no lock,
-//! crosses no thread and, once a call is up, allocates nothing.
+//! crosses no thread and, once a call is up, allocates nothing: but for one that comes through the
+//! TURN server of another worker, which is handed over.
 
 mod browsers;
 mod call;
@@ -37,12 +38,16 @@ pub use command::{
 pub use impaired::Impairments;
 pub use one_way::OneWay;
 use peer::Identity;
-use relay::RelayPort;
 pub use relay::{OpenRelay, RelaySettings};
+use relay::{RelayPort, Shared};
 pub use streams::{Carries, Incoming};
 
 /// How many commands may wait for a worker; with more, new calls are refused.
 const COMMAND_QUEUE: usize = 4096;
+
+/// How many of them may be relayed datagrams: those never keep a call from beginning or ending. With more, they are lost, as on
+/// any network.
+const DATAGRAM_QUEUE: usize = COMMAND_QUEUE / 2;
 
 /// What the workers are made with.
 #[derive(Clone, Debug)]
@@ -97,6 +102,8 @@ pub struct WorkerHandle {
     waker: Arc<mio::Waker>,
     candidates: Arc<[SocketAddr]>,
     calls: Arc<AtomicUsize>,
+    /// Relayed datagrams that wait for it.
+    datagrams: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -135,11 +142,16 @@ impl Workers {
         });
         let media: Vec<(SocketAddr, usize)> = media.collect();
         let colleagues = Colleagues::default();
-        let reservations = turn::Reservations::new(&rand::random(), Instant::now());
+        let shared = Shared {
+            media: &media,
+            reservations: turn::Reservations::new(&rand::random(), Instant::now()),
+            quotas: turn::Quotas::new(&rand::random()),
+        };
         for (worker, port) in bound.iter_mut().zip(ports) {
-            let shared = (media.as_slice(), reservations.clone());
             let colleagues = Arc::clone(&colleagues);
-            worker.thread.relay(settings, port, shared, colleagues)?;
+            worker
+                .thread
+                .relay(settings, port, shared.clone(), colleagues)?;
         }
         let handles = bound.iter().map(|worker| worker.handle.clone());
         let _ = colleagues.set(handles.collect());
@@ -219,6 +231,7 @@ impl Bound {
             waker: thread.waker(),
             candidates,
             calls,
+            datagrams: thread.datagrams(),
         };
         Ok(Self { handle, thread })
     }
@@ -259,9 +272,26 @@ impl WorkerHandle {
     /// # Errors
     /// [`WorkerOverloaded`]: the command was not taken.
     pub fn send(&self, command: MediaCommand) -> Result<(), WorkerOverloaded> {
-        match self.commands.try_send(command) {
-            Ok(()) => self.waker.wake().map_err(|_| WorkerOverloaded),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(WorkerOverloaded),
+        self.offer(command).map_err(|_| WorkerOverloaded)
+    }
+
+    /// The same; a command that is not taken comes back.
+    fn offer(&self, command: MediaCommand) -> Result<(), MediaCommand> {
+        self.commands.try_send(command).map_err(|error| {
+            let (TrySendError::Full(command) | TrySendError::Disconnected(command)) = error;
+            command
+        })?;
+        // It is there, and is found at the next turn.
+        let _ = self.waker.wake();
+        Ok(())
+    }
+
+    /// Hands the worker a datagram of another one's.
+    fn relay(&self, datagram: MediaCommand) {
+        if self.datagrams.fetch_add(1, Ordering::Relaxed) >= DATAGRAM_QUEUE
+            || self.send(datagram).is_err()
+        {
+            self.datagrams.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -275,3 +275,15 @@ fn every_way_to_a_call_goes_with_it_and_restarts_leave_none_behind() {
     scene.command(MediaCommand::Close(CALL));
     assert_eq!(scene.ways(), (0, 0, 0));
 }
+
+/// It may be another call's in between: one user has two, and one address.
+#[test]
+fn a_path_that_is_learnt_again_is_kept_once() {
+    let mut scene = Scene::connected();
+    let path = scene.path();
+    let slot = scene.worker.calls().by_path(&path).unwrap();
+    for _ in 0..100 {
+        scene.worker.calls.learn_path(path, slot);
+    }
+    assert_eq!(scene.worker.calls().paths(slot), 1);
+}

@@ -13,14 +13,12 @@ use mio::{Interest, Registry, Token};
 use peer::{Path, RelayOver, Transport};
 use turn::{
     Client, Config, Event, HEADROOM, Handled, Limits, MAX_REPLY, Now, Open, PeerRules, PortRange,
-    RelayAddress, RelayPolicy, Reservations, Server, TAILROOM, ToClient,
+    Quotas, RelayAddress, RelayPolicy, Reservations, Server, TAILROOM, ToClient,
 };
 
+use super::inbox::DATAGRAM;
 use super::sockets::{call_socket, relay_socket};
 use super::streams::Streams;
-
-/// The longest datagram that is relayed.
-const DATAGRAM: usize = 2048;
 
 /// Ports of relayed addresses behind which there is no socket: all that are not special.
 const VIRTUAL_PORTS: PortRange = PortRange {
@@ -39,7 +37,7 @@ pub struct RelaySettings {
     pub secret: turn::Secret,
     /// Where relays lead: none is to the gateway's own media alone.
     pub open: Option<OpenRelay>,
-    /// Bounds, of each worker.
+    /// Bounds: of allocations in all and of bandwidth, of each worker; the others, of all workers together.
     pub limits: Limits,
 }
 
@@ -54,6 +52,17 @@ pub struct OpenRelay {
     pub deny: Vec<IpNet>,
     /// What their addresses are told as (1:1 NAT).
     pub external: Vec<IpAddr>,
+    /// Addresses of the gateway's at which other things than browsers' media are heard.
+    pub own: Vec<IpAddr>,
+}
+
+/// What the relays of all workers have in common.
+#[derive(Clone)]
+pub(super) struct Shared<'a> {
+    /// Where browsers reach each worker, as they are told and as it is.
+    pub(super) media: &'a [(SocketAddr, usize)],
+    pub(super) reservations: Reservations,
+    pub(super) quotas: Quotas,
 }
 
 /// The sockets on which a worker's clients are heard by UDP.
@@ -112,15 +121,15 @@ pub(super) struct Inner {
 }
 
 impl Relay {
-    /// A server for a worker's clients. `media` is where browsers reach each worker, as they are told and as it is.
+    /// A server for a worker's clients.
     pub(super) fn new(
         settings: &RelaySettings,
         (number, workers): (usize, usize),
         port: RelayPort,
-        (media, reservations): (&[(SocketAddr, usize)], Reservations),
+        shared: Shared<'_>,
         seed: [u8; 32],
     ) -> Result<Self, turn::ConfigError> {
-        let own: Vec<SocketAddr> = media.iter().map(|(address, _)| *address).collect();
+        let own: Vec<SocketAddr> = shared.media.iter().map(|(address, _)| *address).collect();
         let local = port.sockets.iter().map(|(local, _)| local.ip());
         let (policy, ports, external) = match &settings.open {
             None => (RelayPolicy::Own(own), VIRTUAL_PORTS, &[][..]),
@@ -129,6 +138,7 @@ impl Relay {
                     own: local
                         .clone()
                         .chain(own.iter().map(SocketAddr::ip))
+                        .chain(open.own.iter().copied())
                         .collect(),
                     media: own,
                     deny: open.deny.clone(),
@@ -153,7 +163,8 @@ impl Relay {
         (config.relay_v4, config.relay_v6) = (at(true), at(false));
         config.ports = ports;
         config.limits = settings.limits.clone();
-        config.reservations = Some(reservations);
+        config.reservations = Some(shared.reservations);
+        config.quotas = Some(shared.quotas);
         Ok(Self {
             server: Server::new(config, seed, Instant::now())?,
             number: u8::try_from(number).unwrap_or(u8::MAX),
@@ -161,7 +172,7 @@ impl Relay {
             relayed: Relayed::default(),
             reply: Box::new([0; MAX_REPLY]),
             buffer: Box::new([0; HEADROOM + DATAGRAM + TAILROOM]),
-            media: media.iter().copied().collect(),
+            media: shared.media.iter().copied().collect(),
         })
     }
 
@@ -256,7 +267,8 @@ impl Relay {
         streams: &mut Streams,
     ) {
         let end = HEADROOM + packet.len();
-        if packet.len() > DATAGRAM {
+        // One that fills the buffer was cut.
+        if packet.len() >= DATAGRAM {
             return;
         }
         let Some(space) = self.buffer.get_mut(HEADROOM..end) else {
@@ -307,7 +319,9 @@ impl Relay {
     fn close_ended(&mut self, registry: &Registry, streams: &mut Streams) {
         while let Some(Event::Closed { relayed, client }) = self.server.poll_event() {
             self.relayed.close(relayed, registry);
-            if !self.server.has_allocation(client)
+            // A datagram client of the same address is somebody else.
+            if client.transport.is_stream()
+                && !self.server.has_allocation(client)
                 && let Some(number) = streams.by_ends(client.server, client.address)
             {
                 streams.close(number, registry);

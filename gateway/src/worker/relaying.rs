@@ -91,8 +91,7 @@ impl WorkerThread {
             if worker == self.browsers.number {
                 self.deliver(path, data);
             } else if let Some(colleague) = self.browsers.colleague(worker) {
-                let command = MediaCommand::FromRelay(path, (&*data).into());
-                let _ = colleague.send(command);
+                colleague.relay(MediaCommand::FromRelay(path, (&*data).into()));
             }
         }
     }
@@ -121,23 +120,20 @@ impl WorkerThread {
     }
 
     /// A browser's connection. One that carries ICE-TCP is for the worker that has the call.
-    pub(super) fn take_stream(&mut self, mut incoming: Incoming, turns: &mut Turns) {
+    pub(super) fn take_stream(&mut self, incoming: Incoming, turns: &mut Turns) {
         if incoming.carries == Carries::Ice {
             let check = incoming.first_bytes.get(2..).unwrap_or_default();
             let ufrag = demux::local_ufrag(check);
             if ufrag.and_then(|ufrag| self.calls.by_ufrag(ufrag)).is_none() {
-                incoming.passed += 1;
-                let colleagues = self.browsers.colleagues.get().map_or(0, |all| all.len());
-                let next = (self.browsers.number + 1) % colleagues.max(1);
-                // Once around, and nobody has it.
-                if incoming.passed < colleagues
-                    && let Some(next) = self.browsers.colleague(next)
-                {
-                    let _ = next.send(MediaCommand::TakeStream(Box::new(incoming)));
-                }
-                return;
+                return self.pass_on(incoming);
             }
         }
+        // A client that has broken its connection may have made another from the same port before that is read.
+        let ends = (incoming.local, incoming.remote);
+        let before = self.browsers.streams.borrow().by_ends(ends.0, ends.1);
+        before
+            .into_iter()
+            .for_each(|number| self.close_stream(number));
         let added = {
             let mut streams = self.browsers.streams.borrow_mut();
             streams.add(Instant::now(), incoming, self.poll.registry(), STREAMS)
@@ -150,7 +146,25 @@ impl WorkerThread {
                     turns.unread.push(mio::Token(STREAMS + number));
                 }
             }
-            Err(error) => tracing::warn!(%error, "a browser's connection is not taken"),
+            // As often as strangers like.
+            Err(error) => tracing::debug!(%error, "a browser's connection is not taken"),
+        }
+    }
+
+    /// Once around, past those that take nothing more; then nobody has it.
+    fn pass_on(&self, incoming: Incoming) {
+        let colleagues = self.browsers.colleagues.get().map_or(0, |all| all.len());
+        let (mut incoming, mut next) = (Box::new(incoming), self.browsers.number);
+        while incoming.passed + 1 < colleagues {
+            incoming.passed += 1;
+            next = (next + 1) % colleagues;
+            let Some(colleague) = self.browsers.colleague(next) else {
+                return;
+            };
+            match colleague.offer(MediaCommand::TakeStream(incoming)) {
+                Err(MediaCommand::TakeStream(back)) => incoming = back,
+                _ => return,
+            }
         }
     }
 
@@ -203,9 +217,24 @@ impl WorkerThread {
                         self.browsers.streams.borrow_mut().use_it(number);
                     }
                 }
-                Carries::Turn => self.handle_client(client_of(known), message),
+                Carries::Turn => {
+                    self.handle_client(client_of(known), message);
+                    self.prove(number, known);
+                }
             }
             turns.taken += 1;
+        }
+    }
+
+    /// Whoever has an allocation has shown who he is.
+    fn prove(&mut self, number: usize, known: Known) {
+        let streams = &mut self.browsers.streams.borrow_mut();
+        let relay = self.browsers.relay.borrow();
+        if streams.is_newcomer(number)
+            && let Some(relay) = &*relay
+            && relay.has_allocation(client_of(known))
+        {
+            streams.prove(number);
         }
     }
 

@@ -13,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use tokio_rustls::rustls::ServerConnection;
 use turn::framing::{Framing, StreamReader, rfc4571_head};
 
+use crate::newcomers::Newcomers;
 use crate::signaling::source;
 
 /// The longest message: media packets and STUN are far below.
@@ -21,6 +22,9 @@ pub(super) const MAX_MESSAGE: usize = 4096;
 /// Connections of one worker at once, and from one address, or one /64 of IPv6: a large office is behind one.
 const MAX_STREAMS: usize = 8192;
 pub(super) const MAX_OF_SOURCE: usize = 256;
+
+/// Those among them that have not shown yet that they are somebody's: a check of a call of ours, or an allocation.
+pub(super) const MAX_NEWCOMERS: usize = 1024;
 
 /// What may wait to be sent on one: half a second of audio and more. What comes on top is lost, as on any network.
 const MAX_WAITING: usize = 64 * 1024;
@@ -75,6 +79,7 @@ pub(super) struct Streams {
     free: Vec<usize>,
     by_ends: HashMap<Ends, usize>,
     of_source: HashMap<IpAddr, usize>,
+    newcomers: Newcomers<usize>,
 }
 
 struct Stream {
@@ -89,6 +94,8 @@ struct Stream {
     /// When it is looked whether anybody uses it.
     look: Instant,
     used: bool,
+    /// Its number among the newcomers, while it is one.
+    newcomer: Option<u64>,
 }
 
 /// What came of reading.
@@ -112,7 +119,7 @@ pub(super) struct Known {
 }
 
 impl Streams {
-    /// Takes a connection; its number.
+    /// Takes a connection; its number. Where there are too many, a newcomer has to go for it. An error: there is none.
     pub(super) fn add(
         &mut self,
         now: Instant,
@@ -120,15 +127,8 @@ impl Streams {
         registry: &Registry,
         first_token: usize,
     ) -> io::Result<usize> {
-        if self.by_ends.len() >= MAX_STREAMS {
-            return Err(io::Error::other("too many TCP connections of browsers"));
-        }
-        let of_source = self.of_source.get(&source(incoming.remote.ip()));
-        if of_source.is_some_and(|count| *count >= MAX_OF_SOURCE) {
-            return Err(io::Error::other(
-                "too many TCP connections from one address",
-            ));
-        }
+        let source = source(incoming.remote.ip());
+        self.make_room(source, registry)?;
         let number = self.free.last().copied().unwrap_or(self.slots.len());
         let mut socket = TcpStream::from_std(incoming.socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -154,7 +154,7 @@ impl Streams {
             self.slots.push(None);
         }
         self.by_ends.insert(ends, number);
-        *self.of_source.entry(source(ends.1.ip())).or_default() += 1;
+        *self.of_source.entry(source).or_default() += 1;
         self.slots[number] = Some(Stream {
             socket,
             tls,
@@ -165,8 +165,25 @@ impl Streams {
             behind: 0,
             look: now + UNUSED,
             used: false,
+            newcomer: Some(self.newcomers.enter(source, number)),
         });
         Ok(number)
+    }
+
+    fn make_room(&mut self, source: IpAddr, registry: &Registry) -> io::Result<()> {
+        let of_source = self.of_source.get(&source).copied().unwrap_or(0);
+        let (goes, most) = if of_source >= MAX_OF_SOURCE {
+            (self.newcomers.take_oldest_of(source), "from one address")
+        } else if self.by_ends.len() >= MAX_STREAMS || self.newcomers.len() >= MAX_NEWCOMERS {
+            (self.newcomers.take_oldest(), "of browsers")
+        } else {
+            return Ok(());
+        };
+        let Some(goes) = goes else {
+            return Err(io::Error::other(format!("too many TCP connections {most}")));
+        };
+        self.close(goes, registry);
+        Ok(())
     }
 
     fn get_mut(&mut self, number: usize) -> Option<&mut Stream> {
@@ -214,11 +231,28 @@ impl Streams {
         }
     }
 
+    /// Whether it has not shown yet that it is somebody's.
+    pub(super) fn is_newcomer(&self, number: usize) -> bool {
+        let stream = self.slots.get(number).and_then(Option::as_ref);
+        stream.is_some_and(|stream| stream.newcomer.is_some())
+    }
+
+    /// It is somebody's: no stranger takes its place.
+    pub(super) fn prove(&mut self, number: usize) {
+        if let Some(stream) = self.get_mut(number)
+            && let Some(newcomer) = stream.newcomer.take()
+        {
+            let source = source(stream.ends.1.ip());
+            self.newcomers.leave(source, newcomer);
+        }
+    }
+
     /// Somebody uses it.
     pub(super) fn use_it(&mut self, number: usize) {
         if let Some(stream) = self.get_mut(number) {
             stream.used = true;
         }
+        self.prove(number);
     }
 
     /// Sends a message as it is: one of TURN's, padded already.
@@ -250,7 +284,11 @@ impl Streams {
         }
         let _ = registry.deregister(&mut stream.socket);
         self.by_ends.remove(&stream.ends);
-        if let Entry::Occupied(mut of_source) = self.of_source.entry(source(stream.ends.1.ip())) {
+        let source = source(stream.ends.1.ip());
+        if let Some(newcomer) = stream.newcomer {
+            self.newcomers.leave(source, newcomer);
+        }
+        if let Entry::Occupied(mut of_source) = self.of_source.entry(source) {
             *of_source.get_mut() -= 1;
             if *of_source.get() == 0 {
                 of_source.remove();

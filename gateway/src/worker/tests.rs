@@ -452,6 +452,30 @@ fn a_worker_that_died_is_passed_over_and_its_calls_hear_of_it() {
 }
 
 #[test]
+fn relayed_datagrams_leave_room_for_commands_and_sockets() {
+    let settings = settings(22_200..=22_299, PATIENCE);
+    let Bound { handle, mut thread } = Bound::new(&settings, 0).unwrap();
+    let path = peer::Path::udp(handle.candidates()[0], handle.candidates()[0]);
+    for _ in 0..2 * COMMAND_QUEUE {
+        handle.relay(MediaCommand::FromRelay(path, Box::new([0; 4])));
+    }
+    let waiting = || handle.datagrams.load(Ordering::Relaxed);
+    assert_eq!(waiting(), DATAGRAM_QUEUE);
+    let mut events = open(&handle, 1);
+    let mut turns = thread.turns();
+    let mut count = 0;
+    while waiting() > 0 {
+        let before = waiting();
+        thread.turn(&mut turns).unwrap();
+        assert!(waiting() < before && before - waiting() <= 256);
+        count += 1;
+    }
+    assert_eq!(count, DATAGRAM_QUEUE / 256);
+    thread.turn(&mut turns).unwrap();
+    assert!(matches!(next(&mut events), MediaEvent::Opened { .. }));
+}
+
+#[test]
 fn every_worker_gets_its_own_even_ports() {
     let share = |index| share_of_ports(&(20_001..=20_020), 3, index);
     assert_eq!(

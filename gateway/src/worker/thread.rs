@@ -20,7 +20,7 @@ use super::command::{MediaCommand, MediaEvent, OpenCall, OpenError};
 use super::inbox::{BATCH, Inbox};
 use super::pace::{Effort, Pace};
 use super::ports::PortPool;
-use super::relay::{Relay, RelayPort};
+use super::relay::{Relay, RelayPort, Shared};
 use super::sockets::{browser_socket, call_socket};
 use super::streams::MAX_MESSAGE;
 use super::telephone::TrunkSockets;
@@ -39,6 +39,9 @@ const RELAYS: usize = 1 << 40;
 pub(super) const STREAMS: usize = 1 << 41;
 pub(super) const RELAYED: usize = 1 << 42;
 
+/// How many commands are taken before sockets and timers get their turn.
+const COMMANDS: usize = 256;
+
 /// The sockets of a call's telephones: two each.
 const SOCKETS: usize = 4;
 
@@ -47,6 +50,8 @@ pub(super) struct WorkerThread {
     pub(super) poll: Poll,
     waker: Arc<Waker>,
     inbox: Receiver<MediaCommand>,
+    /// Relayed datagrams among what waits there.
+    datagrams: Arc<AtomicUsize>,
     pub(super) browsers: BrowserSockets,
     ports: PortPool,
     rtp_address: IpAddr,
@@ -107,6 +112,7 @@ impl WorkerThread {
             poll,
             waker,
             inbox,
+            datagrams: Arc::default(),
             browsers: BrowserSockets::new(index, browsers),
             ports: PortPool::new(start, pairs, settings.port_rest),
             rtp_address: settings.rtp_address,
@@ -125,6 +131,10 @@ impl WorkerThread {
         })
     }
 
+    pub(super) fn datagrams(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.datagrams)
+    }
+
     pub(super) fn local_addresses(&self) -> Vec<SocketAddr> {
         self.browsers
             .sockets
@@ -133,12 +143,12 @@ impl WorkerThread {
             .collect()
     }
 
-    /// Serves TURN on that port, beside all these workers, whose browsers are heard where `shared` says.
+    /// Serves TURN on that port, beside all these workers.
     pub(super) fn relay(
         &mut self,
         settings: &WorkerSettings,
         port: Option<RelayPort>,
-        shared: (&[(SocketAddr, usize)], turn::Reservations),
+        shared: Shared<'_>,
         colleagues: Colleagues,
     ) -> std::io::Result<()> {
         self.browsers.colleagues = colleagues;
@@ -210,9 +220,9 @@ impl WorkerThread {
         }
         let began = Instant::now();
         turns.taken = 0;
-        if !self.take_commands(turns) {
+        let Some(more_commands) = self.take_commands(turns) else {
             return Ok(None);
-        }
+        };
         std::mem::swap(&mut turns.unread, &mut turns.again);
         while let Some(token) = turns.again.pop() {
             self.read(token, turns);
@@ -220,11 +230,12 @@ impl WorkerThread {
         // A socket may come up here again: then there is nothing more to take.
         let events = std::mem::replace(&mut turns.events, Events::with_capacity(0));
         for event in &events {
-            if event.token() != WAKER {
-                self.read(event.token(), turns);
-            }
+            self.read(event.token(), turns);
         }
         turns.events = events;
+        if more_commands {
+            turns.unread.push(WAKER);
+        }
         self.handle_timeouts();
         let now = Instant::now();
         if let Some(complexity) = turns.effort.turn(now, now - began) {
@@ -241,6 +252,8 @@ impl WorkerThread {
 
     fn read(&mut self, token: Token, turns: &mut Turns) {
         let more = match self.browsers.sockets.len() {
+            // Commands are taken at the beginning of every turn.
+            _ if token == WAKER => false,
             _ if token.0 >= RELAYED => self.read_relayed(token.0 - RELAYED, turns),
             _ if token.0 >= STREAMS => self.read_stream(token.0 - STREAMS, turns),
             _ if token.0 >= RELAYS => self.read_relay(token.0 - RELAYS, turns),
@@ -319,13 +332,16 @@ impl WorkerThread {
         }
     }
 
-    /// Takes every waiting command; false when the worker is to end.
-    fn take_commands(&mut self, turns: &mut Turns) -> bool {
-        loop {
+    /// Takes waiting commands; true when there may be more, none when the worker is to end.
+    fn take_commands(&mut self, turns: &mut Turns) -> Option<bool> {
+        for _ in 0..COMMANDS {
             let command = match self.inbox.try_recv() {
                 Ok(command) => command,
-                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => return self.stop(),
+                Err(std::sync::mpsc::TryRecvError::Empty) => return Some(false),
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                    self.stop();
+                    return None;
+                }
             };
             let now = Instant::now();
             match command {
@@ -357,9 +373,11 @@ impl WorkerThread {
                 }
                 MediaCommand::TakeStream(incoming) => self.take_stream(*incoming, turns),
                 MediaCommand::FromRelay(path, mut packet) => {
+                    self.datagrams.fetch_sub(1, Ordering::Relaxed);
                     self.deliver(path, &mut packet);
                 }
                 MediaCommand::ToRelay(path, packet) => {
+                    self.datagrams.fetch_sub(1, Ordering::Relaxed);
                     self.browsers.relay_to_client(path, &packet);
                 }
                 MediaCommand::Sabotage(id) => {
@@ -367,9 +385,13 @@ impl WorkerThread {
                 }
                 #[cfg(test)]
                 MediaCommand::SabotageWorker => panic!("sabotaged"),
-                MediaCommand::Stop => return self.stop(),
+                MediaCommand::Stop => {
+                    self.stop();
+                    return None;
+                }
             }
         }
+        Some(true)
     }
 
     fn command(
@@ -383,12 +405,11 @@ impl WorkerThread {
         }
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop(&mut self) {
         let now = Instant::now();
         for slot in 0..self.calls.slots() {
             self.close(now, slot);
         }
-        false
     }
 
     fn open(&mut self, now: Instant, open: &OpenCall, events: mpsc::Sender<Box<MediaEvent>>) {

@@ -180,12 +180,30 @@ fn where_udp_is_dropped_a_call_goes_by_ice_tcp() {
 }
 
 #[test]
-fn where_udp_is_dropped_a_call_finds_a_way_by_itself() {
-    if in_a_network_without_udp("relay::where_udp_is_dropped_a_call_finds_a_way_by_itself") {
+fn where_udp_is_dropped_a_relayed_call_goes_by_tcp() {
+    if in_a_network_without_udp("relay::where_udp_is_dropped_a_relayed_call_goes_by_tcp") {
         return;
     }
     let scene = Scene::begin();
     let gateway = at_known_ports(&scene);
     let page = Page::open_relayed(&gateway);
     assert_echo(&page, "turn_tcp", "relay (TURN), by TCP");
+}
+
+/// With all that the gateway tells a page, and nothing forced.
+#[test]
+fn where_udp_is_dropped_a_call_finds_a_way_by_itself() {
+    if in_a_network_without_udp("relay::where_udp_is_dropped_a_call_finds_a_way_by_itself") {
+        return;
+    }
+    let scene = Scene::begin();
+    let gateway = at_known_ports(&scene);
+    let page = Page::open(&gateway);
+    talk(&page, "echo");
+    assert_hears_itself(&page);
+    page.hang_up();
+    page.assert_ended("normal", "The call has ended.", SOON);
+    let record = gateway.only_record();
+    let path = record.text("/path");
+    assert!(["ice_tcp", "turn_tcp"].contains(&path), "{path}");
 }

@@ -246,6 +246,23 @@ fn a_page_is_told_of_turn_once_it_is_known_whose_it_is() {
 }
 
 #[test]
+fn a_page_gets_new_credentials_before_its_own_end() {
+    let scene = Scene::begin();
+    let gateway = Gateway::start(&scene, &[("turn.credentials", "\"1m\"")]);
+    let mut session = connect(&gateway, Some("switchhook.v1"), None).expect("a session");
+    let name = |message: &Value| message["ice_servers"][1]["username"].to_string();
+    let first = name(&session.receive());
+    if let MaybeTlsStream::Plain(stream) = session.0.get_ref() {
+        let lifetime = Duration::from_secs(60);
+        let set = stream.set_read_timeout(Some(lifetime));
+        set.expect("a time-out can be set");
+    }
+    let renewed = session.receive();
+    assert_eq!(renewed["type"], "ice_servers");
+    assert!(name(&renewed) > first, "{renewed} after {first}");
+}
+
+#[test]
 fn a_session_speaks_our_subprotocol_or_none() {
     let scene = Scene::begin();
     let gateway = Gateway::start(&scene, &[]);

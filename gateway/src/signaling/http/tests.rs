@@ -10,13 +10,20 @@ const SLACK: Duration = Duration::from_millis(100);
 /// The preface of HTTP/2, and empty SETTINGS.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+fn from(address: &str) -> Remote {
+    Remote {
+        address: address.parse().unwrap(),
+        by_tls: false,
+    }
+}
+
 /// The client's end of a connection that is served a page of one word, and what ends the gateway.
 fn open(version: Version, room: usize) -> (DuplexStream, watch::Sender<bool>) {
     let router = Router::new().route("/", get(|| async { "hello" }));
     let (closing, closed) = watch::channel(false);
     let site = Site::of(router, room, closed);
     let (ours, theirs) = duplex(64 * 1024);
-    let remote = "192.0.2.1:9".parse().unwrap();
+    let remote = from("192.0.2.1:9");
     tokio::spawn(async move { site.serve(theirs, remote, version).await });
     (ours, closing)
 }
@@ -86,10 +93,30 @@ async fn a_connection_carries_the_http_that_it_said_and_no_other() {
     }
 }
 
+/// It has asked, and could stay for a minute.
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_room_is_closed_at_once() {
-    let (mut client, _closing) = open(Version::Http1, 0);
-    assert!(closed_after(&mut client).await < SLACK);
+async fn who_holds_many_connections_keeps_nobody_out() {
+    let router = Router::new().route("/", get(|| async { "hello" }));
+    let (_closing, closed) = watch::channel(false);
+    let site = Site::of(router, 2, closed);
+    let connect = |address: &str| {
+        let (ours, theirs) = duplex(64 * 1024);
+        let (site, remote) = (site.clone(), from(address));
+        tokio::spawn(async move { site.serve(theirs, remote, Version::Http2).await });
+        ours
+    };
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let mut client = connect("192.0.2.1:9");
+        client.write_all(HTTP2).await.unwrap();
+        client.read_exact(&mut [0; 9]).await.unwrap();
+        silent.push(client);
+    }
+    let mut other = connect("192.0.2.2:9");
+    let mut settings = [0; 9];
+    other.read_exact(&mut settings).await.unwrap();
+    assert_eq!(settings[3], 4, "it is served");
+    assert!(closed_after(&mut silent[0]).await < LAST_ANSWER + SLACK);
 }
 
 #[tokio::test(start_paused = true)]

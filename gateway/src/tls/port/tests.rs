@@ -45,7 +45,10 @@ impl Running {
             ..port.unwrap()
         };
         let (address, own) = (port.local_addr(), Arc::clone(&port.own));
-        let who = |Extension(Remote(remote)): Extension<Remote>| async move { remote.to_string() };
+        let who = |Extension(remote): Extension<Remote>| async move {
+            assert!(remote.by_tls);
+            remote.address.to_string()
+        };
         let (closing, closed) = watch::channel(false);
         let site = Site::of(Router::new().route("/", get(who)), 100, closed);
         // One waits; a second finds no place.
@@ -273,12 +276,14 @@ async fn a_port_that_is_taken_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let folder = Folder::new();
     folder.issue("one.example.com");
+    let address = taken.local_addr().unwrap();
     let settings = Https {
-        listen: Some(taken.local_addr().unwrap()),
+        listen: Some(address),
         ..folder.issued()
     };
     let error = TlsPort::bind(&settings, Vec::new()).await.unwrap_err();
-    assert!(error.to_string().starts_with("[https] listen: "), "{error}");
+    let start = format!("[https] listen: {address}: ");
+    assert!(error.to_string().starts_with(&start), "{error}");
 }
 
 /// What becomes of a connection over a pipe, and when.

@@ -5,7 +5,9 @@ use std::net::{TcpListener, TcpStream};
 
 use mio::Poll;
 
-use super::super::streams::{Carries, Filled, Incoming, MAX_MESSAGE, MAX_OF_SOURCE, Streams};
+use super::super::streams::{
+    Carries, Filled, Incoming, MAX_MESSAGE, MAX_NEWCOMERS, MAX_OF_SOURCE, Streams,
+};
 use super::*;
 
 /// One connection among a worker's, and its other end.
@@ -171,7 +173,47 @@ fn one_address_does_not_have_them_all() {
     for number in 0..MAX_OF_SOURCE {
         assert_eq!(add(&mut streams).unwrap(), number);
     }
-    assert!(add(&mut streams).is_err());
+    // Who has said nothing goes, the oldest first; who is known to be somebody stays.
+    streams.use_it(0);
+    streams.prove(1);
+    assert_eq!(add(&mut streams).unwrap(), 2);
+    assert_eq!(add(&mut streams).unwrap(), 3);
+    for number in 2..MAX_OF_SOURCE {
+        streams.prove(number);
+    }
+    assert!(add(&mut streams).is_err(), "an address has that many");
     streams.close(7, poll.registry());
     assert_eq!(add(&mut streams).unwrap(), 7);
+    assert!(streams.is_newcomer(7));
+}
+
+#[test]
+fn many_strangers_of_many_addresses_keep_nobody_out() {
+    let (mut streams, poll, now) = (Streams::default(), Poll::new().unwrap(), Instant::now());
+    let listener = TcpListener::bind((LOCALHOST, 0)).unwrap();
+    let mut connections = Vec::new();
+    let mut add = |streams: &mut Streams, number: usize| {
+        let browser = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, remote) = listener.accept().unwrap();
+        connections.push(browser);
+        let [.., high, low] = number.to_be_bytes();
+        let incoming = Incoming {
+            local: socket.local_addr().unwrap(),
+            socket,
+            tls: None,
+            carries: Carries::Turn,
+            remote: SocketAddr::new([10, 0, high, low].into(), remote.port()),
+            first_bytes: Vec::new(),
+            passed: 0,
+        };
+        streams.add(now, incoming, poll.registry(), 0).unwrap()
+    };
+    for number in 0..MAX_NEWCOMERS {
+        add(&mut streams, number);
+    }
+    streams.prove(0);
+    assert_eq!(add(&mut streams, 70_000), MAX_NEWCOMERS);
+    // The oldest goes, and its number is free again.
+    assert_eq!(add(&mut streams, 70_001), 1);
+    assert!(!streams.is_newcomer(0) && streams.is_newcomer(1));
 }

@@ -371,6 +371,25 @@ fn without_an_allocation_everything_else_is_437() {
 }
 
 #[test]
+fn a_quota_is_of_all_servers_that_share_it() {
+    let quotas = crate::Quotas::new(&[7; 16]);
+    let shared = || Config {
+        limits: crate::Limits {
+            allocations_per_user: 2,
+            ..Default::default()
+        },
+        quotas: Some(quotas.clone()),
+        ..config(RelayPolicy::Own(vec![addr(MEDIA)]))
+    };
+    let (mut one, mut other) = (Bench::new(shared()), Bench::new(shared()));
+    let code = |bench: &mut Bench, host| bench.allocate(&mut TestClient::new(host, "alice")).code();
+    assert_eq!((code(&mut one, 1), code(&mut other, 2)), (0, 0));
+    assert_eq!((code(&mut one, 3), code(&mut other, 4)), (486, 486));
+    drop(other);
+    assert_eq!((code(&mut one, 5), code(&mut one, 6)), (0, 486));
+}
+
+#[test]
 fn quotas_count_users_addresses_and_all() {
     let mut bench = Bench::new(Config {
         limits: crate::Limits {
