@@ -14,6 +14,7 @@ fn main() -> std::io::Result<()> {
     write(&corpus, "endpoint", &endpoint())?;
     write(&corpus, "stun", &stun())?;
     write(&corpus, "turn_message", &turn_message())?;
+    write(&corpus, "turn_stream", &turn_stream())?;
     write(&corpus, "turn_server", &turn_server())?;
     write(&corpus, "rtp", &rtp())?;
     write(&corpus, "rtcp", &rtcp())?;
@@ -112,36 +113,41 @@ fn endpoint() -> Vec<Vec<u8>> {
 }
 
 /// Framing and size of pieces, then a stream: requests with and without attributes, ChannelData, packets with lengths.
+fn stun_message(kind: u16, attributes: &[&[u8]]) -> Vec<u8> {
+    let attributes = attributes.concat();
+    let mut bytes = kind.to_be_bytes().to_vec();
+    bytes.extend((attributes.len() as u16).to_be_bytes());
+    bytes.extend([
+        0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    ]);
+    bytes.extend(attributes);
+    bytes
+}
+
+const TRANSPORT: &[u8] = &[0, 0x19, 0, 4, 17, 0, 0, 0];
+const PEER: &[u8] = &[0, 0x12, 0, 8, 0, 1, 0x32, 0x9a, 0xe9, 0x12, 0xd5, 0x45];
+const DATA: &[u8] = &[0, 0x13, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0];
+const FINGERPRINT: &[u8] = &[0x80, 0x28, 0, 4, 1, 2, 3, 4];
+
 fn turn_message() -> Vec<Vec<u8>> {
-    let message = |kind: u16, attributes: &[&[u8]]| {
-        let attributes = attributes.concat();
-        let mut bytes = kind.to_be_bytes().to_vec();
-        bytes.extend((attributes.len() as u16).to_be_bytes());
-        bytes.extend([
-            0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
-        ]);
-        bytes.extend(attributes);
-        bytes
-    };
-    let transport: &[u8] = &[0, 0x19, 0, 4, 17, 0, 0, 0];
-    let peer: &[u8] = &[0, 0x12, 0, 8, 0, 1, 0x32, 0x9a, 0xe9, 0x12, 0xd5, 0x45];
-    let data: &[u8] = &[0, 0x13, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0];
     let integrity = [&[0, 8, 0, 20][..], &[7; 20]].concat();
-    let fingerprint: &[u8] = &[0x80, 0x28, 0, 4, 1, 2, 3, 4];
+    vec![
+        stun_message(0x0001, &[]),
+        stun_message(0x0003, &[TRANSPORT, FINGERPRINT]),
+        stun_message(0x0003, &[TRANSPORT, &integrity, FINGERPRINT]),
+        stun_message(0x0016, &[PEER, DATA]),
+    ]
+}
+
+/// How it is framed, how it is cut, and the stream.
+fn turn_stream() -> Vec<Vec<u8>> {
     let channel: &[u8] = &[0x40, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0];
     vec![
-        [&[0, 7][..], &message(0x0001, &[])].concat(),
-        [&[0, 1][..], &message(0x0003, &[transport, fingerprint])].concat(),
-        [
-            &[0, 3][..],
-            &message(0x0003, &[transport, &integrity, fingerprint]),
-        ]
-        .concat(),
         [
             &[0, 5][..],
-            &message(0x0016, &[peer, data]),
+            &stun_message(0x0016, &[PEER, DATA]),
             channel,
-            &message(0x0001, &[]),
+            &stun_message(0x0001, &[]),
         ]
         .concat(),
         [&[1, 2][..], &[0, 4, 1, 2, 3, 4, 0, 0, 0, 1, 9]].concat(),

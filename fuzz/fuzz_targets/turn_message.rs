@@ -1,32 +1,13 @@
-//! STUN messages and streams of them. What is read is where it says it is, what stands behind an integrity does not
-//! count, and a stream is cut alike however it comes.
+//! STUN messages: what is read is where it says it is, nothing forged is taken, and what stands behind an integrity does not
+//! count.
 
 #![no_main]
 
-use fuzz::{Input, within_limit};
+use fuzz::within_limit;
 use libfuzzer_sys::fuzz_target;
-use turn::{
-    framing::{Framing, StreamReader},
-    message::{Algorithm, IntegrityKey, Message, attribute},
-};
+use turn::message::{Algorithm, IntegrityKey, Message, attribute};
 
-const MOST: usize = 1500;
-
-fuzz_target!(|data: &[u8]| within_limit(|| check(data)));
-
-fn check(data: &[u8]) {
-    let mut input = Input(data);
-    let (how, step) = (input.byte(), usize::from(input.byte()).max(1));
-    message(input.0);
-    let framing = if how & 1 == 0 {
-        Framing::Turn
-    } else {
-        Framing::Rfc4571
-    };
-    let whole = cut(framing, input.0, usize::MAX);
-    assert_eq!(cut(framing, input.0, step), whole);
-    whole.iter().for_each(|bytes| message(bytes));
-}
+fuzz_target!(|data: &[u8]| within_limit(|| message(data)));
 
 fn message(bytes: &[u8]) {
     let Some(message) = Message::parse(bytes) else {
@@ -59,25 +40,4 @@ fn message(bytes: &[u8]) {
         assert!(is_proof || !proven);
         proven |= is_proof;
     }
-}
-
-/// All messages until the stream ends or breaks.
-fn cut(framing: Framing, mut stream: &[u8], step: usize) -> Vec<Vec<u8>> {
-    let mut reader = StreamReader::new(framing, MOST);
-    let mut messages = Vec::new();
-    while !stream.is_empty() {
-        let space = reader.space();
-        let size = step.min(space.len()).min(stream.len());
-        space[..size].copy_from_slice(&stream[..size]);
-        reader.filled(size);
-        stream = &stream[size..];
-        loop {
-            match reader.next() {
-                Ok(Some(message)) => messages.push(message.to_vec()),
-                Ok(None) => break,
-                Err(_) => return messages,
-            }
-        }
-    }
-    messages
 }
