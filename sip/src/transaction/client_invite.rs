@@ -1,5 +1,6 @@
 //! The INVITE client transaction (RFC 3261 §17.1.1, RFC 6026 figure 5).
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::{Inform, Reliability, Retransmit, Step, Timers, earlier};
@@ -8,18 +9,26 @@ use crate::{
     method::Method,
 };
 
-/// Figure 5, with each state's data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Figure 5, with each state's data: nothing is kept of the INVITE once it needs no answer any more, which is for most of a
+/// transaction's life.
+#[derive(Debug, Clone, PartialEq)]
 pub enum State {
     /// The INVITE is out; timer A repeats it over UDP, timer B gives up.
     Calling {
+        /// The INVITE.
+        invite: Box<Request>,
+        /// As it is sent.
+        bytes: Vec<u8>,
         /// Timer A; none over a reliable transport.
         timer_a: Option<Retransmit>,
         /// When to give up.
         timer_b: Instant,
     },
     /// A provisional response came. No timer: the core bounds the ringing.
-    Proceeding,
+    Proceeding {
+        /// The INVITE.
+        invite: Box<Request>,
+    },
     /// 300 to 699 came and was ACKed; the ACK is repeated for each repeated response.
     Completed {
         /// The ACK (§17.1.1.3).
@@ -39,8 +48,6 @@ pub enum State {
 /// An INVITE of ours.
 #[derive(Debug)]
 pub struct ClientInvite {
-    request: Request,
-    bytes: Vec<u8>,
     transport: Reliability,
     timers: Timers,
     state: State,
@@ -55,16 +62,16 @@ impl ClientInvite {
         timers: Timers,
     ) -> (Self, Step) {
         let bytes = request.to_bytes();
+        let step = Step::send(bytes.clone());
         let timer_a =
             (transport == Reliability::Unreliable).then(|| Retransmit::after(now, timers.t1));
         let state = State::Calling {
+            invite: Box::new(request),
+            bytes,
             timer_a,
             timer_b: now + timers.transaction_timeout(),
         };
-        let step = Step::send(bytes.clone());
         let machine = Self {
-            request,
-            bytes,
             transport,
             timers,
             state,
@@ -77,53 +84,54 @@ impl ClientInvite {
         &self.state
     }
 
-    /// The INVITE.
-    pub fn request(&self) -> &Request {
-        &self.request
-    }
-
     /// Whether no final response has come yet.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Calling { .. } | State::Proceeding)
+        matches!(self.state, State::Calling { .. } | State::Proceeding { .. })
     }
 
     /// A response to it.
     pub fn handle_response(&mut self, now: Instant, response: &Response) -> Step {
         let status = response.status;
-        match &self.state {
-            State::Calling { .. } | State::Proceeding if status.is_provisional() => {
-                self.state = State::Proceeding;
-                Step::inform(Inform::Message)
+        let (state, step) = match mem::replace(&mut self.state, State::Terminated) {
+            State::Calling { invite, .. } | State::Proceeding { invite }
+                if status.is_provisional() =>
+            {
+                let step = Step::inform(Inform::Message);
+                (State::Proceeding { invite }, step)
             }
-            State::Calling { .. } | State::Proceeding if status.is_success() => {
-                self.state = State::Accepted {
-                    timer_m: now + self.timers.transaction_timeout(),
-                };
-                Step::inform(Inform::Message)
+            State::Calling { .. } | State::Proceeding { .. } if status.is_success() => {
+                let timer_m = now + self.timers.transaction_timeout();
+                let step = Step::inform(Inform::Message);
+                (State::Accepted { timer_m }, step)
             }
-            State::Calling { .. } | State::Proceeding => {
-                let ack = ack_for_failure(&self.request, response).to_bytes();
-                self.state = State::Completed {
-                    ack: ack.clone(),
-                    timer_d: now + self.timers.timer_d(self.transport),
-                };
-                Step {
-                    send: Some(ack),
+            State::Calling { invite, .. } | State::Proceeding { invite } => {
+                let ack = ack_for_failure(&invite, response).to_bytes();
+                let step = Step {
+                    send: Some(ack.clone()),
                     inform: Some(Inform::Message),
-                }
+                };
+                let timer_d = now + self.timers.timer_d(self.transport);
+                (State::Completed { ack, timer_d }, step)
             }
-            State::Completed { ack, .. } if status.is_final() && !status.is_success() => {
-                Step::send(ack.clone())
+            State::Completed { ack, timer_d } if status.is_final() && !status.is_success() => {
+                let step = Step::send(ack.clone());
+                (State::Completed { ack, timer_d }, step)
             }
-            State::Accepted { .. } if status.is_success() => Step::inform(Inform::Message),
-            State::Completed { .. } | State::Accepted { .. } | State::Terminated => Step::nothing(),
-        }
+            accepted @ State::Accepted { .. } if status.is_success() => {
+                (accepted, Step::inform(Inform::Message))
+            }
+            over @ (State::Completed { .. } | State::Accepted { .. } | State::Terminated) => {
+                (over, Step::nothing())
+            }
+        };
+        self.state = state;
+        step
     }
 
     /// The transport could not deliver the INVITE or the ACK (§17.1.4).
     pub fn handle_transport_error(&mut self) -> Step {
         match self.state {
-            State::Calling { .. } | State::Proceeding | State::Completed { .. } => {
+            State::Calling { .. } | State::Proceeding { .. } | State::Completed { .. } => {
                 self.state = State::Terminated;
                 Step::inform(Inform::TransportError)
             }
@@ -134,10 +142,12 @@ impl ClientInvite {
     /// When a timer is next due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Calling { timer_a, timer_b } => Some(earlier(*timer_a, *timer_b)),
+            State::Calling {
+                timer_a, timer_b, ..
+            } => Some(earlier(*timer_a, *timer_b)),
             State::Completed { timer_d, .. } => Some(*timer_d),
             State::Accepted { timer_m } => Some(*timer_m),
-            State::Proceeding | State::Terminated => None,
+            State::Proceeding { .. } | State::Terminated => None,
         }
     }
 
@@ -150,10 +160,11 @@ impl ClientInvite {
             }
             State::Calling {
                 timer_a: Some(timer_a),
+                bytes,
                 ..
             } if now >= timer_a.at => {
                 *timer_a = timer_a.doubled(now, Duration::MAX);
-                Step::send(self.bytes.clone())
+                Step::send(bytes.clone())
             }
             State::Completed { timer_d: due, .. } | State::Accepted { timer_m: due }
                 if now >= *due =>
