@@ -1,5 +1,7 @@
 //! The gateway as a whole: binds everything, says what it bound, and ends it in order.
 
+mod media;
+
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,12 +22,9 @@ use crate::call::record::Recorder;
 use crate::call::registry::Registry;
 use crate::call::route::{Internal, Routes};
 use crate::directory::Directory;
-use crate::external_address;
 use crate::fetch::Fetcher;
 use crate::lab;
-use crate::settings::{
-    OpusFec, RecordDestination, RelayTo, Settings, Sip, SipTls, Trunk, TrunkSrtp,
-};
+use crate::settings::{RecordDestination, RelayTo, Settings, Sip, SipTls, Trunk, TrunkSrtp};
 use crate::signaling::gate::{FailedAttempts, Sessions, Signaling};
 use crate::signaling::http::{Site, serve};
 use crate::signaling::ice_servers::IceServers;
@@ -39,7 +38,12 @@ use crate::tls;
 use crate::tls::port::TlsPort;
 use crate::trunks::{Trunks, probe};
 use crate::turn_port::{self, TurnPort};
-use crate::worker::{OpenRelay, RelaySettings, WorkerSettings, Workers};
+use crate::worker::{WorkerSettings, Workers};
+
+use media::{
+    relay_settings, start_workers, tcp_candidates, turn_secret, with_external_address,
+    worker_settings,
+};
 
 /// How long running calls may take to end when the gateway goes down.
 const CALLS_PATIENCE: Duration = Duration::from_secs(5);
@@ -137,15 +141,8 @@ impl Server {
             relay: relay_settings(settings, &turn_secret),
             ..worker_settings(settings, &identity)
         };
-        let workers = Workers::start(&worker_settings).context("[media], [turn]")?;
+        let (workers, turn_port) = start_workers(worker_settings).await?;
         let workers = Arc::new(workers);
-        let turn_port = match workers.relay_port() {
-            Some(port) => {
-                let bound = TurnPort::bind(&settings.media.listen, port).await;
-                Some(bound.context("[turn] port")?)
-            }
-            None => None,
-        };
         warn_of_strangers(settings);
         for trunk in &settings.trunks {
             warn_of(trunk, &settings.sip.tls);
@@ -440,12 +437,6 @@ fn allowed_origins(settings: &Settings, https: Option<SocketAddr>) -> Vec<String
     allowed
 }
 
-/// What TURN credentials are made with: what the settings say, so that others can make them too, or what nobody else knows.
-fn turn_secret(settings: &Settings) -> turn::Secret {
-    let own = || turn::Secret::new(rand::random::<[u8; 32]>());
-    settings.turn.secret.clone().unwrap_or_else(own)
-}
-
 /// Whoever reaches the page may call where nobody has to sign in.
 fn warn_of_strangers(settings: &Settings) {
     let anybody = settings.users.is_empty() && settings.tokens.is_none();
@@ -562,117 +553,6 @@ fn raise_descriptor_limit() {
 #[cfg(not(target_os = "linux"))]
 fn raise_descriptor_limit() {}
 
-/// The loss, in percent, that Opus prepares for before any is reported, where FEC is wanted from the start.
-const ALWAYS_EXPECTED_LOSS: u8 = 10;
-
-fn worker_settings(settings: &Settings, identity: &Arc<Identity>) -> WorkerSettings {
-    let media = &settings.media;
-    WorkerSettings {
-        workers: media.workers,
-        listen: media.listen.clone(),
-        port: media.port,
-        external_addresses: media.external_addresses.clone(),
-        rtp_address: settings.sip.listen.ip(),
-        rtp_external: settings.sip.external_address,
-        rtp_ports: media.rtp_ports.clone(),
-        port_rest: media.port_rest,
-        timeout: media.timeout,
-        consent_timeout: media.consent_timeout,
-        dtx: settings.opus.dtx,
-        max_complexity: settings.opus.max_complexity,
-        opus: codecs::opus::EncoderSettings {
-            bitrate: settings.opus.bitrate,
-            complexity: settings.opus.complexity,
-            fec: settings.opus.fec != OpusFec::Off,
-            expected_loss: match settings.opus.fec {
-                OpusFec::Always => ALWAYS_EXPECTED_LOSS,
-                OpusFec::Auto | OpusFec::Off => 0,
-            },
-            ..codecs::opus::EncoderSettings::default()
-        },
-        identity: Arc::clone(identity),
-        relay: None,
-    }
-}
-
-fn relay_settings(settings: &Settings, secret: &turn::Secret) -> Option<RelaySettings> {
-    let turn = &settings.turn;
-    let own = [
-        Some(settings.sip.listen.ip()),
-        settings.sip.external_address,
-        settings.lab.listen.map(|listen| listen.ip()),
-    ];
-    let open = OpenRelay {
-        ports: turn.relay_ports.clone(),
-        allow: turn.allow_peers.clone(),
-        deny: turn.deny_peers.clone(),
-        external: settings.media.external_addresses.clone(),
-        own: own.into_iter().flatten().collect(),
-    };
-    turn.enabled.then(|| RelaySettings {
-        port: turn.port,
-        realm: turn.realm.clone(),
-        secret: secret.clone(),
-        open: (turn.relay == RelayTo::Open).then_some(open),
-        limits: turn::Limits {
-            allocations: turn.max_allocations,
-            allocations_per_user: turn.max_per_user,
-            allocations_per_address: turn.max_per_address,
-            bandwidth_per_allocation: turn.bandwidth,
-            bandwidth_per_user: turn.bandwidth_per_user,
-            ..turn::Limits::default()
-        },
-    })
-}
-
-/// The settings with the addresses that a STUN server sees, where one is to be asked. Of those that it does not see browsers
-/// are told as they are.
-async fn with_external_address(settings: &Settings) -> Settings {
-    let mut settings = settings.clone();
-    let media = &mut settings.media;
-    let Some(server) = media.stun_server.as_ref() else {
-        return settings;
-    };
-    if !media.external_addresses.is_empty() {
-        return settings;
-    }
-    let mut told = Vec::new();
-    for own in &media.listen {
-        let seen = external_address::ask(server, *own).await;
-        match &seen {
-            Ok(seen) if media.listen.contains(seen) => {
-                tracing::info!(%seen, server, "the STUN server sees an address of our own");
-            }
-            Ok(seen) => tracing::info!(
-                %seen, %own, server, "browsers are told the address that the STUN server sees"
-            ),
-            Err(error) => tracing::warn!(
-                %error, %own,
-                "[media] stun_server: it is not known what our address is to browsers; they are told our own"
-            ),
-        }
-        let seen = seen.unwrap_or(*own);
-        if !told.contains(&seen) {
-            told.push(seen);
-        }
-    }
-    if told != media.listen {
-        media.external_addresses = told;
-    }
-    settings
-}
-
-/// Where browsers reach the media by ICE-TCP, as they are told.
-fn tcp_candidates(settings: &Settings, port: Option<u16>) -> Vec<SocketAddr> {
-    let media = &settings.media;
-    let addresses = match media.external_addresses.as_slice() {
-        [] => &media.listen,
-        external => external,
-    };
-    let at = |port| addresses.iter().map(move |ip| SocketAddr::new(*ip, port));
-    port.into_iter().flat_map(at).collect()
-}
-
 fn lab_numbers() -> Vec<LabNumber> {
     let entry = |(number, description): &(&str, &str)| LabNumber {
         number: (*number).into(),
@@ -684,56 +564,6 @@ fn lab_numbers() -> Vec<LabNumber> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn the_address_that_a_stun_server_sees_is_told_where_none_is_set() {
-        let seen = "203.0.113.9:4000".parse().unwrap();
-        let server = external_address::tests::server(0, seen).await;
-        let mut settings = Settings::defaults();
-        settings.media.stun_server = Some(server.to_string());
-        let told = |settings: Settings| settings.media.external_addresses;
-        assert_eq!(told(with_external_address(&settings).await), [seen.ip()]);
-        settings.media.external_addresses = vec!["192.0.2.1".parse().unwrap()];
-        let set = settings.media.external_addresses.clone();
-        assert_eq!(told(with_external_address(&settings).await), set);
-        settings.media.external_addresses.clear();
-        let own = external_address::tests::server(0, "127.0.0.1:4000".parse().unwrap()).await;
-        settings.media.stun_server = Some(own.to_string());
-        assert!(told(with_external_address(&settings).await).is_empty());
-        // Of an address that the server cannot see, browsers are told as it is.
-        let server = external_address::tests::server(0, seen).await;
-        settings.media.stun_server = Some(server.to_string());
-        let other = "::1".parse().unwrap();
-        settings.media.listen.push(other);
-        let both = told(with_external_address(&settings).await);
-        assert_eq!(both, [seen.ip(), other]);
-    }
-
-    #[test]
-    fn fec_is_spent_on_reported_loss_from_the_start_or_never() {
-        let identity = Arc::new(Identity::generate().unwrap());
-        for (fec, allowed, expected_loss) in [
-            (OpusFec::Auto, true, 0),
-            (OpusFec::Always, true, ALWAYS_EXPECTED_LOSS),
-            (OpusFec::Off, false, 0),
-        ] {
-            let mut settings = Settings::defaults();
-            assert_eq!(settings.opus.fec, OpusFec::Auto);
-            settings.opus.fec = fec;
-            let opus = worker_settings(&settings, &identity).opus;
-            assert_eq!((opus.fec, opus.expected_loss), (allowed, expected_loss));
-        }
-    }
-
-    #[test]
-    fn turn_credentials_are_made_with_the_secret_that_is_set_or_with_a_new_one() {
-        let mut settings = Settings::defaults();
-        let own = || turn_secret(&Settings::defaults());
-        assert!(own() != own());
-        let shared = turn::Secret::new("0123456789abcdef");
-        settings.turn.secret = Some(shared.clone());
-        assert!(turn_secret(&settings) == shared);
-    }
 
     #[test]
     fn pages_at_our_own_names_may_open_sessions_by_tls_and_not_without() {

@@ -32,6 +32,7 @@ const REST: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct TurnPort {
     listeners: Vec<TcpListener>,
+    port: u16,
 }
 
 /// Why a connection is closed.
@@ -48,20 +49,26 @@ enum Refused {
 }
 
 impl TurnPort {
-    /// Binds the port.
+    /// Binds the port on each address; 0 for any, the same on all.
     ///
     /// # Errors
     /// It cannot be bound; the message names it.
-    pub async fn bind(addresses: &[IpAddr], port: u16) -> io::Result<Self> {
+    pub async fn bind(addresses: &[IpAddr], mut port: u16) -> io::Result<Self> {
         let mut listeners = Vec::new();
         for ip in addresses {
             let address = SocketAddr::new(*ip, port);
             let listener = TcpListener::bind(address).await.map_err(|error| {
                 io::Error::new(error.kind(), format!("TCP {address} for TURN: {error}"))
             })?;
+            port = listener.local_addr()?.port();
             listeners.push(listener);
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, port })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Serves until it is dropped.

@@ -38,8 +38,9 @@ fn keys_are_tones_where_the_phone_takes_no_events() {
     let pressed: String = keys.iter().map(|(key, _)| *key).collect();
     assert_eq!(pressed, "159#", "{keys:?}");
     for (key, milliseconds) in &keys {
-        // The page holds a key for 160 ms; Chromium counts in packets.
-        assert!((135..=205).contains(milliseconds), "{key}: {keys:?}");
+        // The page holds a key for 160 ms; Chromium counts in packets, and leaves some out where it gets no time. How exact
+        // we are is seen in virtual time (`media`).
+        assert!((95..=205).contains(milliseconds), "{key}: {keys:?}");
     }
     assert!(rtp.received().events.is_empty());
     "80*".chars().for_each(|key| rtp.sound(key));
