@@ -222,7 +222,7 @@ impl Routes {
             };
             return Ok(Ways::one(number, route));
         }
-        if !help && self.plan.is_blocked([&called, &dialled]) {
+        if !help && self.plan.is_blocked(&[&called, &dialled]) {
             let text = format!("nobody may call {called} ([dial_plan] blocked)");
             return refuse(CauseCode::Forbidden, text);
         }
@@ -368,7 +368,10 @@ impl Routes {
         // What follows is parameters of the user (RFC 3966 §5.1, RFC 4904), which a trunk may leave out.
         let user = user.split(';').next().unwrap_or_default();
         let number = self.plan.called(&plain_number(user));
-        if self.plan.is_blocked([&number, user]) {
+        // A carrier may leave out what is no digit.
+        let digits: String = user.chars().filter(char::is_ascii_digit).collect();
+        let digits = self.plan.called(&digits);
+        if self.plan.is_blocked(&[&number, user, &digits]) {
             let text = format!("nobody may call {number} ([dial_plan] blocked)");
             return refuse(CauseCode::Forbidden, text);
         }

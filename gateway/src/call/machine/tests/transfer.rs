@@ -14,7 +14,11 @@ fn talking() -> Story {
 }
 
 fn talking_permitted(permit: Permit) -> Story {
-    let environment = environment_of(trunks(&["pbx.example"]), DialPlan::default());
+    talking_where(permit, DialPlan::default())
+}
+
+fn talking_where(permit: Permit, plan: DialPlan) -> Story {
+    let environment = environment_of(trunks(&["pbx.example"]), plan);
     let mut story = calling("+4930", &environment, permit);
     story.is_out(0);
     story.answered(Some(PHONE_SDP));
@@ -216,6 +220,8 @@ fn nobody_is_given_where_he_may_not_call() {
         "<sip:+1900@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
         "<sip:0900123;x=1@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
         "<sip:*31%230900123@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+        "<sip:118118@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+        "<sip:0900123a@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>",
         "sip:pbx.example",
     ] {
         let mut story = talking_permitted(permit());
@@ -228,6 +234,27 @@ fn nobody_is_given_where_he_may_not_call() {
     assert_eq!(story.sip, ["REFER 202"]);
     story.referred("tel:+4989");
     assert_eq!(story.sip[1..], ["REFER 491"]);
+}
+
+#[test]
+fn a_call_in_place_of_another_goes_to_no_blocked_number_however_it_is_written() {
+    let plan = || DialPlan {
+        country_code: "49".into(),
+        blocked: vec![Pattern::parse("+49900*").unwrap()],
+        ..DialPlan::default()
+    };
+    for (user, status) in [
+        ("0900123", "REFER 403"),
+        ("0900123a", "REFER 403"),
+        ("09-00x123", "REFER 403"),
+        ("1042", "REFER 202"),
+        ("line-2", "REFER 202"),
+    ] {
+        let mut story = talking_where(Permit::default(), plan());
+        let to = format!("<sip:{user}@pbx.example?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>");
+        story.referred(&to);
+        assert_eq!(story.sip, [status], "{user}");
+    }
 }
 
 #[test]
