@@ -18,7 +18,7 @@ use std::time::Instant;
 use aws_lc_rs::digest;
 
 use crate::{
-    client::{Client, Keyed, Now, Source},
+    client::{Client, Now, Source},
     config::Config,
     credentials::{PASSWORD_ALGORITHMS, PasswordAlgorithm, Users},
     limiter::Limiter,
@@ -72,17 +72,24 @@ pub(crate) struct Gate {
     users: Users,
     nonces: Nonces,
     limiter: Limiter,
+    challenges_per_second: u8,
     /// Checked for a user that does not exist: an answer takes no less time then.
     decoy: IntegrityKey,
 }
 
 impl Gate {
-    pub(crate) fn new(config: &Config, keys: [[u8; 32]; 2], hasher: Keyed, now: Instant) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        keys: [[u8; 32]; 2],
+        limiter: Limiter,
+        now: Instant,
+    ) -> Self {
         Self {
             realm: config.realm.clone(),
             users: config.users.clone(),
             nonces: Nonces::new(&keys[0], now, config.nonce_lifetime),
-            limiter: Limiter::new(hasher, now, config.limits.challenges_per_second),
+            limiter,
+            challenges_per_second: config.limits.challenges_per_second,
             decoy: IntegrityKey::new(digest::digest(&digest::SHA256, &keys[1]).as_ref()),
         }
     }
@@ -141,8 +148,9 @@ impl Gate {
     }
 
     /// Whether somebody who has proven nothing may have an answer now.
-    pub(crate) fn admits(&mut self, client: Client, now: Instant) -> bool {
-        client.transport.is_stream() || self.limiter.admits(Source::of(client.address), now)
+    pub(crate) fn admits(&self, client: Client, now: Instant) -> bool {
+        let source = Source::of(client.address);
+        client.transport.is_stream() || self.limiter.admits(source, self.challenges_per_second, now)
     }
 
     /// Writes the answer to a request that was not taken; its length, 0 for none.

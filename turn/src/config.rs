@@ -6,7 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::{
-    Users, peers::RelayPolicy, ports::PortRange, quota::Quotas, reservations::Reservations,
+    Users, limiter::Limiter, peers::RelayPolicy, ports::PortRange, quota::Quotas,
+    reservations::Reservations,
 };
 
 /// The longest realm whose challenge still fits 2.6 times the smallest Allocate that a browser
@@ -86,6 +87,8 @@ pub struct Config {
     pub reservations: Option<Reservations>,
     /// Where allocations of users and addresses are counted; none: by this server alone.
     pub quotas: Option<Quotas>,
+    /// Where answers to strangers are counted; none: by this server alone.
+    pub limiter: Option<Limiter>,
     /// How long a nonce serves.
     pub nonce_lifetime: Duration,
     /// The longest LIFETIME that is granted (RFC 8656 §7.2: an hour).
@@ -105,6 +108,7 @@ impl Config {
             limits: Limits::default(),
             reservations: None,
             quotas: None,
+            limiter: None,
             nonce_lifetime: Duration::from_secs(3600),
             max_lifetime: Duration::from_secs(3600),
         }

@@ -65,6 +65,7 @@ pub use allocation::{CHANNEL_LIFETIME, PERMISSION_LIFETIME};
 pub use client::{Client, Now, Transport};
 pub use config::{Config, ConfigError, Limits, MAX_REALM, RelayAddress};
 pub use credentials::{Credentials, PasswordAlgorithm, Secret, Users};
+pub use limiter::Limiter;
 pub use peers::{PeerRules, RelayPolicy};
 pub use ports::PortRange;
 pub use quota::Quotas;

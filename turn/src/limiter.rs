@@ -1,56 +1,69 @@
 //! How often an unproven source is answered: in a table of fixed size, since who it is can be
 //! forged.
 
-use std::hash::BuildHasher;
-use std::time::Instant;
+use std::{
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use crate::client::{Keyed, Source};
 
 /// 64 KiB, made once. Sources that share a place share its answers.
 const PLACES: usize = 1 << 14;
 const COUNT_BITS: u32 = 8;
+const COUNT: u32 = (1 << COUNT_BITS) - 1;
 
-/// So many answers a source and second, where a second begins with the first of them.
-pub(crate) struct Limiter {
+/// How many answers each source had in this second, where a second begins with the first of them. Clones count together: a
+/// stranger is the same to all servers of a process.
+#[derive(Clone)]
+pub struct Limiter {
     hasher: Keyed,
     began: Instant,
-    per_second: u32,
     /// 24 bits of begin in sixteenths of a second, eight of count.
-    places: Box<[u32]>,
+    places: Arc<[AtomicU32]>,
 }
 
 impl Limiter {
-    pub(crate) fn new(hasher: Keyed, began: Instant, per_second: u8) -> Self {
+    /// `key` must be secret: no stranger can choose whose place he shares. Time counts from `began`.
+    pub fn new(key: &[u8; 16], began: Instant) -> Self {
         Self {
-            hasher,
+            hasher: Keyed::new(*key),
             began,
-            per_second: u32::from(per_second),
-            places: vec![0; PLACES].into(),
+            places: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
-    /// Whether one more answer to `source` is within its limit; it is counted then.
-    pub(crate) fn admits(&mut self, source: Source, now: Instant) -> bool {
-        const MASK: u32 = (1 << COUNT_BITS) - 1;
+    /// Whether one more answer to `source` is within so many a second; it is counted then.
+    pub(crate) fn admits(&self, source: Source, per_second: u8, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.began).as_millis();
         // Never 0, which an untouched place says. It wraps after twelve days: then a source may
         // meet an old count once.
         let tick = (since * 16 / 1000 + 17) as u32 & (u32::MAX >> COUNT_BITS);
         let index = self.hasher.hash_one(source) as usize % PLACES;
-        let Some(place) = self.places.get_mut(index) else {
+        let Some(place) = self.places.get(index) else {
             return false;
         };
-        let (begin, count) = (*place >> COUNT_BITS, *place & MASK);
-        let age = tick.wrapping_sub(begin) & (u32::MAX >> COUNT_BITS);
-        if *place == 0 || age > 16 {
-            *place = tick << COUNT_BITS | 1;
-            return self.per_second > 0;
-        }
-        if count >= self.per_second {
-            return false;
-        }
-        *place += 1;
-        true
+        let counted = place.fetch_update(Relaxed, Relaxed, |place| {
+            let (begin, count) = (place >> COUNT_BITS, place & COUNT);
+            let age = tick.wrapping_sub(begin) & (u32::MAX >> COUNT_BITS);
+            let (begin, count) = match place == 0 || age > 16 {
+                true => (tick, 0),
+                false => (begin, count),
+            };
+            (count < per_second.into()).then_some(begin << COUNT_BITS | (count + 1))
+        });
+        counted.is_ok()
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Limiter(..)")
     }
 }
 
@@ -66,19 +79,21 @@ mod tests {
     #[test]
     fn a_source_has_its_answers_and_no_more_until_the_next_second() {
         let start = Instant::now();
-        let mut limiter = Limiter::new(Keyed::new([3; 16]), start, 10);
+        let limiter = Limiter::new(&[3; 16], start);
         let mut answered = 0;
         for millis in 0..10_000 {
             let now = start + Duration::from_millis(millis);
-            answered += u32::from(limiter.admits(source(1), now));
+            answered += u32::from(limiter.admits(source(1), 10, now));
         }
         assert!((85..=100).contains(&answered), "{answered}");
         let later = start + Duration::from_secs(3600);
         let burst = (0..100)
-            .filter(|_| limiter.admits(source(1), later))
+            .filter(|_| limiter.admits(source(1), 10, later))
             .count();
         assert_eq!(burst, 10);
-        assert!(limiter.admits(source(2), later), "another source");
+        let colleague = limiter.clone();
+        assert!(!colleague.admits(source(1), 10, later), "of all together");
+        assert!(limiter.admits(source(2), 10, later), "another source");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::{
     client::{Address, Client, Keyed, Now, Source},
     config::{Config, ConfigError, RelayAddress},
     credentials::Users,
+    limiter::Limiter,
     message::{
         Class, Message, Method, Writer, attribute as kind, comprehension_required, is_proof,
     },
@@ -175,9 +176,11 @@ impl Server {
         let tokens = tokens.unwrap_or_else(|| Reservations::new(&own_tokens, now));
         let quotas = config.quotas.clone();
         let quotas = quotas.unwrap_or_else(|| Quotas::new(&key));
+        let limiter = config.limiter.clone();
+        let limiter = limiter.unwrap_or_else(|| Limiter::new(&key, now));
         let ports = |at: Option<RelayAddress>| at.map(|_| Ports::new(config.ports));
         Ok(Self {
-            gate: Gate::new(&config, keys, hasher.clone(), now),
+            gate: Gate::new(&config, keys, limiter, now),
             random,
             clients: HashMap::with_hasher(hasher.clone()),
             relays: HashMap::with_hasher(hasher.clone()),

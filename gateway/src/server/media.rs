@@ -10,7 +10,7 @@ use peer::Identity;
 use crate::external_address;
 use crate::settings::{OpusFec, RelayTo, Settings};
 use crate::turn_port::TurnPort;
-use crate::worker::{OpenRelay, RelaySettings, WorkerSettings, Workers};
+use crate::worker::{OpenRelay, RelaySettings, WorkerSettings, Workers, candidates};
 
 /// The loss, in percent, that Opus prepares for before any is reported, where FEC is wanted from the start.
 const ALWAYS_EXPECTED_LOSS: u8 = 10;
@@ -145,12 +145,13 @@ pub(super) async fn with_external_address(settings: &Settings) -> Settings {
 /// Where browsers reach the media by ICE-TCP, as they are told.
 pub(super) fn tcp_candidates(settings: &Settings, port: Option<u16>) -> Vec<SocketAddr> {
     let media = &settings.media;
-    let addresses = match media.external_addresses.as_slice() {
-        [] => &media.listen,
-        external => external,
-    };
-    let at = |port| addresses.iter().map(move |ip| SocketAddr::new(*ip, port));
-    port.into_iter().flat_map(at).collect()
+    let port = port.into_iter();
+    port.flat_map(|port| {
+        let local = media.listen.iter().map(|ip| SocketAddr::new(*ip, port));
+        let local: Vec<_> = local.collect();
+        candidates(&local, &media.external_addresses).to_vec()
+    })
+    .collect()
 }
 
 /// What TURN credentials are made with: what the settings say, so that others can make them too, or what nobody else knows.

@@ -146,6 +146,7 @@ impl Workers {
             media: &media,
             reservations: turn::Reservations::new(&rand::random(), Instant::now()),
             quotas: turn::Quotas::new(&rand::random()),
+            limiter: turn::Limiter::new(&rand::random(), Instant::now()),
         };
         for (worker, port) in bound.iter_mut().zip(ports) {
             let colleagues = Arc::clone(&colleagues);
@@ -250,15 +251,13 @@ impl Bound {
     }
 }
 
-/// What browsers are told: the external addresses where there are any, else the local ones.
-fn candidates(local: &[SocketAddr], external: &[IpAddr]) -> Arc<[SocketAddr]> {
-    match (local.first(), external) {
-        (Some(first), [_, ..]) => external
-            .iter()
-            .map(|address| SocketAddr::new(*address, first.port()))
-            .collect(),
-        _ => local.into(),
-    }
+/// What browsers are told: of each family the external addresses where there are any, else the local ones.
+pub fn candidates(local: &[SocketAddr], external: &[IpAddr]) -> Arc<[SocketAddr]> {
+    let port = local.first().map_or(0, SocketAddr::port);
+    let told = external.iter().map(|ip| SocketAddr::new(*ip, port));
+    let is_told = |one: &&SocketAddr| external.iter().any(|ip| ip.is_ipv4() == one.is_ipv4());
+    let as_they_are = local.iter().filter(|one| !is_told(one)).copied();
+    told.chain(as_they_are).collect()
 }
 
 impl WorkerHandle {

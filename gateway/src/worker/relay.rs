@@ -12,8 +12,8 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use peer::{Path, RelayOver, Transport};
 use turn::{
-    Client, Config, Event, HEADROOM, Handled, Limits, MAX_REPLY, Now, Open, PeerRules, PortRange,
-    Quotas, RelayAddress, RelayPolicy, Reservations, Server, TAILROOM, ToClient,
+    Client, Config, Event, HEADROOM, Handled, Limiter, Limits, MAX_REPLY, Now, Open, PeerRules,
+    PortRange, Quotas, RelayAddress, RelayPolicy, Reservations, Server, TAILROOM, ToClient,
 };
 
 use super::inbox::DATAGRAM;
@@ -63,6 +63,7 @@ pub(super) struct Shared<'a> {
     pub(super) media: &'a [(SocketAddr, usize)],
     pub(super) reservations: Reservations,
     pub(super) quotas: Quotas,
+    pub(super) limiter: Limiter,
 }
 
 /// The sockets on which a worker's clients are heard by UDP.
@@ -165,6 +166,7 @@ impl Relay {
         config.limits = settings.limits.clone();
         config.reservations = Some(shared.reservations);
         config.quotas = Some(shared.quotas);
+        config.limiter = Some(shared.limiter);
         Ok(Self {
             server: Server::new(config, seed, Instant::now())?,
             number: u8::try_from(number).unwrap_or(u8::MAX),

@@ -4,13 +4,14 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use mio::Registry;
 use peer::{Path, Transport, demux};
 use turn::Client;
 
 use super::command::MediaCommand;
 use super::inbox::BATCH;
-use super::relay::Inner;
-use super::streams::{Carries, Filled, Incoming, Known};
+use super::relay::{Inner, Relay};
+use super::streams::{Carries, Filled, Incoming, Known, Streams};
 use super::thread::{RELAYED, STREAMS, Turns, WorkerThread};
 
 /// Reads of one connection before the others get their turn.
@@ -68,22 +69,29 @@ impl WorkerThread {
         taken == BATCH
     }
 
-    /// A message of one of TURN's clients.
-    fn handle_client(&mut self, client: Client, message: &mut [u8]) {
-        let handled = catch_unwind(AssertUnwindSafe(|| {
+    /// Whatever a stranger sent, calls go on; but what is left of a server that panicked is not to be trusted.
+    fn with_relay<R>(
+        &self,
+        act: impl FnOnce(&mut Relay, &mut Streams, &Registry) -> R,
+    ) -> Option<R> {
+        let acted = catch_unwind(AssertUnwindSafe(|| {
             let relay = &mut *self.browsers.relay.borrow_mut();
             let streams = &mut self.browsers.streams.borrow_mut();
-            let registry = (self.poll.registry(), RELAYED);
-            relay
-                .as_mut()?
-                .handle_client(client, message, streams, registry)
+            Some(act(relay.as_mut()?, streams, self.poll.registry()))
         }));
-        let inner = handled.unwrap_or_else(|_| {
-            // Whatever a stranger sent, calls go on; but what is left of the server is not to be trusted.
-            tracing::error!(?client, "the TURN server of a worker panicked: it ends");
+        acted.unwrap_or_else(|_| {
+            tracing::error!("the TURN server of a worker panicked: it ends");
             self.browsers.relay.replace(None);
             None
+        })
+    }
+
+    /// A message of one of TURN's clients.
+    fn handle_client(&mut self, client: Client, message: &mut [u8]) {
+        let inner = self.with_relay(|relay, streams, registry| {
+            relay.handle_client(client, message, streams, (registry, RELAYED))
         });
+        let inner = inner.flatten();
         if let Some(Inner { worker, path, data }) = inner {
             let Some(data) = message.get_mut(data) else {
                 return;
@@ -98,25 +106,23 @@ impl WorkerThread {
 
     /// Takes a batch of datagrams of an open relay's peers; true when there may be more.
     pub(super) fn read_relayed(&mut self, number: usize, turns: &mut Turns) -> bool {
-        let relay = &mut *self.browsers.relay.borrow_mut();
-        let Some(relay) = relay else {
-            return false;
-        };
-        let Some((relayed, socket)) = relay.relayed(number) else {
-            return false;
-        };
-        let relayed = *relayed;
-        let taken = match turns.inbox.take::<BATCH>(socket, relayed.is_ipv6()) {
-            Ok(taken) => taken,
-            Err(error) => return error.kind() != ErrorKind::WouldBlock,
-        };
-        turns.taken += taken;
-        let streams = &mut self.browsers.streams.borrow_mut();
-        for number in 0..taken {
-            let (packet, peer) = turns.inbox.get(number);
-            relay.handle_peer(relayed, peer, packet, streams);
-        }
-        taken == BATCH
+        let more = self.with_relay(|relay, streams, _| {
+            let Some((relayed, socket)) = relay.relayed(number) else {
+                return false;
+            };
+            let relayed = *relayed;
+            let taken = match turns.inbox.take::<BATCH>(socket, relayed.is_ipv6()) {
+                Ok(taken) => taken,
+                Err(error) => return error.kind() != ErrorKind::WouldBlock,
+            };
+            turns.taken += taken;
+            for number in 0..taken {
+                let (packet, peer) = turns.inbox.get(number);
+                relay.handle_peer(relayed, peer, packet, streams);
+            }
+            taken == BATCH
+        });
+        more.unwrap_or(false)
     }
 
     /// A browser's connection. One that carries ICE-TCP is for the worker that has the call.
@@ -240,15 +246,15 @@ impl WorkerThread {
 
     fn close_stream(&mut self, number: usize) {
         let known = self.browsers.streams.borrow().known(number);
-        let registry = self.poll.registry();
-        let streams = &mut self.browsers.streams.borrow_mut();
         if let Some(known) = known
             && known.carries == Carries::Turn
-            && let Some(relay) = &mut *self.browsers.relay.borrow_mut()
         {
-            relay.client_closed(client_of(known), registry, streams);
+            self.with_relay(|relay, streams, registry| {
+                relay.client_closed(client_of(known), registry, streams);
+            });
         }
-        streams.close(number, registry);
+        let streams = &mut self.browsers.streams.borrow_mut();
+        streams.close(number, self.poll.registry());
     }
 
     /// When the relay, or connections that nobody uses, are to be looked after.
@@ -259,12 +265,11 @@ impl WorkerThread {
     }
 
     pub(super) fn handle_relay_timeout(&mut self, now: Instant) {
-        if let Some(relay) = &mut *self.browsers.relay.borrow_mut()
-            && relay.poll_timeout().is_some_and(|at| at <= now)
-        {
-            let streams = &mut self.browsers.streams.borrow_mut();
-            relay.handle_timeout(now, self.poll.registry(), streams);
-        }
+        self.with_relay(|relay, streams, registry| {
+            if relay.poll_timeout().is_some_and(|at| at <= now) {
+                relay.handle_timeout(now, registry, streams);
+            }
+        });
         if self.look_at_streams.take_if(|at| *at <= now).is_none() {
             return;
         }

@@ -494,4 +494,10 @@ fn behind_nat_browsers_are_told_the_external_address() {
         ["203.0.113.5:7000".parse().unwrap()]
     );
     assert_eq!(*candidates(&[local], &[]), [local]);
+    // What is said of one family says nothing of the other.
+    let other: SocketAddr = "[2001:db8::1]:7000".parse().unwrap();
+    assert_eq!(
+        *candidates(&[local, other], &[external]),
+        ["203.0.113.5:7000".parse().unwrap(), other]
+    );
 }

@@ -172,7 +172,7 @@ impl WorkerThread {
         Arc::clone(&self.waker)
     }
 
-    /// Runs until [`MediaCommand::Stop`], or until nobody is left to command.
+    /// Runs until [`MediaCommand::Stop`].
     pub(super) fn run(mut self) {
         let mut turns = self.turns();
         loop {

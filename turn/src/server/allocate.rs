@@ -48,7 +48,12 @@ impl Server {
         if let Some(key) = self.clients.get(&client).copied() {
             return self.allocate_again(key, request, proven, reply);
         }
-        let opened = Wish::read(request, self.config.max_lifetime)
+        // Browsers ask for no family. What is virtual may be of the one there is: only the two ends see it.
+        let usual = match (&self.config.policy, self.config.relay_v4) {
+            (RelayPolicy::Own(_), None) => Family::V6,
+            _ => Family::V4,
+        };
+        let opened = Wish::read(request, usual, self.config.max_lifetime)
             .and_then(|wish| self.open(client, request, wish, proven, now));
         let key = match opened {
             Ok(key) => key,
@@ -413,7 +418,7 @@ pub(super) fn family(value: &[u8]) -> Result<Family, Error> {
 
 impl Wish {
     /// RFC 8656 §7.2, steps 3 to 9.
-    fn read(request: &Message<'_>, most: Duration) -> Result<Self, Error> {
+    fn read(request: &Message<'_>, usual: Family, most: Duration) -> Result<Self, Error> {
         let transport = request.value(kind::REQUESTED_TRANSPORT);
         match transport {
             Some([UDP, _, _, _]) => {}
@@ -446,7 +451,7 @@ impl Wish {
                 Family::V4 => return Err(Error::BadRequest),
                 Family::V6 => [Some(Family::V4), Some(Family::V6)],
             },
-            (None, None) => [Some(Family::V4), None],
+            (None, None) => [Some(usual), None],
         };
         Ok(Self {
             families,

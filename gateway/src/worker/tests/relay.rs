@@ -149,12 +149,21 @@ fn started(workers: usize, secret: &Secret) -> Workers {
 }
 
 fn started_with(workers: usize, secret: &Secret, open: Option<OpenRelay>) -> Workers {
+    started_within(workers, secret, open, Limits::default())
+}
+
+fn started_within(
+    workers: usize,
+    secret: &Secret,
+    open: Option<OpenRelay>,
+    limits: Limits,
+) -> Workers {
     let relay = RelaySettings {
         port: 0,
         realm: "switchhook".into(),
         secret: secret.clone(),
         open,
-        limits: Limits::default(),
+        limits,
     };
     let settings = WorkerSettings {
         workers,
@@ -196,6 +205,28 @@ fn a_check_through_the_relay_reaches_its_call_on_whichever_worker_and_is_answere
         // It is seen at its relayed address.
         assert_eq!(answer, testing::Answer::Success(relayed));
     }
+    workers.stop();
+}
+
+/// The kernel shares clients out between the two: each worker alone would have let in what is allowed.
+#[test]
+fn a_user_has_his_quota_of_all_workers_together() {
+    let secret = Secret::new("north");
+    let limits = Limits {
+        allocations_per_user: 2,
+        ..Limits::default()
+    };
+    let workers = started_within(2, &secret, None, limits);
+    let server = SocketAddr::new(LOCALHOST, workers.relay_port().unwrap());
+    // Each is challenged once: that is fewer than a source may be in a second.
+    let codes: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = Relayed::new(server, &secret);
+            client.asks(Method::Allocate, None).code()
+        })
+        .collect();
+    assert_eq!(codes.iter().filter(|code| **code == 0).count(), 2);
+    assert_eq!(codes.iter().filter(|code| **code == 486).count(), 6);
     workers.stop();
 }
 

@@ -371,6 +371,23 @@ fn without_an_allocation_everything_else_is_437() {
 }
 
 #[test]
+fn where_there_is_ipv6_alone_a_virtual_relay_is_of_ipv6_unless_the_other_is_asked_for() {
+    let mut bench = Bench::new(Config {
+        relay_v4: None,
+        ..config(RelayPolicy::Own(vec![addr("[2001:db8::2]:7000")]))
+    });
+    let mut client = TestClient::new(1, "alice");
+    let relayed = bench.allocate(&mut client).relayed();
+    assert_eq!(relayed.ip(), ip("2001:db8::1"));
+    assert_eq!(bench.permit(&mut client, &["[2001:db8::2]:7000"]), 0);
+    let mut open = Bench::new(Config {
+        relay_v4: None,
+        ..config(RelayPolicy::Open(Default::default()))
+    });
+    assert_eq!(open.allocate(&mut TestClient::new(1, "alice")).code(), 440);
+}
+
+#[test]
 fn a_quota_is_of_all_servers_that_share_it() {
     let quotas = crate::Quotas::new(&[7; 16]);
     let shared = || Config {

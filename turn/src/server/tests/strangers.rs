@@ -180,6 +180,22 @@ fn a_source_is_challenged_ten_times_a_second_over_udp() {
 }
 
 #[test]
+fn a_source_is_the_same_to_all_servers_that_share_their_limiter() {
+    let limiter = crate::Limiter::new(&[7; 16], Bench::own().now.instant);
+    let shared = || {
+        Bench::new(Config {
+            limiter: Some(limiter.clone()),
+            ..config(RelayPolicy::Own(vec![addr(MEDIA)]))
+        })
+    };
+    let mut benches = [shared(), shared()];
+    let request = bare(Method::Allocate, &[TRANSPORT]);
+    let client = TestClient::new(1, "alice");
+    let answered = (0..100).filter(|n| benches[n % 2].send(&client, &request).is_some());
+    assert_eq!(answered.count(), 10);
+}
+
+#[test]
 fn a_hundred_thousand_strangers_leave_nothing_behind() {
     let mut bench = Bench::own();
     let requests = [
