@@ -257,7 +257,7 @@ pub enum Event {
     Progress {
         /// The call.
         session: Session,
-        /// 100 to 199.
+        /// 100 to 199. With 199 (RFC 6228) whose it is rings no more.
         status: StatusCode,
         /// Whose it is; none where there is no dialog with it.
         fork: Option<Fork>,

@@ -20,8 +20,8 @@ use crate::{
 pub(super) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
 
-/// The extensions that others may use with us: RFC 3262, RFC 4028, RFC 3891 and RFC 4488.
-pub(super) const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
+/// The extensions that others may use with us: RFC 3262, RFC 4028, RFC 3891, RFC 4488 and RFC 6228.
+pub(super) const SUPPORTED: &str = "100rel, timer, replaces, norefersub, 199";
 
 /// The largest request that goes over UDP while the path MTU is unknown (RFC 3261 §18.1.1).
 pub(super) const LARGEST_DATAGRAM: usize = 1300;

@@ -255,6 +255,9 @@ impl Endpoint {
             Phase::Cancelling { .. } => return,
         }
         let remote_tag = remote_tag(response);
+        if response.status == StatusCode::EARLY_DIALOG_TERMINATED {
+            return self.forget_early(now, session, remote_tag.as_deref(), response);
+        }
         if let Some(tag) = &remote_tag
             && response.status != StatusCode::TRYING
             && calling.early.len() < self.config.limits.early_dialogs
@@ -290,6 +293,31 @@ impl Endpoint {
                 body: progress.body.clone().filter(|_| !has_agreed),
             });
             calling.last_progress = Some(progress);
+        }
+    }
+
+    /// 199 (RFC 6228): that one rings no more, others may.
+    fn forget_early(
+        &mut self,
+        now: Instant,
+        session: Session,
+        remote_tag: Option<&str>,
+        response: &Response,
+    ) {
+        self.acknowledge_provisional(now, session, response);
+        let Some(Call::Calling(calling)) = self.calls.get_mut(session) else {
+            return;
+        };
+        let mut early = calling.early.iter();
+        let gone = early.position(|early| Some(early.dialog.remote_tag()) == remote_tag);
+        if let Some(gone) = gone {
+            let fork = Some(calling.early.remove(gone).fork);
+            self.events.push_back(Event::Progress {
+                session,
+                status: response.status,
+                fork,
+                body: None,
+            });
         }
     }
 

@@ -47,6 +47,11 @@ impl EarlyLegs {
         }
     }
 
+    /// That one rings no more (199).
+    pub(super) fn forget(&mut self, fork: Option<Fork>) {
+        self.0.retain(|(one, _)| Some(*one) != fork);
+    }
+
     fn of(&self, fork: Option<Fork>) -> Option<&Agreed> {
         let mut legs = self.0.iter();
         legs.find(|(one, _)| Some(*one) == fork)

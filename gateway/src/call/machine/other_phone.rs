@@ -202,6 +202,12 @@ impl Machine {
                 let text = format!("the other telephone: {}", status.code());
                 self.timeline.note(now, Topic::Sip, text);
                 self.other_is_heard(now, status);
+                if status == StatusCode::EARLY_DIALOG_TERMINATED {
+                    if let Some(called) = self.tried() {
+                        called.forks.forget(fork);
+                    }
+                    return;
+                }
                 if matches!(self.state, State::Forwarding { .. }) {
                     if status == StatusCode::RINGING {
                         self.forward_rings(now);

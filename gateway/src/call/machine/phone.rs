@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sdp::Negotiated;
+use sip::StatusCode;
 use sip::endpoint::{EndedBy as SipEndedBy, Event as SipEvent, Failure, Fork};
 
 use super::early::Agreed;
@@ -96,6 +97,9 @@ impl Machine {
             return;
         };
         calling.heard = true;
+        if status == StatusCode::EARLY_DIALOG_TERMINATED.code() {
+            return calling.forks.forget(fork);
+        }
         if status == 180 && !calling.ringing {
             calling.ringing = true;
             self.story.ringing.get_or_insert(now);

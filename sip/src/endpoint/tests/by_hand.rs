@@ -135,6 +135,38 @@ fn early_dialogs_of_forks_are_reported_each() {
     assert_eq!(progress, [180, 180, 183]);
 }
 
+/// RFC 6228.
+#[test]
+fn a_fork_that_is_given_up_leaves_its_place_to_another() {
+    let Call {
+        mut net, invite, ..
+    } = call();
+    let most = net.endpoints[CALLER].config.limits.early_dialogs;
+    for fork in 0..=most {
+        let tag = format!("tag{fork}");
+        reply(&mut net, &response(&invite, 180, &tag, &[CONTACT]));
+    }
+    for (status, tag) in [
+        (199, "tag1"),
+        (199, "tag1"),
+        (199, "unknown"),
+        (180, "more"),
+    ] {
+        reply(&mut net, &response(&invite, status, tag, &[CONTACT]));
+    }
+    let events = net.events(CALLER);
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Progress { status, fork, .. } => (status.code(), fork.map(|fork| fork.0)),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let mut expected: Vec<_> = (1..=most as u32).map(|fork| (180, Some(fork))).collect();
+    expected.extend([(180, None), (199, Some(2)), (180, Some(most as u32 + 1))]);
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn ack_and_bye_follow_the_route_set() {
     let Call {

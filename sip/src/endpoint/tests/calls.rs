@@ -99,7 +99,7 @@ fn the_offer_reaches_the_callee() {
     assert_eq!(request.headers.get("Content-Type"), Some("application/sdp"));
     assert_eq!(
         request.headers.supported(),
-        ["100rel", "timer", "replaces", "norefersub"]
+        ["100rel", "timer", "replaces", "norefersub", "199"]
     );
 }
 

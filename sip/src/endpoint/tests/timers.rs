@@ -227,7 +227,7 @@ fn a_reliable_ringing_is_acknowledged_once_and_in_order() {
     let (session, invite) = calls_phone(&mut net);
     assert_eq!(
         invite.headers.supported(),
-        ["100rel", "timer", "replaces", "norefersub"]
+        ["100rel", "timer", "replaces", "norefersub", "199"]
     );
     let contact = ("Contact", "<sip:bob@192.0.2.50:5060>");
     let reliable = |number: &'static str| [("Require", "100rel"), ("RSeq", number), contact];

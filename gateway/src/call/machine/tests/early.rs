@@ -133,3 +133,17 @@ fn another_telephone_may_change_too_what_it_has_said_while_it_rings() {
     let reached = story.reached(LegName::Other).unwrap();
     assert_eq!(reached.rtp.to_string(), "192.0.2.10:4000");
 }
+
+/// RFC 6228.
+#[test]
+fn who_is_given_up_leaves_his_place_to_others() {
+    let mut story = Story::calling();
+    for fork in 1..=20 {
+        story.progress_of(Fork(fork), 183, Some(PHONE_SDP));
+        story.progress_of(Fork(fork), 199, None);
+    }
+    story.progress_of(Fork(21), 183, Some(ELSEWHERE));
+    story.answered_by(Fork(21), None);
+    assert_eq!(story.told().last(), Some(&"accepted"));
+    assert_eq!(reached(&story), "192.0.2.20:4000");
+}
